@@ -1,0 +1,79 @@
+"""Where the big things lie: one folder, every file written under another name first."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_CHUNK_BYTES = 1 << 20
+
+
+class Artifacts:
+    """The artifact store below one root folder; the database holds paths relative to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def dataset_folder(self, dataset_id: str) -> Path:
+        """Items, thumbnails and drawn photos of one dataset."""
+        return self.root / "datasets" / dataset_id
+
+    def job_folder(self, job_id: str) -> Path:
+        """Everything that the attempts of one job have written."""
+        return self.root / "jobs" / job_id
+
+    def attempt_folder(self, job_id: str, fence: int) -> Path:
+        """What one attempt writes: a frozen old attempt can spoil only its own folder."""
+        return self.job_folder(job_id) / f"a{fence}"
+
+    def model_file(self, model_id: str) -> Path:
+        """The weights of one model."""
+        return self.root / "models" / f"{model_id}.safetensors"
+
+    def pixels_folder(self) -> Path:
+        """Presized pixels, shared by all jobs."""
+        return self.root / "pixels"
+
+    def relative(self, path: Path) -> str:
+        """The name under which the database keeps this file."""
+        return str(path.relative_to(self.root))
+
+    def absolute(self, relative: str) -> Path:
+        """The file that the database keeps under this name."""
+        return self.root / relative
+
+
+@contextmanager
+def published(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; at the end its content is on the disk under ``path``.
+
+    Readers see the old file or the new one, never a part. After an error nothing is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        yield temporary
+        _fsync(temporary)
+        temporary.replace(path)
+        _fsync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of the file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,270 @@
+"""What a training writes while it runs: one point per step, one row per epoch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from jobs import events, moves, tables
+from jobs.database import Database, db_now_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvePoint:
+    """One optimiser step. ``step`` counts within the phase, ``global_step`` over the job.
+
+    A loss that is not finite is None; ``lrs`` has one rate per layer group, the head last.
+    """
+
+    phase: str
+    step: int
+    global_step: int
+    epoch: int
+    loss: float | None
+    smoothed: float | None
+    lrs: Sequence[float]
+    momentum: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRow:
+    """What one epoch came to; ``epoch`` counts from 0 over the whole job."""
+
+    epoch: int
+    phase: str
+    global_step: int
+    train_loss: float | None
+    valid_loss: float | None
+    accuracy: float | None
+    error_rate: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressUpdate:
+    """All that is new since the last write: at most two of these are written per second."""
+
+    progress: Mapping[str, Any]
+    latest: Mapping[str, Any]
+    points: Sequence[CurvePoint] = ()
+
+
+def record_progress(database: Database, job_id: str, fence: int, new: ProgressUpdate) -> None:
+    """The steps are on the curve, the job shows them, one ``job.progress`` event carries them.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt or to nobody.
+    """
+    with database.write() as connection:
+        job = moves.held(connection, job_id, fence)
+        _write_points(connection, job_id, fence, new.points)
+        connection.execute(
+            update(tables.jobs)
+            .where(tables.jobs.c.id == job_id)
+            .values(progress=dict(new.progress), latest={**job.latest, **new.latest})
+        )
+        events.append(
+            connection,
+            job_id,
+            "job.progress",
+            {
+                "phase": job.phase,
+                "progress": dict(new.progress),
+                "latest": dict(new.latest),
+                "steps": [_step_data(point) for point in new.points],
+            },
+            now_ms=db_now_ms(connection),
+        )
+
+
+def record_epoch(database: Database, job_id: str, fence: int, row: EpochRow) -> None:
+    """The epoch is in the job's history, its numbers are the latest, the best are kept.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt or to nobody.
+    """
+    numbers = {
+        "train_loss": row.train_loss,
+        "valid_loss": row.valid_loss,
+        "accuracy": row.accuracy,
+        "error_rate": row.error_rate,
+    }
+    with database.write() as connection:
+        job = moves.held(connection, job_id, fence)
+        key = (tables.epochs.c.job_id == job_id) & (tables.epochs.c.epoch == row.epoch)
+        connection.execute(delete(tables.epochs).where(key))
+        connection.execute(
+            insert(tables.epochs).values(
+                job_id=job_id,
+                fence=fence,
+                epoch=row.epoch,
+                phase=row.phase,
+                global_step=row.global_step,
+                seconds=row.seconds,
+                **numbers,
+            )
+        )
+        connection.execute(
+            update(tables.jobs)
+            .where(tables.jobs.c.id == job_id)
+            .values(latest={**job.latest, **numbers}, best=_better(job.best, row))
+        )
+        events.append(
+            connection,
+            job_id,
+            "job.epoch_completed",
+            {"epoch": row.epoch, "phase": row.phase, "seconds": row.seconds, **numbers},
+            now_ms=db_now_ms(connection),
+        )
+
+
+def record_warning(database: Database, job_id: str, fence: int, code: str, detail: str) -> None:
+    """A ``job.warning`` event tells clients what was decided for them.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt or to nobody.
+    """
+    with database.write() as connection:
+        moves.held(connection, job_id, fence)
+        events.append(
+            connection,
+            job_id,
+            "job.warning",
+            {"code": code, "detail": detail},
+            now_ms=db_now_ms(connection),
+        )
+
+
+def record_resolved(
+    database: Database, job_id: str, fence: int, resolved: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """What the first attempt decided is frozen in the job; later attempts get it back.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt or to nobody.
+    """
+    with database.write() as connection:
+        job = moves.held(connection, job_id, fence)
+        merged = {**resolved, **job.resolved}
+        connection.execute(
+            update(tables.jobs).where(tables.jobs.c.id == job_id).values(resolved=merged)
+        )
+        return merged
+
+
+def record_checkpoint(
+    database: Database, job_id: str, fence: int, *, path: str, global_step: int
+) -> None:
+    """The job's next attempt begins at this checkpoint, which is complete on the disk.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt or to nobody.
+    """
+    with database.write() as connection:
+        moves.held(connection, job_id, fence)
+        connection.execute(
+            update(tables.jobs)
+            .where(tables.jobs.c.id == job_id)
+            .values(checkpoint=path, checkpoint_step=global_step)
+        )
+        events.append(
+            connection,
+            job_id,
+            "job.checkpoint_saved",
+            {"step": global_step},
+            now_ms=db_now_ms(connection),
+        )
+
+
+def cut_back(connection: Connection, job_id: str, global_step: int) -> None:
+    """Nothing that lies behind the checkpoint's step is on the curve any more."""
+    for table in (tables.curve_points, tables.epochs):
+        connection.execute(
+            delete(table).where(table.c.job_id == job_id, table.c.global_step > global_step)
+        )
+
+
+def read_points(database: Database, job_id: str) -> list[CurvePoint]:
+    """The whole curve, in the order of the steps."""
+    columns = tables.curve_points.c
+    query = (
+        select(tables.curve_points).where(columns.job_id == job_id).order_by(columns.global_step)
+    )
+    with database.read() as connection:
+        return [
+            CurvePoint(
+                phase=row.phase,
+                step=row.step,
+                global_step=row.global_step,
+                epoch=row.epoch,
+                loss=row.loss,
+                smoothed=row.smoothed,
+                lrs=tuple(row.lrs),
+                momentum=row.momentum,
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def read_epochs(database: Database, job_id: str) -> list[EpochRow]:
+    """The epochs so far, in order."""
+    columns = tables.epochs.c
+    query = select(tables.epochs).where(columns.job_id == job_id).order_by(columns.epoch)
+    with database.read() as connection:
+        return [
+            EpochRow(
+                epoch=row.epoch,
+                phase=row.phase,
+                global_step=row.global_step,
+                train_loss=row.train_loss,
+                valid_loss=row.valid_loss,
+                accuracy=row.accuracy,
+                error_rate=row.error_rate,
+                seconds=row.seconds,
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def _write_points(
+    connection: Connection, job_id: str, fence: int, points: Sequence[CurvePoint]
+) -> None:
+    if not points:
+        return
+    columns = tables.curve_points.c
+    first = min(point.global_step for point in points)
+    # a step that an earlier attempt wrote and this one repeats is replaced, never doubled
+    connection.execute(
+        delete(tables.curve_points).where(columns.job_id == job_id, columns.global_step >= first)
+    )
+    connection.execute(
+        insert(tables.curve_points),
+        [
+            {"job_id": job_id, "fence": fence, "phase": point.phase, **_step_data(point)}
+            for point in points
+        ],
+    )
+
+
+def _step_data(point: CurvePoint) -> dict[str, Any]:
+    return {
+        "step": point.step,
+        "global_step": point.global_step,
+        "epoch": point.epoch,
+        "loss": point.loss,
+        "smoothed": point.smoothed,
+        "lrs": list(point.lrs),
+        "momentum": point.momentum,
+    }
+
+
+def _better(best: Mapping[str, Any], row: EpochRow) -> dict[str, Any]:
+    merged = dict(best)
+    for name, value, is_better in (
+        ("valid_loss", row.valid_loss, float.__lt__),
+        ("accuracy", row.accuracy, float.__gt__),
+    ):
+        if value is not None and (name not in merged or is_better(value, merged[name]["value"])):
+            merged[name] = {"value": value, "epoch": row.epoch}
+    return merged

@@ -1,0 +1,198 @@
+"""Datasets in the database: registered at once, filled in by their import job."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from jobs import events, store, tables
+from jobs.database import Database, db_now_ms
+from jobs.errors import DatasetInUseError, NotFoundError
+from jobs.ids import new_dataset_id, new_job_id
+from jobs.job import FINAL_STATES, Job, JobType
+from jobs.spec import DatasetImportSpec, DatasetSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """One dataset; ``state`` is importing, ready or failed."""
+
+    id: str
+    name: str
+    owner: str
+    state: str
+    job_id: str
+    spec: Mapping[str, Any]
+    digest: str | None
+    counts: Mapping[str, int] | None
+    classes: Sequence[Mapping[str, Any]]
+    report: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    metadata: Mapping[str, str]
+    version: int
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOutcome:
+    """What an import found: counts by part, classes with counts, and the report."""
+
+    digest: str
+    counts: Mapping[str, int]
+    classes: Sequence[Mapping[str, Any]]
+    report: Mapping[str, Any]
+
+
+_FIELDS = tuple(field.name for field in fields(Dataset))
+
+
+def register(connection: Connection, request: DatasetSpec, *, owner: str = "local") -> Dataset:
+    """The dataset exists and its import job is queued, as part of the transaction."""
+    dataset_id, job_id = new_dataset_id(), new_job_id()
+    connection.execute(
+        insert(tables.datasets).values(
+            id=dataset_id,
+            name=request.name,
+            owner=owner,
+            state="importing",
+            job_id=job_id,
+            spec=request.model_dump(mode="json"),
+            classes=[],
+            metadata=dict(request.metadata),
+            version=1,
+            created_ms=db_now_ms(connection),
+        )
+    )
+    store.submit(
+        connection,
+        JobType.DATASET_IMPORT,
+        DatasetImportSpec(dataset=dataset_id, request=request),
+        dataset_id=dataset_id,
+        job_id=job_id,
+        owner=owner,
+    )
+    return fetch(connection, dataset_id)
+
+
+def fetch(connection: Connection, dataset_id: str) -> Dataset:
+    """The dataset as this transaction sees it.
+
+    Raises:
+        NotFoundError: no dataset has this id.
+    """
+    row = connection.execute(
+        select(tables.datasets).where(tables.datasets.c.id == dataset_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError("dataset", dataset_id)
+    return _dataset(row)
+
+
+def get(database: Database, dataset_id: str) -> Dataset:
+    """The dataset as it stands now.
+
+    Raises:
+        NotFoundError: no dataset has this id.
+    """
+    with database.read() as connection:
+        return fetch(connection, dataset_id)
+
+
+def list_datasets(database: Database, *, after: str | None, limit: int) -> list[Dataset]:
+    """At most ``limit`` datasets, newest first, beginning behind the id ``after``."""
+    query = select(tables.datasets).order_by(tables.datasets.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(tables.datasets.c.id < after)
+    with database.read() as connection:
+        return [_dataset(row) for row in connection.execute(query)]
+
+
+def mark_ready(connection: Connection, job: Job, outcome: ImportOutcome) -> None:
+    """The dataset can be trained on."""
+    connection.execute(
+        update(tables.datasets)
+        .where(tables.datasets.c.id == job.dataset_id)
+        .values(
+            state="ready",
+            digest=outcome.digest,
+            counts=dict(outcome.counts),
+            classes=[dict(entry) for entry in outcome.classes],
+            report=dict(outcome.report),
+        )
+    )
+    events.append(
+        connection,
+        job.id,
+        "dataset.ready",
+        {"dataset_id": job.dataset_id, "counts": dict(outcome.counts)},
+        now_ms=db_now_ms(connection),
+    )
+
+
+def mark_failed(connection: Connection, job: Job, error: Mapping[str, Any], *, now_ms: int) -> None:
+    """The dataset will never be ready; it carries the same error as its import job."""
+    connection.execute(
+        update(tables.datasets)
+        .where(tables.datasets.c.id == job.dataset_id)
+        .values(state="failed", error=dict(error))
+    )
+    events.append(
+        connection,
+        job.id,
+        "dataset.failed",
+        {"dataset_id": job.dataset_id, "error": dict(error)},
+        now_ms=now_ms,
+    )
+
+
+def edit(
+    database: Database,
+    dataset_id: str,
+    changes: Mapping[str, Any],
+    *,
+    expected_version: int | None = None,
+) -> Dataset | None:
+    """The dataset with its name or metadata changed; None when its version was another.
+
+    Raises:
+        NotFoundError: no dataset has this id.
+    """
+    with database.write() as connection:
+        dataset = fetch(connection, dataset_id)
+        if expected_version is not None and dataset.version != expected_version:
+            return None
+        connection.execute(
+            update(tables.datasets)
+            .where(tables.datasets.c.id == dataset_id)
+            .values(**changes, version=tables.datasets.c.version + 1)
+        )
+        return fetch(connection, dataset_id)
+
+
+def delete_dataset(database: Database, dataset_id: str) -> Dataset:
+    """The dataset is gone; its finished jobs and models stay and keep its id.
+
+    Raises:
+        NotFoundError: no dataset has this id.
+        DatasetInUseError: a job that is not finished needs it.
+    """
+    with database.write() as connection:
+        dataset = fetch(connection, dataset_id)
+        users = connection.scalars(
+            select(tables.jobs.c.id)
+            .where(
+                tables.jobs.c.dataset_id == dataset_id,
+                tables.jobs.c.state.not_in([state.value for state in FINAL_STATES]),
+            )
+            .order_by(tables.jobs.c.id)
+            .limit(5)
+        ).all()
+        if users:
+            raise DatasetInUseError(dataset_id, users)
+        connection.execute(delete(tables.datasets).where(tables.datasets.c.id == dataset_id))
+        return dataset
+
+
+def _dataset(row: Row[Any]) -> Dataset:
+    return Dataset(**{name: getattr(row, name) for name in _FIELDS})

@@ -1,0 +1,109 @@
+"""What can go wrong between a request and a finished job, free of HTTP.
+
+JobsError
+├── NotFoundError                 the thing named does not exist
+├── InvalidTransitionError        the job's state does not allow this move
+├── LeaseLostError                another attempt owns the job now
+├── ResultNotReadyError           the job has not produced this yet
+├── DatasetNotReadyError          the dataset is still importing, or its import failed
+├── DatasetInUseError             a job that is not finished still needs the dataset
+├── SourceForbiddenError          the path lies outside the allow-listed roots
+├── SourceUnreachableError        the source cannot be listed
+├── IdempotencyKeyReusedError     the key belongs to a different request
+├── IdempotencyInProgressError    the first request with this key has not answered yet
+└── StoreUnavailableError         the database does not answer
+"""
+
+from collections.abc import Sequence
+
+
+class JobsError(Exception):
+    """Something about jobs, datasets or models cannot be done as asked."""
+
+
+class NotFoundError(JobsError):
+    """No thing of this kind has this id."""
+
+    def __init__(self, kind: str, identifier: str) -> None:
+        super().__init__(f"no {kind} has the id {identifier!r}")
+        self.kind = kind
+        self.identifier = identifier
+
+
+class InvalidTransitionError(JobsError):
+    """The job's state does not allow the move that was asked for."""
+
+    def __init__(
+        self, job_id: str, action: str, state: str, allowed_actions: Sequence[str]
+    ) -> None:
+        allowed = ", ".join(allowed_actions) or "nothing"
+        super().__init__(f"job {job_id} is {state}: it cannot {action}; it allows {allowed}")
+        self.job_id = job_id
+        self.action = action
+        self.state = state
+        self.allowed_actions = tuple(allowed_actions)
+
+
+class LeaseLostError(JobsError):
+    """The job's fence has moved on: whoever holds the old one must stop writing."""
+
+    def __init__(self, job_id: str, fence: int) -> None:
+        super().__init__(f"job {job_id} no longer belongs to the attempt with fence {fence}")
+        self.job_id = job_id
+        self.fence = fence
+
+
+class ResultNotReadyError(JobsError):
+    """The job has not produced this result (yet, or ever)."""
+
+    def __init__(self, job_id: str, what: str, state: str) -> None:
+        super().__init__(f"job {job_id} is {state} and has no {what}")
+        self.job_id = job_id
+        self.what = what
+        self.state = state
+
+
+class DatasetNotReadyError(JobsError):
+    """The dataset cannot be trained on: its import is running or has failed."""
+
+    def __init__(self, dataset_id: str, state: str) -> None:
+        super().__init__(f"dataset {dataset_id} is {state}; a job needs a dataset that is ready")
+        self.dataset_id = dataset_id
+        self.state = state
+
+
+class DatasetInUseError(JobsError):
+    """A job or model still refers to the dataset, so it cannot be deleted."""
+
+    def __init__(self, dataset_id: str, users: Sequence[str]) -> None:
+        super().__init__(f"dataset {dataset_id} is in use by {', '.join(users)}")
+        self.dataset_id = dataset_id
+        self.users = tuple(users)
+
+
+class SourceForbiddenError(JobsError):
+    """The path is not inside one of the allow-listed roots."""
+
+
+class SourceUnreachableError(JobsError):
+    """The source does not exist or cannot be listed."""
+
+
+class IdempotencyKeyReusedError(JobsError):
+    """The Idempotency-Key was first sent with a different request."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"Idempotency-Key {key!r} was already used for a different request; send a new key"
+        )
+
+
+class IdempotencyInProgressError(JobsError):
+    """The first request with this Idempotency-Key has not been answered yet."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the first request with Idempotency-Key {key!r} is still being answered")
+
+
+class StoreUnavailableError(JobsError):
+    """The database cannot be reached or is not at the expected revision."""

@@ -1,0 +1,109 @@
+"""One answer for equal requests: the key's row is written first, in the request's transaction.
+
+Rivals wait on the key's uniqueness (SQLite: on the write lock) and then find the answer.
+draft-ietf-httpapi-idempotency-key-header.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from jobs import tables
+from jobs.database import Database, db_now_ms
+from jobs.errors import IdempotencyInProgressError, IdempotencyKeyReusedError
+
+KEPT_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A key as a client sent it, with the scope it counts in and its request's fingerprint."""
+
+    scope: str
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """The first answer: status, headers worth repeating, and the JSON body as text."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+def fingerprint(body: Any) -> str:  # noqa: ANN401 - any JSON value
+    """SHA-256 of the canonical JSON, hexadecimal."""
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def begin(connection: Connection, claim: Claim) -> StoredAnswer | None:
+    """The stored answer of an equal request, or None: the key is ours in this transaction.
+
+    Raises:
+        IdempotencyKeyReusedError: the key was used with another request.
+        IdempotencyInProgressError: a rival holds the key and has not answered.
+    """
+    connection.execute(
+        delete(tables.idempotency).where(
+            tables.idempotency.c.created_ms < db_now_ms(connection) - KEPT_MS
+        )
+    )
+    stored = _find(connection, claim)
+    if stored is not None:
+        return stored
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                insert(tables.idempotency).values(
+                    scope=claim.scope,
+                    key=claim.key,
+                    fingerprint=claim.fingerprint,
+                    created_ms=db_now_ms(connection),
+                )
+            )
+    except IntegrityError:
+        return _find(connection, claim)
+    return None
+
+
+def complete(connection: Connection, claim: Claim, answer: StoredAnswer) -> None:
+    """Equal requests will get this answer; it commits with the work it speaks of."""
+    columns = tables.idempotency.c
+    connection.execute(
+        update(tables.idempotency)
+        .where(columns.scope == claim.scope, columns.key == claim.key)
+        .values(status=answer.status, headers=dict(answer.headers), body=answer.body)
+    )
+
+
+def find(database: Database, claim: Claim) -> StoredAnswer | None:
+    """The answer an earlier equal request got, if there was one.
+
+    Raises:
+        IdempotencyKeyReusedError: the key was used with another request.
+        IdempotencyInProgressError: that request has not been answered.
+    """
+    with database.read() as connection:
+        return _find(connection, claim)
+
+
+def _find(connection: Connection, claim: Claim) -> StoredAnswer | None:
+    columns = tables.idempotency.c
+    row = connection.execute(
+        select(tables.idempotency).where(columns.scope == claim.scope, columns.key == claim.key)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.fingerprint != claim.fingerprint:
+        raise IdempotencyKeyReusedError(claim.key)
+    if row.status is None:
+        raise IdempotencyInProgressError(claim.key)
+    return StoredAnswer(status=row.status, headers=row.headers, body=row.body)

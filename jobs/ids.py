@@ -1,0 +1,41 @@
+"""Identifiers: a prefix that names the kind and a UUIDv7, sortable by time (TypeID)."""
+
+import hashlib
+from typing import NewType
+
+from typeid import TypeID
+
+JobId = NewType("JobId", str)
+DatasetId = NewType("DatasetId", str)
+ModelId = NewType("ModelId", str)
+ItemId = NewType("ItemId", str)
+
+
+def new_job_id() -> JobId:
+    """A fresh ``job_…``."""
+    return JobId(str(TypeID(prefix="job")))
+
+
+def new_dataset_id() -> DatasetId:
+    """A fresh ``ds_…``."""
+    return DatasetId(str(TypeID(prefix="ds")))
+
+
+def new_model_id() -> ModelId:
+    """A fresh ``mdl_…``."""
+    return ModelId(str(TypeID(prefix="mdl")))
+
+
+def new_request_id() -> str:
+    """A fresh ``req_…``."""
+    return str(TypeID(prefix="req"))
+
+
+def item_id(lineage: DatasetId, path: str) -> ItemId:
+    """The picture's stable name: 128 bits of a hash over (dataset lineage, relative path).
+
+    A child version of a dataset keeps its parent's lineage, so the same picture keeps its id.
+    """
+    raw = path.encode("utf-8", "surrogateescape")
+    digest = hashlib.blake2b(lineage.encode() + b"\0" + raw, digest_size=16)
+    return ItemId(f"itm_{digest.hexdigest()}")

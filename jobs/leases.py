@@ -1,0 +1,238 @@
+"""The worker's side of a job: claim it, keep it, end it, lose it.
+
+Every move carries the fence of its claim; once another attempt has claimed the job they raise
+`LeaseLostError` and change nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from jobs import curves, events, moves, store, tables
+from jobs.database import Database, db_now_ms
+from jobs.errors import LeaseLostError
+from jobs.job import FINAL_STATES, LEASED_STATES, Failure, Job, JobState
+
+Also = Callable[[Connection], None]
+"""Further writes that must be part of the same transaction."""
+
+
+def claim_next(database: Database, queue: str, worker_id: str, *, lease_ms: int) -> Job | None:
+    """The next job of the queue now belongs to this worker; None when nothing is claimable.
+
+    Order: highest priority, then the owner with the fewest running jobs, then the oldest.
+    The curve is cut back to the job's checkpoint, from where the attempt goes on.
+    """
+    with database.write() as connection:
+        now_ms = db_now_ms(connection)
+        job = _next_claimable(connection, queue, now_ms)
+        if job is None:
+            return None
+        claimed = moves.move(
+            connection,
+            job,
+            JobState.PREPARING,
+            now_ms=now_ms,
+            values={
+                "attempt": job.attempt + 1,
+                "fence": job.fence + 1,
+                "worker_id": worker_id,
+                "lease_until_ms": now_ms + lease_ms,
+                "started_ms": job.started_ms or now_ms,
+                "phase": None,
+            },
+            event=("job.started", {"attempt": job.attempt + 1, "worker": worker_id}),
+        )
+        curves.cut_back(connection, job.id, job.checkpoint_step)
+        return claimed
+
+
+def _next_claimable(connection: Connection, queue: str, now_ms: int) -> Job | None:
+    columns = tables.jobs.c
+    others = tables.jobs.alias("others")
+    running_of_owner = (
+        select(func.count())
+        .select_from(others)
+        .where(
+            others.c.owner == columns.owner,
+            others.c.state.in_([state.value for state in LEASED_STATES]),
+        )
+        .scalar_subquery()
+    )
+    query = (
+        select(tables.jobs)
+        .where(
+            columns.queue == queue,
+            columns.state == JobState.QUEUED.value,
+            columns.not_before_ms <= now_ms,
+        )
+        .order_by(columns.priority.desc(), running_of_owner, columns.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else store.as_job(row)
+
+
+def renew(database: Database, job_id: str, fence: int, *, lease_ms: int) -> Job:
+    """The lease runs for another ``lease_ms``; the job tells what clients have asked for.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt or to nobody.
+    """
+    with database.write() as connection:
+        moves.held(connection, job_id, fence)
+        connection.execute(
+            update(tables.jobs)
+            .where(tables.jobs.c.id == job_id)
+            .values(lease_until_ms=db_now_ms(connection) + lease_ms)
+        )
+        return store.fetch(connection, job_id)
+
+
+def enter_phase(
+    database: Database, job_id: str, fence: int, phase: str, *, also: Also | None = None
+) -> None:
+    """The job is running (or still ending) and in this phase.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt or to nobody.
+    """
+    with database.write() as connection:
+        job = moves.held(connection, job_id, fence)
+        now_ms = db_now_ms(connection)
+        if job.state == JobState.PREPARING:
+            job = moves.move(
+                connection, job, JobState.RUNNING, now_ms=now_ms, values={"phase": phase}
+            )
+        else:
+            connection.execute(
+                update(tables.jobs).where(tables.jobs.c.id == job_id).values(phase=phase)
+            )
+        if also is not None:
+            also(connection)
+        events.append(
+            connection,
+            job_id,
+            "job.phase_changed",
+            {"phase": phase, "state": job.state.value},
+            now_ms=now_ms,
+        )
+
+
+def succeed(
+    database: Database,
+    job_id: str,
+    fence: int,
+    *,
+    values: Mapping[str, Any],
+    also: Also | None = None,
+) -> JobState:
+    """The job has succeeded, or is cancelled if a client asked for that first.
+
+    Safe to repeat: a job that this attempt has already ended is left as it is.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt.
+    """
+    with database.write() as connection:
+        job = _held_or_ended(connection, job_id, fence)
+        if job.is_terminal:
+            return job.state
+        if job.state == JobState.CANCELLING:
+            return moves.let_go(connection, job).state
+        if also is not None:
+            also(connection)
+        return moves.end(connection, job, JobState.SUCCEEDED, values=values).state
+
+
+def fail(database: Database, job_id: str, fence: int, failure: Failure) -> JobState:
+    """The job has failed for good, or is cancelled if a client asked for that first.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt.
+    """
+    with database.write() as connection:
+        job = _held_or_ended(connection, job_id, fence)
+        if job.is_terminal:
+            return job.state
+        if job.state == JobState.CANCELLING:
+            return moves.let_go(connection, job).state
+        return moves.fail(connection, job, failure).state
+
+
+def release(database: Database, job_id: str, fence: int) -> JobState:
+    """The worker let go of the job: it is queued again, paused or cancelled.
+
+    Draining is not the job's fault: the attempt is not counted.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt.
+    """
+    with database.write() as connection:
+        job = _held_or_ended(connection, job_id, fence)
+        if job.is_terminal:
+            return job.state
+        return moves.let_go(connection, job, attempt=job.attempt - 1).state
+
+
+def record_loss(
+    database: Database, job_id: str, fence: int, *, max_lost: int, reason: str
+) -> JobState:
+    """The attempt vanished without a word (its worker or host died): the job goes back.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt.
+    """
+    with database.write() as connection:
+        job = _held_or_ended(connection, job_id, fence)
+        return job.state if job.is_terminal else lose(connection, job, max_lost, reason).state
+
+
+def record_crash(database: Database, job_id: str, fence: int, failure: Failure) -> JobState:
+    """The trainer itself died: queued again, or failed when it died there before.
+
+    A second death without a checkpoint beyond the first one's means that the job, not the
+    machine, is at fault.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt.
+    """
+    with database.write() as connection:
+        job = _held_or_ended(connection, job_id, fence)
+        if job.is_terminal:
+            return job.state
+        columns = tables.jobs.c
+        crashes, crash_step = connection.execute(
+            select(columns.crashes, columns.crash_step).where(columns.id == job_id)
+        ).one()
+        if job.state == JobState.RUNNING and crashes and crash_step == job.checkpoint_step:
+            return moves.fail(connection, job, failure).state
+        return moves.let_go(
+            connection, job, crashes=crashes + 1, crash_step=job.checkpoint_step
+        ).state
+
+
+def _held_or_ended(connection: Connection, job_id: str, fence: int) -> Job:
+    job = store.fetch(connection, job_id, lock=True)
+    if job.fence != fence or job.state not in LEASED_STATES | FINAL_STATES:
+        raise LeaseLostError(job_id, fence)
+    return job
+
+
+def lose(connection: Connection, job: Job, max_lost: int, reason: str) -> Job:
+    """The held job goes back without its worker; too many losses end it."""
+    if job.lost + 1 >= max_lost and moves.GIVEN_UP[job.state] == JobState.QUEUED:
+        return moves.fail(
+            connection,
+            job,
+            Failure(
+                code="worker_lost",
+                message=f"the job lost its worker {job.lost + 1} times; the last time {reason}",
+                hint="look at the workers' logs and memory, then submit the job again",
+                phase=job.phase,
+                retryable=True,
+            ),
+        )
+    return moves.let_go(connection, job, lost=job.lost + 1)

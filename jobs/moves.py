@@ -1,0 +1,130 @@
+"""The one way to change a job's state: a compare-and-set with its event in one transaction.
+
+`leases` holds the worker's moves, `verbs` the client's; both end here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, update
+
+from jobs import datasets, events, store, tables
+from jobs.database import db_now_ms
+from jobs.errors import InvalidTransitionError, LeaseLostError
+from jobs.job import LEASED_STATES, NEXT_STATES, Failure, Job, JobState, JobType, allowed_actions
+
+GIVEN_UP: Mapping[JobState, JobState] = {
+    JobState.CANCELLING: JobState.CANCELLED,
+    JobState.PAUSING: JobState.PAUSED,
+    JobState.PREPARING: JobState.QUEUED,
+    JobState.RUNNING: JobState.QUEUED,
+}
+"""Where a held job goes when its worker lets go of it, willingly or not."""
+
+
+def move(
+    connection: Connection,
+    job: Job,
+    target: JobState,
+    *,
+    now_ms: int,
+    values: Mapping[str, Any] | None = None,
+    event: tuple[str, Mapping[str, Any]] | None = None,
+) -> Job:
+    """The job is in the target state, its event written; other columns take ``values``.
+
+    Raises:
+        InvalidTransitionError: `NEXT_STATES` does not allow the move.
+        LeaseLostError: somebody else has moved the job since it was read.
+    """
+    if target not in NEXT_STATES[job.state]:
+        raise InvalidTransitionError(
+            job.id, f"become {target}", job.state, allowed_actions(job.type, job.state)
+        )
+    columns = tables.jobs.c
+    changed = connection.execute(
+        update(tables.jobs)
+        .where(columns.id == job.id, columns.state == job.state, columns.fence == job.fence)
+        .values(state=target.value, **(values or {}))
+    )
+    if changed.rowcount != 1:
+        raise LeaseLostError(job.id, job.fence)
+    if event is not None:
+        events.append(connection, job.id, event[0], event[1], now_ms=now_ms)
+    return store.fetch(connection, job.id)
+
+
+def held(connection: Connection, job_id: str, fence: int) -> Job:
+    """The job, locked, if the attempt with this fence still holds it.
+
+    Raises:
+        LeaseLostError: it does not.
+    """
+    job = store.fetch(connection, job_id, lock=True)
+    if job.fence != fence or job.state not in LEASED_STATES:
+        raise LeaseLostError(job_id, fence)
+    return job
+
+
+def let_go(connection: Connection, job: Job, **values: Any) -> Job:  # noqa: ANN401 - columns
+    """The held job is without a worker: queued, paused or cancelled, as `GIVEN_UP` says."""
+    target = GIVEN_UP[job.state]
+    if target == JobState.CANCELLED:
+        return end(connection, job, target, values={})
+    name = "job.paused" if target == JobState.PAUSED else "job.requeued"
+    return move(
+        connection,
+        job,
+        target,
+        now_ms=db_now_ms(connection),
+        values={"worker_id": None, "lease_until_ms": None, **values},
+        event=(name, {"checkpoint_step": job.checkpoint_step}),
+    )
+
+
+def fail(connection: Connection, job: Job, failure: Failure) -> Job:
+    """The job has failed for good; a client reads the failure as ``job.error``."""
+    error = {
+        "code": failure.code,
+        "message": failure.message,
+        "hint": failure.hint,
+        "phase": failure.phase or job.phase,
+        "retryable": failure.retryable,
+    }
+    return end(connection, job, JobState.FAILED, values={"error": error})
+
+
+def end(connection: Connection, job: Job, target: JobState, *, values: Mapping[str, Any]) -> Job:
+    """The job is in a final state; a failed import takes its dataset along."""
+    now_ms = db_now_ms(connection)
+    if job.type == JobType.DATASET_IMPORT and target != JobState.SUCCEEDED:
+        datasets.mark_failed(
+            connection, job, values.get("error") or _cancelled_import(), now_ms=now_ms
+        )
+    return move(
+        connection,
+        job,
+        target,
+        now_ms=now_ms,
+        values={
+            **values,
+            "finished_ms": now_ms,
+            "worker_id": None,
+            "lease_until_ms": None,
+        },
+        event=(f"job.{target.value}", _final_event(values)),
+    )
+
+
+def _final_event(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: values[key] for key in ("error", "model_id", "stop_reason") if values.get(key)}
+
+
+def _cancelled_import() -> dict[str, Any]:
+    return {
+        "code": "cancelled",
+        "message": "the import was cancelled",
+        "hint": "register the dataset again",
+        "phase": None,
+        "retryable": True,
+    }

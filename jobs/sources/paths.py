@@ -1,0 +1,88 @@
+"""Lists folders on the server, inside the allow-listed roots only, without opening a file."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from jobs.errors import SourceForbiddenError, SourceUnreachableError
+
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
+    *(".tif", ".tiff", ".jp2", ".heic", ".heif", ".avif", ".ppm"),
+)
+"""Names that are taken for photos; whether they are is found out when they are decoded."""
+
+_QUICK_LOOK_S = 2.0
+_QUICK_LOOK_NAMES = 50_000
+
+
+def resolve_inside(path: str, roots: Sequence[Path]) -> Path:
+    """The real path, which lies inside one of the roots after following every link.
+
+    Raises:
+        SourceForbiddenError: it does not, or there are no roots, or the path is not absolute.
+        SourceUnreachableError: it lies inside but does not exist.
+    """
+    allowed = ", ".join(str(root) for root in roots) or (
+        "none: start the service with --dataset-root or TUNESMITH_DATASET_ROOTS"
+    )
+    if "\0" in path or not Path(path).is_absolute() or ".." in Path(path).parts:
+        raise SourceForbiddenError(
+            f"{path!r} must be an absolute path without '..'; allowed roots: {allowed}"
+        )
+    real = Path(path).resolve()
+    if not any(real.is_relative_to(root) for root in roots):
+        raise SourceForbiddenError(f"{path!r} is outside the allowed roots ({allowed})")
+    if not real.exists():
+        raise SourceUnreachableError(f"{path!r} does not exist")
+    return real
+
+
+def list_photos(folder: Path) -> list[str]:
+    """Paths of all photos below the folder, relative to it, with ``/``, sorted.
+
+    Files and folders whose name begins with a dot are left out, and links to folders are not
+    followed. A link to a file is listed; whether it `leads_inside` is asked before it is read.
+
+    Raises:
+        SourceUnreachableError: the folder cannot be listed.
+    """
+    return sorted(_walk(folder))
+
+
+def peek_photos(folder: Path) -> tuple[list[str], bool]:
+    """As `list_photos`, but at most 2 s or 50,000 names; the flag says whether that is all.
+
+    Raises:
+        SourceUnreachableError: the folder cannot be listed.
+    """
+    deadline = time.monotonic() + _QUICK_LOOK_S
+    names: list[str] = []
+    for name in _walk(folder):
+        names.append(name)
+        if len(names) >= _QUICK_LOOK_NAMES or time.monotonic() > deadline:
+            return sorted(names), False
+    return sorted(names), True
+
+
+def leads_inside(photo: Path, roots: Sequence[Path]) -> bool:
+    """Whether the listed photo, after following every link, is a file inside the roots."""
+    target = photo.resolve()
+    return target.is_file() and any(target.is_relative_to(root) for root in roots)
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    if not folder.is_dir():
+        raise SourceUnreachableError(f"{str(folder)!r} is not a folder")
+    for where, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(where)
+        for name in files:
+            if name.startswith(".") or Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            yield (here / name).relative_to(folder).as_posix()
+
+
+def _refuse(problem: OSError) -> None:
+    raise SourceUnreachableError(f"{problem.filename!r} cannot be listed: {problem.strerror}")

@@ -1,0 +1,216 @@
+"""Jobs in the database: submit, read, list, rename, delete. Moves are in `transitions`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, update
+
+from jobs import events, tables
+from jobs.database import Database, db_now_ms
+from jobs.errors import InvalidTransitionError, NotFoundError
+from jobs.ids import JobId, new_job_id
+from jobs.job import FINAL_STATES, QUEUE_OF, Job, JobState, JobType, allowed_actions
+from jobs.spec import SPEC_VERSION, JobSpec
+
+LOCAL_OWNER = "local"
+
+_JOB_FIELDS = tuple(field.name for field in fields(Job))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs a list shows; None means any."""
+
+    type: JobType | None = None
+    state: JobState | None = None
+    dataset_id: str | None = None
+    created_after_ms: int | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+def submit(
+    connection: Connection,
+    job_type: JobType,
+    spec: JobSpec,
+    *,
+    dataset_id: str | None,
+    job_id: JobId | None = None,
+    owner: str = LOCAL_OWNER,
+) -> Job:
+    """The job is queued and its first event written, as part of the transaction."""
+    now_ms = db_now_ms(connection)
+    identifier = job_id or new_job_id()
+    connection.execute(
+        insert(tables.jobs).values(
+            **_fresh_values(job_type, spec),
+            id=identifier,
+            dataset_id=dataset_id,
+            owner=owner,
+            created_ms=now_ms,
+        )
+    )
+    events.append(
+        connection,
+        identifier,
+        "job.queued",
+        {"type": job_type.value, "queue": QUEUE_OF[job_type]},
+        now_ms=now_ms,
+    )
+    return fetch(connection, identifier)
+
+
+def _fresh_values(job_type: JobType, spec: JobSpec) -> dict[str, Any]:
+    return {
+        "type": job_type.value,
+        "queue": QUEUE_OF[job_type],
+        "state": JobState.QUEUED.value,
+        "name": spec.name,
+        "priority": spec.priority,
+        "spec_version": SPEC_VERSION,
+        "spec": spec.model_dump(mode="json"),
+        "metadata": dict(spec.metadata),
+        "resolved": {},
+        "latest": {},
+        "best": {},
+        "result": {},
+        "attempt": 0,
+        "fence": 0,
+        "lost": 0,
+        "crashes": 0,
+        "not_before_ms": 0,
+        "stop_requested": False,
+        "checkpoint_step": 0,
+        "event_seq": 0,
+        "version": 1,
+    }
+
+
+def fetch(connection: Connection, job_id: str, *, lock: bool = False) -> Job:
+    """The job as this transaction sees it; ``lock`` keeps other writers away until its end.
+
+    Raises:
+        NotFoundError: no job has this id.
+    """
+    query = select(tables.jobs).where(tables.jobs.c.id == job_id)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise NotFoundError("job", job_id)
+    return as_job(row)
+
+
+def get(database: Database, job_id: str) -> Job:
+    """The job as it stands now.
+
+    Raises:
+        NotFoundError: no job has this id.
+    """
+    with database.read() as connection:
+        return fetch(connection, job_id)
+
+
+def list_jobs(
+    database: Database, chosen: JobFilter, *, after: str | None, limit: int, ascending: bool = False
+) -> list[Job]:
+    """At most ``limit`` jobs, newest first unless ``ascending``, beginning behind ``after``."""
+    column = tables.jobs.c.id
+    query = _filtered(chosen).order_by(column.asc() if ascending else column.desc()).limit(limit)
+    if after is not None:
+        query = query.where(column > after if ascending else column < after)
+    with database.read() as connection:
+        return [as_job(row) for row in connection.execute(query)]
+
+
+def _filtered(chosen: JobFilter) -> Select[Any]:
+    columns = tables.jobs.c
+    query = select(tables.jobs)
+    if chosen.type is not None:
+        query = query.where(columns.type == chosen.type.value)
+    if chosen.state is not None:
+        query = query.where(columns.state == chosen.state.value)
+    if chosen.dataset_id is not None:
+        query = query.where(columns.dataset_id == chosen.dataset_id)
+    if chosen.created_after_ms is not None:
+        query = query.where(columns.created_ms > chosen.created_after_ms)
+    for key, value in (chosen.metadata or {}).items():
+        query = query.where(columns.metadata[key].as_string() == value)
+    return query
+
+
+def jobs_ahead(database: Database, job: Job) -> int:
+    """How many queued jobs of the same queue will be claimed before this one."""
+    columns = tables.jobs.c
+    query = select(func.count()).where(
+        columns.queue == QUEUE_OF[job.type],
+        columns.state == JobState.QUEUED.value,
+        or_(
+            columns.priority > job.priority,
+            and_(columns.priority == job.priority, columns.id < job.id),
+        ),
+    )
+    with database.read() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def queue_counts(database: Database) -> dict[str, dict[str, int]]:
+    """Queue name -> state -> number of jobs that are not finished."""
+    columns = tables.jobs.c
+    query = (
+        select(columns.queue, columns.state, func.count())
+        .where(columns.state.not_in([state.value for state in FINAL_STATES]))
+        .group_by(columns.queue, columns.state)
+    )
+    counts: dict[str, dict[str, int]] = {queue: {} for queue in sorted(set(QUEUE_OF.values()))}
+    with database.read() as connection:
+        for queue, state, number in connection.execute(query):
+            counts[queue][state] = number
+    return counts
+
+
+def edit(
+    database: Database,
+    job_id: str,
+    changes: Mapping[str, Any],
+    *,
+    expected_version: int | None = None,
+) -> Job | None:
+    """The job with its name, metadata or priority changed; None when its version was another.
+
+    Raises:
+        NotFoundError: no job has this id.
+    """
+    with database.write() as connection:
+        job = fetch(connection, job_id, lock=True)
+        if expected_version is not None and job.version != expected_version:
+            return None
+        connection.execute(
+            update(tables.jobs)
+            .where(tables.jobs.c.id == job_id)
+            .values(**changes, version=tables.jobs.c.version + 1)
+        )
+        return fetch(connection, job_id)
+
+
+def delete_job(database: Database, job_id: str) -> Job:
+    """The finished job, its events and its curve are gone from the database.
+
+    Raises:
+        NotFoundError: no job has this id.
+        InvalidTransitionError: the job is not finished.
+    """
+    with database.write() as connection:
+        job = fetch(connection, job_id, lock=True)
+        if not job.is_terminal:
+            raise InvalidTransitionError(
+                job_id, "be deleted", job.state, allowed_actions(job.type, job.state)
+            )
+        connection.execute(delete(tables.jobs).where(tables.jobs.c.id == job_id))
+        return job
+
+
+def as_job(row: Row[Any]) -> Job:
+    """The row of table ``jobs`` as a `Job`."""
+    values = {name: getattr(row, name) for name in _JOB_FIELDS}
+    values["type"] = JobType(values["type"])
+    values["state"] = JobState(values["state"])
+    return Job(**values)

@@ -1,0 +1,180 @@
+"""The database's tables. Times are integer milliseconds since 1970, UTC, from the database."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("type", String(32), nullable=False),
+    Column("queue", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("phase", String(32)),
+    Column("name", String(200)),
+    Column("owner", String(64), nullable=False),
+    Column("dataset_id", String(64)),
+    Column("priority", Integer, nullable=False),
+    Column("spec_version", Integer, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("resolved", JSON, nullable=False),
+    Column("progress", JSON),
+    Column("latest", JSON, nullable=False),
+    Column("best", JSON, nullable=False),
+    Column("result", JSON, nullable=False),
+    Column("model_id", String(64)),
+    Column("error", JSON),
+    Column("metadata", JSON, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("lost", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False),
+    Column("crash_step", BigInteger),
+    Column("worker_id", String(128)),
+    Column("lease_until_ms", BigInteger),
+    Column("not_before_ms", BigInteger, nullable=False),
+    Column("stop_requested", Boolean, nullable=False),
+    Column("stop_reason", String(32)),
+    Column("checkpoint", Text),
+    Column("checkpoint_step", BigInteger, nullable=False),
+    Column("event_seq", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("started_ms", BigInteger),
+    Column("finished_ms", BigInteger),
+    Index("ix_jobs_claim", "queue", "state", "priority", "id"),
+    Index("ix_jobs_lease", "state", "lease_until_ms"),
+    Index("ix_jobs_dataset", "dataset_id"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job_id", String(64), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("type", String(48), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+curve_points = Table(
+    "curve_points",
+    metadata,
+    Column("job_id", String(64), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("phase", String(32), primary_key=True),
+    Column("step", BigInteger, primary_key=True),
+    Column("global_step", BigInteger, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("loss", Float(53)),
+    Column("smoothed", Float(53)),
+    Column("lrs", JSON, nullable=False),
+    Column("momentum", Float(53), nullable=False),
+    Index("ix_curve_points_order", "job_id", "global_step"),
+)
+
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("job_id", String(64), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("phase", String(32), nullable=False),
+    Column("global_step", BigInteger, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("train_loss", Float(53)),
+    Column("valid_loss", Float(53)),
+    Column("accuracy", Float(53)),
+    Column("error_rate", Float(53)),
+    Column("seconds", Float(53), nullable=False),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("job_id", String(64), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("digest", String(128)),
+    Column("counts", JSON),
+    Column("classes", JSON, nullable=False),
+    Column("report", JSON),
+    Column("error", JSON),
+    Column("metadata", JSON, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200)),
+    Column("owner", String(64), nullable=False),
+    Column("job_id", String(64), nullable=False),
+    Column("dataset_id", String(64), nullable=False),
+    Column("architecture", String(100), nullable=False),
+    Column("classes", JSON, nullable=False),
+    Column("card", JSON, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("digest", String(128), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("ix_models_dataset", "dataset_id"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("scope", String(200), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("status", Integer),
+    Column("body", Text),
+    Column("headers", JSON),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("queue", String(32), nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("hostname", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("last_ms", BigInteger, nullable=False),
+)

@@ -1,0 +1,99 @@
+"""The client's side of a job: cancel, stop, pause, resume. Each is safe to repeat."""
+
+from sqlalchemy import update
+
+from jobs import events, moves, store, tables
+from jobs.database import Database, db_now_ms
+from jobs.errors import InvalidTransitionError
+from jobs.job import Job, JobState, allowed_actions
+
+
+def cancel(database: Database, job_id: str) -> Job:
+    """A waiting job is cancelled, a running one will be; cancelling twice changes nothing.
+
+    Raises:
+        NotFoundError: no job has this id.
+        InvalidTransitionError: the job has succeeded or failed.
+    """
+    with database.write() as connection:
+        job = store.fetch(connection, job_id, lock=True)
+        if job.state in {JobState.CANCELLED, JobState.CANCELLING}:
+            return job
+        _refuse_unless_allowed(job, "cancel")
+        if job.state in {JobState.QUEUED, JobState.PAUSED}:
+            return moves.end(connection, job, JobState.CANCELLED, values={})
+        return moves.move(
+            connection,
+            job,
+            JobState.CANCELLING,
+            now_ms=db_now_ms(connection),
+            event=("job.cancelling", {}),
+        )
+
+
+def stop(database: Database, job_id: str) -> Job:
+    """The running job will end after its current step and keep what it has learned.
+
+    Raises:
+        NotFoundError: no job has this id.
+        InvalidTransitionError: the job is not running, or cannot be stopped half-way.
+    """
+    with database.write() as connection:
+        job = store.fetch(connection, job_id, lock=True)
+        if job.stop_requested and not job.is_terminal:
+            return job
+        _refuse_unless_allowed(job, "stop")
+        connection.execute(
+            update(tables.jobs).where(tables.jobs.c.id == job_id).values(stop_requested=True)
+        )
+        events.append(connection, job_id, "job.stop_requested", {}, now_ms=db_now_ms(connection))
+        return store.fetch(connection, job_id)
+
+
+def pause(database: Database, job_id: str) -> Job:
+    """A queued job is paused, a running one will be, after a checkpoint.
+
+    Raises:
+        NotFoundError: no job has this id.
+        InvalidTransitionError: the job is finished, cancelling, or cannot be resumed later.
+    """
+    with database.write() as connection:
+        job = store.fetch(connection, job_id, lock=True)
+        if job.state in {JobState.PAUSED, JobState.PAUSING}:
+            return job
+        _refuse_unless_allowed(job, "pause")
+        target = JobState.PAUSED if job.state == JobState.QUEUED else JobState.PAUSING
+        return moves.move(
+            connection,
+            job,
+            target,
+            now_ms=db_now_ms(connection),
+            event=(f"job.{target.value}", {}),
+        )
+
+
+def resume(database: Database, job_id: str) -> Job:
+    """The paused job is queued again; resuming a queued or running job changes nothing.
+
+    Raises:
+        NotFoundError: no job has this id.
+        InvalidTransitionError: the job is finished or on its way to an end.
+    """
+    with database.write() as connection:
+        job = store.fetch(connection, job_id, lock=True)
+        if job.state in {JobState.QUEUED, JobState.PREPARING, JobState.RUNNING}:
+            return job
+        _refuse_unless_allowed(job, "resume")
+        return moves.move(
+            connection,
+            job,
+            JobState.QUEUED,
+            now_ms=db_now_ms(connection),
+            event=("job.resumed", {}),
+        )
+
+
+def _refuse_unless_allowed(job: Job, action: str) -> None:
+    allowed = allowed_actions(job.type, job.state)
+    if action not in allowed:
+        raise InvalidTransitionError(job.id, action, job.state, allowed)

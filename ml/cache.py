@@ -1,0 +1,238 @@
+"""The presized pixels of a list of photos, decoded once and read from a memory-mapped file.
+
+Layout: ``{folder}/{key}/pixels.bin`` holds raw RGB bytes one photo after the other, and
+``index.npy`` a row (offset, height, width) for each. The key is a hash of all that decides the
+bytes, so an entry is never out of date. ``{folder}/{key}.lock`` is locked exclusively while an
+entry is built and shared while it is in use.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.errors import StoppedError
+from ml.images import Rgb, decode_rgb, decoder_name, presize
+from ml.photos import LabelledPhoto
+
+CACHE_FORMAT = 1
+LOCK_POLL_S = 0.1
+
+Index = NDArray[np.int64]
+"""One row (offset in bytes, height, width) for each photo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How the caller follows and stops a build."""
+
+    on_progress: Callable[[int, int], None]
+    """Told (photos done, photos in all)."""
+    should_stop: Callable[[], bool]
+
+
+class Pixels:
+    """Presized photos by position; views stay valid until ``close``."""
+
+    def __init__(self, entry: Path, lock: BinaryIO) -> None:
+        self._index: Index = np.load(entry / "index.npy")
+        self._lock = lock
+        self._bytes = _mapped(entry / "pixels.bin")
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        return len(self._index)
+
+    def photo(self, position: int) -> Rgb:
+        """Read-only view of one photo, H x W x RGB."""
+        offset, height, width = (int(number) for number in self._index[position])
+        flat = self._bytes[offset : offset + height * width * 3]
+        return flat.reshape(height, width, 3)
+
+    def close(self) -> None:
+        """The entry may be pruned from now on."""
+        self._bytes = np.empty(0, np.uint8)
+        self._lock.close()
+
+
+def open_pixels(
+    photos: Sequence[LabelledPhoto],
+    *,
+    folder: Path,
+    short_side: int,
+    threads: int,
+    on_progress: Callable[[int, int], None],
+    should_stop: Callable[[], bool],
+) -> Pixels:
+    """The presized photos in the given order, built now unless an entry is there already.
+
+    Safe when several processes ask for the same entry: one builds, the others wait.
+
+    Raises:
+        UnreadableImageError: A photo cannot be read (any more).
+        StoppedError: ``should_stop`` said so before the entry was complete.
+    """
+    watch = Watch(on_progress, should_stop)
+    entry = folder / cache_key([photo.digest for photo in photos], short_side)
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        lock = _locked(entry, fcntl.LOCK_SH, watch)
+        if _is_complete(entry, len(photos)):
+            os.utime(entry)
+            on_progress(len(photos), len(photos))
+            return Pixels(entry, lock)
+        lock.close()
+        with _locked(entry, fcntl.LOCK_EX, watch):
+            if not _is_complete(entry, len(photos)):
+                _build(entry, photos, short_side, threads, watch)
+
+
+def cache_key(digests: Sequence[str], short_side: int) -> str:
+    """Name of the entry: a hash of all that decides its bytes."""
+    facts = [CACHE_FORMAT, short_side, decoder_name(), list(digests)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def prune(folder: Path, max_bytes: int) -> tuple[str, ...]:
+    """Entries used least recently are gone until the rest fits; those in use stay.
+
+    Returns the keys removed. Half-built leftovers of dead processes go as well.
+    """
+    for leftover in folder.glob("*.partial"):
+        _remove_unless_locked(leftover)
+    entries = sorted(
+        (path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime
+    )
+    excess = sum(_size_bytes(entry) for entry in entries) - max_bytes
+    removed = []
+    for entry in entries:
+        if excess <= 0:
+            break
+        size = _size_bytes(entry)
+        if _remove_unless_locked(entry):
+            excess -= size
+            removed.append(entry.name)
+    return tuple(removed)
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    # An empty file cannot be mapped.
+    if path.stat().st_size == 0:
+        return np.empty(0, np.uint8)
+    return np.memmap(path, np.uint8, mode="r")
+
+
+def _is_complete(entry: Path, photos: int) -> bool:
+    """True when the index is whole and the pixel file as long as the index says."""
+    try:
+        index: Index = np.load(entry / "index.npy")
+        size = (entry / "pixels.bin").stat().st_size
+    except (FileNotFoundError, ValueError, EOFError):
+        return False
+    return index.shape == (photos, 3) and size == int((index[:, 1] * index[:, 2]).sum()) * 3
+
+
+def _locked(entry: Path, mode: int, watch: Watch) -> BinaryIO:
+    lock = entry.with_suffix(".lock").open("ab")
+    try:
+        while not _try_lock(lock, mode):
+            if watch.should_stop():
+                raise StoppedError("waiting for another process that presizes", "stop")
+            time.sleep(LOCK_POLL_S)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def _try_lock(lock: BinaryIO, mode: int) -> bool:
+    try:
+        fcntl.flock(lock, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _build(
+    entry: Path, photos: Sequence[LabelledPhoto], short_side: int, threads: int, watch: Watch
+) -> None:
+    partial = entry.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(entry, ignore_errors=True)
+    partial.mkdir()
+    try:
+        _write(partial, photos, short_side, threads, watch)
+        partial.rename(entry)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(
+    partial: Path, photos: Sequence[LabelledPhoto], short_side: int, threads: int, watch: Watch
+) -> None:
+    index = np.zeros((len(photos), 3), np.int64)
+    offset = 0
+    images = contextlib.closing(_presized(photos, short_side, threads))
+    with (partial / "pixels.bin").open("wb") as file, images as ordered:
+        for done, image in enumerate(ordered):
+            if watch.should_stop():
+                raise StoppedError("presizing", "stop")
+            file.write(np.ascontiguousarray(image).data)
+            index[done] = offset, image.shape[0], image.shape[1]
+            offset += image.size
+            watch.on_progress(done + 1, len(photos))
+        _flush(file)
+    with (partial / "index.npy").open("wb") as file:
+        np.save(file, index)
+        _flush(file)
+
+
+def _presized(photos: Sequence[LabelledPhoto], short_side: int, threads: int) -> Generator[Rgb]:
+    """The photos in order, decoded a few ahead: decoders release Python's lock."""
+    waiting: deque[Future[Rgb]] = deque()
+    rest = iter(photos)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="presize")
+    try:
+        for photo in itertools.islice(rest, threads * 4):
+            waiting.append(pool.submit(_presize_photo, photo, short_side))
+        while waiting:
+            image = waiting.popleft().result()
+            for photo in itertools.islice(rest, 1):
+                waiting.append(pool.submit(_presize_photo, photo, short_side))
+            yield image
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _presize_photo(photo: LabelledPhoto, short_side: int) -> Rgb:
+    return presize(decode_rgb(photo.path, min_short_side=short_side), short_side)
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _size_bytes(entry: Path) -> int:
+    return sum(path.stat().st_size for path in entry.iterdir())
+
+
+def _remove_unless_locked(entry: Path) -> bool:
+    with entry.with_suffix(".lock").open("ab") as lock:
+        if not _try_lock(lock, fcntl.LOCK_EX):
+            return False
+        shutil.rmtree(entry)
+    return True

@@ -1,0 +1,87 @@
+"""Everything ``ml`` raises on purpose.
+
+MlError
+├── UnreadableImageError       one photo
+├── TooFewImagesError          the photos together
+├── UnknownArchitectureError   a name
+├── WeightsUnavailableError    a file of pretrained weights
+├── LossDivergedError          the numbers
+├── CheckpointCorruptError     a file written before
+├── EnvironmentChangedError    the machine
+└── StoppedError               the caller's wish
+"""
+
+from pathlib import Path
+
+
+class MlError(Exception):
+    """Base of every error below; never raised itself."""
+
+
+class UnreadableImageError(MlError):
+    """A file cannot be turned into pixels."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path.name} cannot be read: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class TooFewImagesError(MlError):
+    """There are fewer photos than the work needs at the least."""
+
+    def __init__(self, *, found: int, needed: int, purpose: str) -> None:
+        super().__init__(f"{purpose} needs at least {needed} photos, found {found}")
+        self.found = found
+        self.needed = needed
+
+
+class UnknownArchitectureError(MlError):
+    """The architecture table has no such name."""
+
+    def __init__(self, name: str, message: str, did_you_mean: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.name = name
+        self.did_you_mean = did_you_mean
+
+
+class WeightsUnavailableError(MlError):
+    """Pretrained weights cannot be had, or do not fit the architecture."""
+
+
+class LossDivergedError(MlError):
+    """The training loss became infinite or not a number."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(
+            f"the loss is not finite at step {step}; a lower learning rate usually helps"
+        )
+        self.step = step
+
+
+class CheckpointCorruptError(MlError):
+    """A checkpoint or model file is not what was once written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path.name} cannot be used: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class EnvironmentChangedError(MlError):
+    """A run would go on where its numbers cannot be the same as before."""
+
+    def __init__(self, field: str, *, was: object, now: object) -> None:
+        super().__init__(f"{field} was {was!r} when the run began and is {now!r} now")
+        self.field = field
+        self.was = was
+        self.now = now
+
+
+class StoppedError(MlError):
+    """The caller asked to stop where nothing can be kept; ``command`` says how it asked."""
+
+    def __init__(self, doing: str, command: str) -> None:
+        super().__init__(f"stopped while {doing}, as asked ({command})")
+        self.doing = doing
+        self.command = command

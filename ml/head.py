@@ -1,0 +1,78 @@
+"""The new classifier on top of a pretrained body, as fastai builds it.
+
+Shapes: B = batch, C = channels, H, W = feature map, K = classes.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+HIDDEN = (512,)
+DROPOUT = 0.5
+NORM_BIAS = 1e-3
+
+
+class ConcatPool(nn.Module):
+    """The largest value of each channel, then the mean of each channel: C channels become 2 C.
+
+    Written with ``max`` over the flattened map because adaptive max pooling has no deterministic
+    gradient on CUDA.
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pool to shape (B, 2 C, 1)."""
+        x_BCP = x_BCHW.flatten(2)
+        return torch.cat([x_BCP.max(-1, keepdim=True).values, x_BCP.mean(-1, keepdim=True)], dim=1)
+
+
+def create_head(
+    features: int,
+    num_classes: int,
+    *,
+    hidden: Sequence[int] = HIDDEN,
+    dropout: float | Sequence[float] = DROPOUT,
+    linear_first: bool = False,
+) -> nn.Sequential:
+    """Pooling, then blocks of batch norm, dropout and a linear layer without bias.
+
+    Args:
+        features: Channels of the body's last map.
+        num_classes: Outputs.
+        hidden: Widths between; a ReLU follows each.
+        dropout: Of the last block, the others have half of it; or one value for each block.
+        linear_first: Each block begins with its linear layer instead of ending with it.
+    """
+    widths = [2 * features, *hidden, num_classes]
+    rates = _dropout_rates(dropout, len(widths) - 1)
+    layers: list[nn.Module] = [ConcatPool(), nn.Flatten()]
+    for block, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        linear: list[nn.Module] = [nn.Linear(inputs, outputs, bias=False)]
+        if block < len(hidden):
+            linear.append(nn.ReLU(inplace=True))
+        norm_width = outputs if linear_first else inputs
+        norm: list[nn.Module] = [nn.BatchNorm1d(norm_width), nn.Dropout(rates[block])]
+        layers += linear + norm if linear_first else norm + linear
+    head = nn.Sequential(*layers)
+    initialise_head(head)
+    return head
+
+
+def initialise_head(head: nn.Module) -> None:
+    """Linear layers are drawn as He et al. 2015 (arXiv:1502.01852) propose; norms start neutral.
+
+    The bias of a norm layer is 1e-3, as in fastai.
+    """
+    for module in head.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+        elif isinstance(module, nn.BatchNorm1d):
+            nn.init.ones_(module.weight)
+            nn.init.constant_(module.bias, NORM_BIAS)
+
+
+def _dropout_rates(dropout: float | Sequence[float], blocks: int) -> list[float]:
+    if isinstance(dropout, Sequence):
+        return list(dropout)
+    return [dropout / 2] * (blocks - 1) + [dropout]

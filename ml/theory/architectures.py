@@ -1,0 +1,89 @@
+"""What is known of each architecture without building it: groups, sizes, weight files.
+
+The table is ``architectures.json`` beside this file; a test compares it with torchvision.
+"""
+
+import difflib
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+from ml.theory.errors import TheoryError
+
+
+class UnknownArchitectureError(TheoryError, LookupError):
+    """No architecture has this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.did_you_mean = tuple(difflib.get_close_matches(name, names(), n=3))
+        hint = f"; did you mean {' or '.join(self.did_you_mean)}?" if self.did_you_mean else ""
+        super().__init__(f"no architecture is named {name!r}{hint} (known: {', '.join(names())})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """One row of the table; module names are torchvision's."""
+
+    name: str
+    family: str
+    features: int
+    """Channels of the body's last feature map."""
+    body: tuple[str, ...]
+    """Top-level children kept, in order."""
+    cut: tuple[str, ...]
+    """Top-level children dropped: the pooling and the classifier of the 1,000 classes."""
+    groups: tuple[tuple[str, ...], ...]
+    """Module-name prefixes of each layer group of the body, lowest first; the head follows."""
+    group_parameters: tuple[int, ...]
+    """Number of weights in each layer group of the body."""
+    smallest_image_px: int
+    weights: MappingProxyType[str, str]
+    """Weight name to checkpoint file name."""
+    default_weights: str
+
+    @property
+    def layer_groups(self) -> int:
+        """Number of layer groups, the head included."""
+        return len(self.groups) + 1
+
+
+def names() -> tuple[str, ...]:
+    """All known names, in the table's order."""
+    return tuple(_table())
+
+
+def get(name: str) -> Architecture:
+    """The row of this name.
+
+    Raises:
+        UnknownArchitectureError: The table has no such row; the error carries close matches.
+    """
+    try:
+        return _table()[name]
+    except KeyError:
+        raise UnknownArchitectureError(name) from None
+
+
+@functools.cache
+def _table() -> MappingProxyType[str, Architecture]:
+    text = resources.files(__package__).joinpath("architectures.json").read_text("utf-8")
+    return MappingProxyType({name: _row(name, row) for name, row in json.loads(text).items()})
+
+
+def _row(name: str, row: dict[str, Any]) -> Architecture:
+    return Architecture(
+        name=name,
+        family=row["family"],
+        features=row["features"],
+        body=tuple(row["body"]),
+        cut=tuple(row["cut"]),
+        groups=tuple(tuple(group) for group in row["groups"]),
+        group_parameters=tuple(row["group_parameters"]),
+        smallest_image_px=row["smallest_image_px"],
+        weights=MappingProxyType(row["weights"]),
+        default_weights=row["default_weights"],
+    )
