@@ -12,7 +12,7 @@ from jobs.database import Database, db_now_ms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """One optimiser step. ``step`` counts within the phase, ``global_step`` over the job.
+    """One optimiser step. ``step`` counts from 0 in the phase, ``global_step`` in the job.
 
     A loss that is not finite is None; ``lrs`` has one rate per layer group, the head last.
     """
@@ -29,7 +29,10 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRow:
-    """What one epoch came to; ``epoch`` counts from 0 over the whole job."""
+    """What one epoch came to; ``epoch`` counts from 0 over the whole job.
+
+    ``global_step`` is the number of optimiser steps taken when it ended.
+    """
 
     epoch: int
     phase: str
@@ -108,7 +111,7 @@ def record_epoch(database: Database, job_id: str, fence: int, row: EpochRow) -> 
         connection.execute(
             update(tables.jobs)
             .where(tables.jobs.c.id == job_id)
-            .values(latest={**job.latest, **numbers}, best=_better(job.best, row))
+            .values(latest={**job.latest, **numbers}, best=_best(connection, job_id))
         )
         events.append(
             connection,
@@ -177,12 +180,18 @@ def record_checkpoint(
         )
 
 
-def cut_back(connection: Connection, job_id: str, global_step: int) -> None:
-    """Nothing that lies behind the checkpoint's step is on the curve any more."""
-    for table in (tables.curve_points, tables.epochs):
-        connection.execute(
-            delete(table).where(table.c.job_id == job_id, table.c.global_step > global_step)
-        )
+def cut_back(connection: Connection, job_id: str, steps_kept: int) -> None:
+    """Only what the first ``steps_kept`` optimiser steps wrote is still there."""
+    points, rows = tables.curve_points.c, tables.epochs.c
+    connection.execute(
+        delete(tables.curve_points).where(points.job_id == job_id, points.global_step >= steps_kept)
+    )
+    connection.execute(
+        delete(tables.epochs).where(rows.job_id == job_id, rows.global_step > steps_kept)
+    )
+    connection.execute(
+        update(tables.jobs).where(tables.jobs.c.id == job_id).values(best=_best(connection, job_id))
+    )
 
 
 def read_points(database: Database, job_id: str) -> list[CurvePoint]:
@@ -259,12 +268,20 @@ def _step_data(point: CurvePoint) -> dict[str, Any]:
     }
 
 
-def _better(best: Mapping[str, Any], row: EpochRow) -> dict[str, Any]:
-    merged = dict(best)
-    for name, value, is_better in (
-        ("valid_loss", row.valid_loss, float.__lt__),
-        ("accuracy", row.accuracy, float.__gt__),
+def _best(connection: Connection, job_id: str) -> dict[str, Any]:
+    """Lowest validation loss and highest accuracy, each with the first epoch that reached it."""
+    columns = tables.epochs.c
+    best: dict[str, Any] = {}
+    for number, rank in (
+        (columns.valid_loss, columns.valid_loss.asc()),
+        (columns.accuracy, columns.accuracy.desc()),
     ):
-        if value is not None and (name not in merged or is_better(value, merged[name]["value"])):
-            merged[name] = {"value": value, "epoch": row.epoch}
-    return merged
+        row = connection.execute(
+            select(columns.epoch, number.label("value"))
+            .where(columns.job_id == job_id, number.is_not(None))
+            .order_by(rank, columns.epoch)
+            .limit(1)
+        ).one_or_none()
+        if row is not None:
+            best[number.name] = {"value": row.value, "epoch": row.epoch}
+    return best

@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from jobs.errors import StoreUnavailableError
@@ -62,6 +62,8 @@ class Database:
             raise StoreUnavailableError(f"the database does not answer: {problem.orig}") from (
                 problem
             )
+        except TimeoutError as problem:
+            raise StoreUnavailableError("no connection to the database became free") from problem
         except DBAPIError as problem:
             if problem.connection_invalidated:
                 raise StoreUnavailableError(
@@ -100,7 +102,8 @@ def db_now_ms(connection: Connection) -> int:
 
 def _alembic_config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
     return config
 
 

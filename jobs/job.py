@@ -66,7 +66,7 @@ def allowed_actions(job_type: JobType, state: JobState) -> tuple[str, ...]:
     if state not in FINAL_STATES:
         actions.append("cancel")
     if job_type in _RESUMABLE:
-        if state in {_S.PREPARING, _S.RUNNING}:
+        if state == _S.RUNNING:
             actions.append("stop")
         if state in {_S.QUEUED, _S.PREPARING, _S.RUNNING}:
             actions.append("pause")

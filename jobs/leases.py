@@ -29,7 +29,8 @@ def claim_next(database: Database, queue: str, worker_id: str, *, lease_ms: int)
         job = _next_claimable(connection, queue, now_ms)
         if job is None:
             return None
-        claimed = moves.move(
+        curves.cut_back(connection, job.id, job.checkpoint_step)
+        return moves.move(
             connection,
             job,
             JobState.PREPARING,
@@ -44,8 +45,6 @@ def claim_next(database: Database, queue: str, worker_id: str, *, lease_ms: int)
             },
             event=("job.started", {"attempt": job.attempt + 1, "worker": worker_id}),
         )
-        curves.cut_back(connection, job.id, job.checkpoint_step)
-        return claimed
 
 
 def _next_claimable(connection: Connection, queue: str, now_ms: int) -> Job | None:
@@ -207,8 +206,9 @@ def record_crash(database: Database, job_id: str, fence: int, failure: Failure) 
         crashes, crash_step = connection.execute(
             select(columns.crashes, columns.crash_step).where(columns.id == job_id)
         ).one()
-        if job.state == JobState.RUNNING and crashes and crash_step == job.checkpoint_step:
-            return moves.fail(connection, job, failure).state
+        again = crashes > 0 and crash_step == job.checkpoint_step
+        if again and moves.GIVEN_UP[job.state] == JobState.QUEUED:
+            return moves.fail(connection, job, failure, crashes=crashes + 1).state
         return moves.let_go(
             connection, job, crashes=crashes + 1, crash_step=job.checkpoint_step
         ).state
@@ -234,5 +234,6 @@ def lose(connection: Connection, job: Job, max_lost: int, reason: str) -> Job:
                 phase=job.phase,
                 retryable=True,
             ),
+            lost=job.lost + 1,
         )
     return moves.let_go(connection, job, lost=job.lost + 1)

@@ -44,7 +44,7 @@ def move(
     columns = tables.jobs.c
     changed = connection.execute(
         update(tables.jobs)
-        .where(columns.id == job.id, columns.state == job.state, columns.fence == job.fence)
+        .where(columns.id == job.id, columns.state == job.state.value, columns.fence == job.fence)
         .values(state=target.value, **(values or {}))
     )
     if changed.rowcount != 1:
@@ -67,7 +67,7 @@ def held(connection: Connection, job_id: str, fence: int) -> Job:
 
 
 def let_go(connection: Connection, job: Job, **values: Any) -> Job:  # noqa: ANN401 - columns
-    """The held job is without a worker: queued, paused or cancelled, as `GIVEN_UP` says."""
+    """The held job has no worker: queued or paused without a phase, or cancelled (`GIVEN_UP`)."""
     target = GIVEN_UP[job.state]
     if target == JobState.CANCELLED:
         return end(connection, job, target, values={})
@@ -77,12 +77,12 @@ def let_go(connection: Connection, job: Job, **values: Any) -> Job:  # noqa: ANN
         job,
         target,
         now_ms=db_now_ms(connection),
-        values={"worker_id": None, "lease_until_ms": None, **values},
+        values={"worker_id": None, "lease_until_ms": None, "phase": None, **values},
         event=(name, {"checkpoint_step": job.checkpoint_step}),
     )
 
 
-def fail(connection: Connection, job: Job, failure: Failure) -> Job:
+def fail(connection: Connection, job: Job, failure: Failure, **values: Any) -> Job:  # noqa: ANN401 - columns
     """The job has failed for good; a client reads the failure as ``job.error``."""
     error = {
         "code": failure.code,
@@ -91,7 +91,7 @@ def fail(connection: Connection, job: Job, failure: Failure) -> Job:
         "phase": failure.phase or job.phase,
         "retryable": failure.retryable,
     }
-    return end(connection, job, JobState.FAILED, values={"error": error})
+    return end(connection, job, JobState.FAILED, values={"error": error, **values})
 
 
 def end(connection: Connection, job: Job, target: JobState, *, values: Mapping[str, Any]) -> Job:

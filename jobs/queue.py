@@ -4,10 +4,11 @@ Redis holds no truth. A message that is lost costs a few seconds, because worker
 also look by themselves; a message that comes twice finds nothing left to do.
 """
 
+import contextlib
 import queue as thread_queue
 import threading
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 import redis.asyncio
@@ -15,6 +16,8 @@ import structlog
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 LOOK_TASKS = {"train": "tunesmith.train.look", "prepare": "tunesmith.prepare.look"}
 """The task that a message on each queue names; the worker registers each of them."""
@@ -77,20 +80,24 @@ class Doorbell:
         self._waiting: thread_queue.Queue[Callable[[], object] | None] = thread_queue.Queue(
             _BACKLOG
         )
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
         self._thread.start()
 
     def ring(self, queue: str, job_id: str) -> None:
         """Workers of the queue will look; the job's id is for people who read the queue."""
-        self._put(lambda: self._celery.send_task(LOOK_TASKS[queue], args=[job_id], queue=queue))
+        task = LOOK_TASKS[queue]
+        self._put(lambda: self._celery.send_task(task, args=[job_id], queue=queue))
 
     def happened(self, job_id: str) -> None:
         """Streams of this job will look for new events."""
         self._put(lambda: self._redis.publish(EVENTS_CHANNEL, job_id))
 
     def close(self) -> None:
-        """What was rung has been sent, or given up; the thread has ended."""
-        self._waiting.put(None)
+        """What was rung has been sent; if Redis does not answer, the rest is given up."""
+        self._closing.set()
+        with contextlib.suppress(thread_queue.Full):
+            self._waiting.put_nowait(None)
         self._thread.join(timeout=2 * _CONNECT_TIMEOUT_S)
         self._redis.close()
         self._celery.close()
@@ -103,16 +110,25 @@ class Doorbell:
 
     def _run(self) -> None:
         while (send := self._waiting.get()) is not None:
-            try:
-                send()
-            except (OperationalError, redis.RedisError, OSError) as problem:
-                log.warning("doorbell_silent", error=str(problem))
+            answered = _answered(send)
+            if self._closing.is_set() and (self._waiting.empty() or not answered):
+                return
+
+
+def _answered(send: Callable[[], object]) -> bool:
+    try:
+        send()
+    except (OperationalError, redis.RedisError, OSError) as problem:
+        log.warning("doorbell_silent", error=str(problem))
+        return False
+    return True
 
 
 def redis_client(redis_url: str) -> redis.Redis:
-    """A client with short timeouts for commands that do not block."""
+    """A client with short timeouts for commands that do not block; it tries twice, no more."""
     return redis.Redis.from_url(
         client_url(redis_url),
+        retry=Retry(NoBackoff(), 1),
         socket_timeout=_CONNECT_TIMEOUT_S,
         socket_connect_timeout=_CONNECT_TIMEOUT_S,
     )
@@ -128,9 +144,10 @@ def async_redis_client(redis_url: str) -> redis.asyncio.Redis:
 def client_url(redis_url: str) -> str:
     """The address as redis-py writes it: Celery says ``redis+socket``, redis-py ``unix``."""
     parts = urlsplit(redis_url)
-    if parts.scheme == "redis+socket":
-        return f"unix://{parts.path}"
-    return redis_url
+    if parts.scheme != "redis+socket":
+        return redis_url
+    number = parse_qs(parts.query).get("virtual_host")
+    return f"unix://{parts.netloc}{parts.path}" + (f"?db={number[0]}" if number else "")
 
 
 def waiting_messages(client: redis.Redis, queue: str) -> int:

@@ -5,11 +5,15 @@ the variable.
 """
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 DEFAULT_DATA_DIR = Path("~/.local/share/tunesmith").expanduser()
 
@@ -29,6 +33,7 @@ class Settings(BaseSettings):
     )
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0",
+        pattern=r"^(redis|rediss|redis\+socket)://",
         description="Redis for the queue's doorbell; `redis+socket:///path` for a unix socket",
     )
     artifacts: Path = Field(
@@ -81,6 +86,30 @@ class Settings(BaseSettings):
         default="info", description="least severe line that is logged"
     )
 
+    @property
+    def compute_threads(self) -> int:
+        """Threads that one trainer uses, at least 1."""
+        return self.threads or os.cpu_count() or 1
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        try:
+            backend = make_url(url).get_backend_name()
+        except ArgumentError:
+            backend = ""
+        if backend in {"sqlite", "postgresql"}:
+            return url
+        raise ValueError("must begin with sqlite:/// or postgresql+psycopg://")
+
+    @field_validator("renew_s", mode="after")
+    @classmethod
+    def _renewed_in_time(cls, renew_s: float, info: ValidationInfo) -> float:
+        lease_s = info.data.get("lease_s", renew_s + 1)
+        if renew_s < lease_s:
+            return renew_s
+        raise ValueError(f"must be below TUNESMITH_LEASE_S, which is {lease_s:g}")
+
     @field_validator("dataset_roots", mode="before")
     @classmethod
     def _split_roots(cls, value: object) -> object:
@@ -91,7 +120,10 @@ class Settings(BaseSettings):
     @field_validator("dataset_roots", mode="after")
     @classmethod
     def _resolve_roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
-        return tuple(root.expanduser().resolve() for root in roots)
+        try:
+            return tuple(root.expanduser().resolve() for root in roots)
+        except RuntimeError as problem:
+            raise ValueError(str(problem)) from problem
 
     @field_validator("artifacts", mode="after")
     @classmethod
@@ -119,8 +151,20 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # checked by pydantic itself
     except ValidationError as problem:
         lines = [
-            f"TUNESMITH_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}"
-            f" (got {error['input']!r})"
+            f"TUNESMITH_{error['loc'][0]!s}".upper() + f": {error['msg']}{_input_of(error)}"
             for error in problem.errors()
         ]
         raise SettingsError("; ".join(lines)) from problem
+
+
+def _input_of(error: ErrorDetails) -> str:
+    # an address may hold a password
+    return "" if str(error["loc"][0]).endswith("_url") else f" (got {error['input']!r})"
+
+
+def child_environment(settings: Settings, **further: str) -> dict[str, str]:
+    """The environment of a process that shall have these settings, whatever ours are."""
+    values = settings.model_dump(mode="json")
+    values["dataset_roots"] = ":".join(values["dataset_roots"])
+    ours = {f"TUNESMITH_{name.upper()}": str(value) for name, value in values.items()}
+    return {**os.environ, **ours, **further}

@@ -57,7 +57,9 @@ class RegexLabels(Spec):
     on: Literal["name", "path"] = Field(
         default="name", description="the file's name, or its path below the source"
     )
-    group: int | str = Field(default=1, description="number (from 1) or name of the capture group")
+    group: (
+        Annotated[int, Field(ge=1, le=100)] | Annotated[str, Field(min_length=1, max_length=100)]
+    ) = Field(default=1, description="number (from 1) or name of the capture group")
     unmatched: Literal["error", "skip"] = Field(
         default="error", description="whether names without a match fail the import or are left out"
     )
@@ -133,7 +135,7 @@ class Augment(Spec):
         default=0.2, ge=0, lt=1, description="largest change of brightness and contrast"
     )
     max_warp: float = Field(
-        default=0.2, ge=0, lt=1, description="largest perspective shift, share of half the side"
+        default=0.2, ge=0, lt=0.5, description="largest perspective shift, share of half the side"
     )
     flip: bool = Field(default=True, description="mirror half of the photos left to right")
 
@@ -217,6 +219,12 @@ class LearningRateRange(Spec):
 
     lowest: LearningRate
     highest: LearningRate
+
+    @model_validator(mode="after")
+    def _lowest_first(self) -> "LearningRateRange":
+        if self.lowest > self.highest:
+            raise ValueError(f"lowest {self.lowest} is above highest {self.highest}")
+        return self
 
 
 class LearningRatePerGroup(Spec):

@@ -1,10 +1,23 @@
-"""Jobs in the database: submit, read, list, rename, delete. Moves are in `transitions`."""
+"""Jobs in the database: submit, read, list, rename, delete. Moves are in `moves`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from jobs import events, tables
 from jobs.database import Database, db_now_ms
@@ -118,7 +131,16 @@ def list_jobs(
     if after is not None:
         query = query.where(column > after if ascending else column < after)
     with database.read() as connection:
+        for key, value in (chosen.metadata or {}).items():
+            query = query.where(_has(key, value, connection.dialect.name))
         return [as_job(row) for row in connection.execute(query)]
+
+
+def _has(key: str, value: str, dialect: str) -> ColumnElement[bool]:
+    # a JSON path cannot name every key: SQLite finds neither quotes nor letters beyond ASCII
+    each = func.json_each if dialect == "sqlite" else func.json_each_text
+    pairs = each(tables.jobs.c.metadata).table_valued("key", "value").alias("pairs")
+    return exists().where(pairs.c.key == key, pairs.c.value == value).correlate(tables.jobs)
 
 
 def _filtered(chosen: JobFilter) -> Select[Any]:
@@ -132,8 +154,6 @@ def _filtered(chosen: JobFilter) -> Select[Any]:
         query = query.where(columns.dataset_id == chosen.dataset_id)
     if chosen.created_after_ms is not None:
         query = query.where(columns.created_ms > chosen.created_after_ms)
-    for key, value in (chosen.metadata or {}).items():
-        query = query.where(columns.metadata[key].as_string() == value)
     return query
 
 

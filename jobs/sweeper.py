@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from jobs import leases, store, tables
 from jobs.database import Database, db_now_ms
@@ -29,37 +30,44 @@ class Sweeper:
         self._lease_ms = int(lease_s * 1000)
         self._max_lost = max_lost
         self._last: _Clocks | None = None
-        self._patient_until_s = 0.0
 
     def sweep(self) -> list[str]:
         """Jobs whose lease ran out go where the life cycle says; their ids are returned.
 
         After nobody swept for three intervals, or the database's clock jumped, holders first
-        get one lease time to renew: they may be healthy and only the clock was not.
+        get one lease time to renew: they may be healthy and only the clock was not. That time
+        is written into the leases, so the other sweepers grant it too.
         """
         with self._database.write() as connection:
             now_ms = db_now_ms(connection)
-            if self._silence_or_jump(connection, now_ms):
-                self._patient_until_s = time.monotonic() + self._lease_ms / 1000
+            jumped = self._clock_jumped(now_ms)
             self._last = _Clocks(database_ms=now_ms, monotonic_s=time.monotonic())
-            if time.monotonic() < self._patient_until_s:
+            if self._was_silent(connection, now_ms) or jumped:
+                self._grant_a_lease_time(connection, now_ms)
                 return []
             return self._take_back_due(connection, now_ms)
 
-    def _silence_or_jump(self, connection: Connection, now_ms: int) -> bool:
-        previous_ms = connection.execute(select(tables.sweeps.c.last_ms)).scalar()
+    def _was_silent(self, connection: Connection, now_ms: int) -> bool:
+        query = select(tables.sweeps.c.last_ms).with_for_update()
+        previous_ms = connection.execute(query).scalar()
         if previous_ms is None:
-            connection.execute(insert(tables.sweeps).values(id=1, last_ms=now_ms))
-        else:
-            connection.execute(update(tables.sweeps).values(last_ms=now_ms))
-        silent = previous_ms is not None and now_ms - previous_ms > 3 * self._interval_ms
-        return silent or self._clock_jumped(now_ms)
+            _record_first_sweep(connection, now_ms)
+            return False
+        connection.execute(update(tables.sweeps).values(last_ms=now_ms))
+        return bool(now_ms - previous_ms > 3 * self._interval_ms)
 
     def _clock_jumped(self, now_ms: int) -> bool:
         if self._last is None:
             return False
         own_ms = (time.monotonic() - self._last.monotonic_s) * 1000
         return abs((now_ms - self._last.database_ms) - own_ms) > _CLOCK_JUMP_MS
+
+    def _grant_a_lease_time(self, connection: Connection, now_ms: int) -> None:
+        connection.execute(
+            update(tables.jobs)
+            .where(tables.jobs.c.state.in_([state.value for state in LEASED_STATES]))
+            .values(lease_until_ms=now_ms + self._lease_ms)
+        )
 
     def _take_back_due(self, connection: Connection, now_ms: int) -> list[str]:
         columns = tables.jobs.c
@@ -77,6 +85,15 @@ class Sweeper:
             leases.lose(connection, job, self._max_lost, f"{job.worker_id} went silent")
             taken.append(job.id)
         return taken
+
+
+def _record_first_sweep(connection: Connection, now_ms: int) -> None:
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(tables.sweeps).values(id=1, last_ms=now_ms))
+    except IntegrityError:
+        # another sweeper was first in the same moment
+        return
 
 
 def claimable_queues(database: Database) -> list[str]:

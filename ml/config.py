@@ -127,7 +127,8 @@ class FineTuneConfig:
     def __post_init__(self) -> None:
         """Refuse runs without epochs and rates that do not match the layer groups."""
         _require(0 <= self.epochs <= 10_000, "epochs", self.epochs, "from 0 to 10,000")
-        _require(0 <= self.freeze_epochs <= 10_000, "freeze_epochs", self.freeze_epochs, "0 or more")
+        wish = "from 0 to 10,000"
+        _require(0 <= self.freeze_epochs <= 10_000, "freeze_epochs", self.freeze_epochs, wish)
         total = self.epochs + self.freeze_epochs
         _require(total >= 1, "epochs", self.epochs, "at least 1 together with freeze_epochs")
         groups = known_architecture(self.model.architecture).layer_groups

@@ -4,7 +4,7 @@ Shapes: B = batch, C = channels, H, W = feature map, K = classes.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,19 +42,12 @@ def create_head(
         num_classes: Outputs.
         hidden: Widths between; a ReLU follows each.
         dropout: Of the last block, the others have half of it; or one value for each block.
-        linear_first: Each block begins with its linear layer instead of ending with it.
+        linear_first: Norms follow the linear layers; then only the last one has a bias.
     """
     widths = [2 * features, *hidden, num_classes]
     rates = _dropout_rates(dropout, len(widths) - 1)
-    layers: list[nn.Module] = [ConcatPool(), nn.Flatten()]
-    for block, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        linear: list[nn.Module] = [nn.Linear(inputs, outputs, bias=False)]
-        if block < len(hidden):
-            linear.append(nn.ReLU(inplace=True))
-        norm_width = outputs if linear_first else inputs
-        norm: list[nn.Module] = [nn.BatchNorm1d(norm_width), nn.Dropout(rates[block])]
-        layers += linear + norm if linear_first else norm + linear
-    head = nn.Sequential(*layers)
+    blocks = _linear_first(widths, rates) if linear_first else _norm_first(widths, rates)
+    head = nn.Sequential(ConcatPool(), nn.Flatten(), *blocks)
     initialise_head(head)
     return head
 
@@ -67,6 +60,8 @@ def initialise_head(head: nn.Module) -> None:
     for module in head.modules():
         if isinstance(module, nn.Linear):
             nn.init.kaiming_normal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm1d):
             nn.init.ones_(module.weight)
             nn.init.constant_(module.bias, NORM_BIAS)
@@ -76,3 +71,22 @@ def _dropout_rates(dropout: float | Sequence[float], blocks: int) -> list[float]
     if isinstance(dropout, Sequence):
         return list(dropout)
     return [dropout / 2] * (blocks - 1) + [dropout]
+
+
+def _norm_first(widths: Sequence[int], rates: Sequence[float]) -> Iterator[nn.Module]:
+    for block, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        yield nn.BatchNorm1d(inputs)
+        yield nn.Dropout(rates[block])
+        yield nn.Linear(inputs, outputs, bias=False)
+        if block < len(rates) - 1:
+            yield nn.ReLU(inplace=True)
+
+
+def _linear_first(widths: Sequence[int], rates: Sequence[float]) -> Iterator[nn.Module]:
+    for block, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        last = block == len(rates) - 1
+        yield nn.Dropout(rates[block])
+        yield nn.Linear(inputs, outputs, bias=last)
+        if not last:
+            yield nn.ReLU(inplace=True)
+            yield nn.BatchNorm1d(outputs)

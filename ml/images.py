@@ -202,7 +202,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _to_8_bits(samples: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
     """16-bit samples, also when stored as 32-bit integers, keep their high byte."""
-    return (np.clip(samples, 0, 65535) >> 8).astype(np.uint8)
+    high_bytes: NDArray[np.uint8] = (np.clip(samples, 0, 65535) >> 8).astype(np.uint8)
+    return high_bytes
 
 
 def _over_white(image: Image.Image) -> Image.Image:

@@ -18,7 +18,8 @@ class Fur(NamedTuple):
     """Where the pixels of one crop lie on the cat, each array H x W.
 
     ``run`` grows by 1 per cat unit across the stripes and ``rim`` is 0 where no stripe reaches,
-    1 elsewhere; ``x`` and ``y`` are cat units; the noises are smooth, about -1 to 1; ``hair`` is Gaussian.
+    1 elsewhere; ``x`` and ``y`` are cat units; the noises are smooth, about -1 to 1, and ``hair``
+    is Gaussian.
     """
 
     run: Floats
@@ -55,7 +56,7 @@ class Coat:
 
 def _step(edge: float, softness: float, value: Floats) -> Floats:
     """0 below ``edge``, 1 above ``edge + softness``, a ramp between."""
-    return np.clip((value - np.float32(edge)) / np.float32(softness), 0.0, 1.0)
+    return np.asarray(np.clip((value - np.float32(edge)) / np.float32(softness), 0.0, 1.0))
 
 
 def tabby_markings(rng: np.random.Generator) -> Markings:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ml.sample_cats import Part, Points, Surface
 from ml.sample_coats import Coat, Colour, Floats, Fur, Markings
+from ml.sample_outlines import Part, Points, Surface
 from ml.sample_scenes import noise_tile, smooth_noise, tile_crop
 
 Box = tuple[int, int, int, int]
@@ -28,7 +28,7 @@ class Placement:
         """Cat units to pixels."""
         cos, sin = np.cos(self.roll_rad), np.sin(self.roll_rad)
         turn = np.array([[cos, sin], [-sin, cos]]) * self.unit_px
-        return points_P2 @ turn + np.array([self.x_px, self.y_px])
+        return np.asarray(points_P2 @ turn + np.array([self.x_px, self.y_px]))
 
     def to_units(self, box: Box) -> tuple[Floats, Floats]:
         """Cat coordinates x and y of each pixel in the box."""
@@ -104,7 +104,7 @@ def paint_part(
 
     A part with relief shades the cat behind it, never the background.
     """
-    outline_P2 = placement.to_pixels(part.outline_P2)
+    outline_P2 = placement.to_pixels(part.outline)
     reach = part.relief * placement.unit_px
     box = _box_around(outline_P2, margin=round(reach) + 2, shape=cat_mask.shape)
     if box is None:
@@ -153,7 +153,7 @@ def _rounding(soft: Floats, reach_px: float, light: tuple[float, float]) -> Floa
     side = np.zeros_like(soft)
     side[:, step:-step] = soft[:, 2 * step :] - soft[:, : -2 * step]
     slope = -np.float32(light[0]) * side - np.float32(light[1]) * down
-    return np.float32(0.8) + np.float32(0.24) * soft + np.float32(0.26) * slope
+    return np.asarray(0.8 + 0.24 * soft + 0.26 * slope)
 
 
 def _colours(part: Part, box: Box, look: Look, placement: Placement) -> Floats:

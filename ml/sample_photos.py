@@ -4,14 +4,14 @@ A class is a build and a coat, so neither shape nor fur alone tells it: ``round_
 fur with ``slim_tabby`` and its shape with ``round_spotted``.
 """
 
-import os
-import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ml.sample_cats import BUILDS, POSES, cat_parts, grown
+from ml.sample_builds import BUILDS, grown
+from ml.sample_cats import POSES, cat_parts
 from ml.sample_coats import COATS, Floats
 from ml.sample_painting import Placement, animal_look, cast_shadow, paint_part
 from ml.sample_scenes import SCENES, draw_scene, noise_tile, planes, tile_crop
@@ -43,14 +43,12 @@ def draw_photo(drawn_class: str, seed: int) -> Image.Image:
 def write_photo(path: Path, *, drawn_class: str, seed: int) -> Path:
     """The photo stands at ``path`` as a whole JPEG, never in part, even for readers meanwhile."""
     photo = draw_photo(drawn_class, seed)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            photo.save(file, format="JPEG", quality=JPEG_QUALITY)
-        Path(temporary).replace(path)
+        photo.save(temporary, format="JPEG", quality=JPEG_QUALITY)
+        return temporary.replace(path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+        temporary.unlink(missing_ok=True)
 
 
 def _posed_cat(build: str, coat: str, size: tuple[int, int], rng: np.random.Generator) -> Floats:
@@ -72,10 +70,10 @@ def _posed_cat(build: str, coat: str, size: tuple[int, int], rng: np.random.Gene
 
 def _placement(size: tuple[int, int], pose: str, rng: np.random.Generator) -> Placement:
     width, height = size
-    largest = min(height * 0.86, width * (0.86 if pose == "sitting" else 0.74))
-    unit_px = largest * float(rng.uniform(0.68, 1.0))
+    largest = min(height * 0.81, width * (0.86 if pose == "sitting" else 0.74))
+    unit_px = largest * float(rng.uniform(0.82, 1.0))
     lowest = height * 0.96
-    highest = min(lowest, unit_px * 1.12)
+    highest = min(lowest, unit_px * 1.15)
     return Placement(
         x_px=width * float(rng.uniform(0.42, 0.58)),
         y_px=float(rng.uniform(highest, lowest)),
@@ -85,7 +83,7 @@ def _placement(size: tuple[int, int], pose: str, rng: np.random.Generator) -> Pl
 
 
 def _with_something_in_front(canvas: Floats, rng: np.random.Generator) -> Floats:
-    """The scene with blurred leaves or a chair's arm between it and the lens."""
+    """The scene with blurred leaves or twigs between it and the lens."""
     height, width = canvas.shape[1:]
     cover = Image.new("L", (width // 4, height // 4))
     brush = ImageDraw.Draw(cover)
@@ -97,7 +95,7 @@ def _with_something_in_front(canvas: Floats, rng: np.random.Generator) -> Floats
     soft = cover.filter(ImageFilter.GaussianBlur(1.6)).resize((width, height))
     veil = np.asarray(soft, dtype=np.float32) / np.float32(255)
     colour = np.array([(70, 104, 52), (112, 84, 60), (48, 62, 50)])[rng.integers(3)]
-    return canvas + (colour.astype(np.float32)[:, None, None] - canvas) * veil
+    return np.asarray(canvas + (colour.astype(np.float32)[:, None, None] - canvas) * veil)
 
 
 def _photographed(canvas: Floats, rng: np.random.Generator) -> Image.Image:

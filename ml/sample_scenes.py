@@ -34,7 +34,8 @@ SCENES: tuple[Scene, ...] = (
     Scene(((92, 104, 128), (62, 70, 92)), ((134, 62, 60), (96, 42, 46)),
           ((198, 176, 128), (52, 60, 78), (150, 100, 70), (232, 208, 160)), "plaid", lights=True),
     Scene(((226, 222, 214), (198, 190, 182)), ((196, 186, 170), (150, 138, 122)),
-          ((150, 172, 182), (214, 168, 150), (120, 134, 104), (250, 248, 240)), "rug", lights=False),
+          ((150, 172, 182), (214, 168, 150), (120, 134, 104), (250, 248, 240)), "rug",
+          lights=False),
     Scene(((150, 190, 206), (196, 206, 196)), ((190, 168, 132), (150, 124, 92)),
           ((246, 240, 220), (96, 128, 120), (212, 130, 90), (70, 92, 110)), "planks", lights=False),
     Scene(((86, 70, 62), (58, 46, 42)), ((72, 92, 112), (44, 58, 76)),
@@ -44,7 +45,7 @@ SCENES: tuple[Scene, ...] = (
 
 @cache
 def noise_tile(width: int, height: int, seed: int) -> Floats:
-    """Smooth-free Gaussian noise of 512 x 512, stretched from ``width`` x ``height`` grains."""
+    """Gaussian noise of 512 x 512 pixels, stretched from ``width`` x ``height`` grains."""
     grains = np.random.default_rng(seed).standard_normal((height, width), dtype=np.float32)
     return np.asarray(Image.fromarray(grains).resize((512, 512), Image.Resampling.BILINEAR))
 
@@ -72,7 +73,7 @@ def draw_scene(
 ) -> Floats:
     """The empty place, 3 x H x W; the ground begins at ``horizon`` of the height."""
     backdrop = _backdrop(scene, (size[0] // 4, size[1] // 4), horizon, rng)
-    soft = backdrop.filter(ImageFilter.GaussianBlur(rng.uniform(1.2, 4.0)))
+    soft = backdrop.filter(ImageFilter.GaussianBlur(rng.uniform(1.8, 4.0)))
     canvas = planes(soft.resize(size, Image.Resampling.BICUBIC))
     ground_y = int(horizon * size[1])
     canvas[:, ground_y:] *= _ground_texture(scene.ground, size, ground_y, rng)
@@ -107,7 +108,7 @@ def _draw_thing(
     """A cushion, a frame, a cupboard or a bush: at this blur nobody can tell."""
     colour = scene.things[rng.integers(len(scene.things))]
     x, wide, high = rng.integers(-10, width), rng.integers(8, 40), rng.integers(10, 50)
-    low = ground_y + rng.integers(-30, 8)
+    low = ground_y + rng.integers(-22, 8)
     box = (int(x), int(low - high), int(x + wide), int(low))
     if scene.ground == "grass" or rng.random() < 0.35:
         brush.ellipse(box, fill=colour)
@@ -145,9 +146,8 @@ def _ground_texture(
 def _perspective(width: int, height: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Floor coordinates of each pixel: to the side (H x W) and into depth (H x 1)."""
     y = np.linspace(0.3, 1.0, height, dtype=np.float32)[:, None]
-    x = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None, :] + np.float32(
-        rng.uniform(-0.4, 0.4)
-    )
+    middle = rng.uniform(-0.4, 0.4)
+    x = np.linspace(middle - 0.5, middle + 0.5, width, dtype=np.float32)[None, :]
     return x / y, 1.0 / y
 
 
@@ -156,11 +156,8 @@ def _planks(width: int, height: int, nearness: Floats, rng: np.random.Generator)
     at = side * np.float32(rng.uniform(5.0, 9.0)) + np.float32(50.0)
     tone = rng.uniform(0.88, 1.1, 128).astype(np.float32)[at.astype(np.int32) % 128]
     joint = 1.0 - np.float32(0.3) * (np.abs(at % 1.0 - 0.5) > 0.47)
-    return (
-        tone
-        * joint
-        * (1.0 + 0.05 * nearness * tile_crop(noise_tile(60, 300, 5), height, width, rng))
-    )
+    veins = tile_crop(noise_tile(60, 300, 5), height, width, rng)
+    return np.asarray(tone * joint * (1.0 + 0.05 * nearness * veins))
 
 
 def _plaid(width: int, height: int, nearness: Floats, rng: np.random.Generator) -> Floats:
@@ -168,8 +165,5 @@ def _plaid(width: int, height: int, nearness: Floats, rng: np.random.Generator) 
     wide = np.float32(rng.uniform(3.0, 6.0))
     weft = np.where((side * wide) % 1.0 < 0.4, np.float32(1.16), np.float32(0.92))
     warp = np.where((depth * wide) % 1.0 < 0.4, np.float32(1.14), np.float32(0.9))
-    return (
-        weft
-        * warp
-        * (1.0 + 0.06 * nearness * tile_crop(noise_tile(256, 256, 4), height, width, rng))
-    )
+    threads = tile_crop(noise_tile(256, 256, 4), height, width, rng)
+    return np.asarray(weft * warp * (1.0 + 0.06 * nearness * threads))

@@ -27,15 +27,15 @@ def resolve_inside(path: str, roots: Sequence[Path]) -> Path:
     allowed = ", ".join(str(root) for root in roots) or (
         "none: start the service with --dataset-root or TUNESMITH_DATASET_ROOTS"
     )
-    if "\0" in path or not Path(path).is_absolute() or ".." in Path(path).parts:
+    if not _is_plain(path):
         raise SourceForbiddenError(
             f"{path!r} must be an absolute path without '..'; allowed roots: {allowed}"
         )
-    real = Path(path).resolve()
+    real = _real(path)
     if not any(real.is_relative_to(root) for root in roots):
         raise SourceForbiddenError(f"{path!r} is outside the allowed roots ({allowed})")
-    if not real.exists():
-        raise SourceUnreachableError(f"{path!r} does not exist")
+    if not os.path.exists(real):
+        raise SourceUnreachableError(f"{path!r} does not exist or may not be read")
     return real
 
 
@@ -68,8 +68,21 @@ def peek_photos(folder: Path) -> tuple[list[str], bool]:
 
 def leads_inside(photo: Path, roots: Sequence[Path]) -> bool:
     """Whether the listed photo, after following every link, is a file inside the roots."""
-    target = photo.resolve()
-    return target.is_file() and any(target.is_relative_to(root) for root in roots)
+    target = _real(photo)
+    return os.path.isfile(target) and any(target.is_relative_to(root) for root in roots)
+
+
+def _is_plain(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in path and Path(path).is_absolute() and ".." not in Path(path).parts
+
+
+def _real(path: str | Path) -> Path:
+    # unlike Path.resolve, realpath does not raise where a link leads to itself
+    return Path(os.path.realpath(path))
 
 
 def _walk(folder: Path) -> Iterator[str]:

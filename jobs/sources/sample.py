@@ -70,7 +70,9 @@ def _photos_of_class(
 
 
 def _other_class(named_class: str, name: str, seed: int) -> str:
-    others = [other for other in CLASSES if other != named_class]
+    """A class of another coat: an error of labelling that a person sees at a glance."""
+    coat = named_class.split("_")[1]
+    others = [other for other in CLASSES if not other.endswith(coat)]
     return others[_lot(seed, "drawn as", name) % len(others)]
 
 

@@ -1,10 +1,10 @@
-"""Sets of characters as sorted ranges of code points, with Python's meaning of \\d, \\w, \\s and case.
+r"""Sets of characters as sorted ranges of code points: Python's \d, \w, \s and ignored case.
 
 RE2 and Python disagree about these (RE2's are ASCII, its Unicode tables are of another version),
 so a translated pattern carries the ranges themselves.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 Ranges = tuple[tuple[int, int], ...]
@@ -42,19 +42,19 @@ def without(ranges: Ranges, removed: Ranges) -> Ranges:
 
 @cache
 def digits() -> Ranges:
-    """What ``\\d`` matches in text: decimal digits of every script."""
+    r"""What ``\d`` matches in text: decimal digits of every script."""
     return _where(str.isdecimal)
 
 
 @cache
 def word_characters() -> Ranges:
-    """What ``\\w`` matches in text: letters, numbers and the underscore."""
+    r"""What ``\w`` matches in text: letters, numbers and the underscore."""
     return _where(lambda character: character.isalnum() or character == "_")
 
 
 @cache
 def spaces() -> Ranges:
-    """What ``\\s`` matches in text."""
+    r"""What ``\s`` matches in text."""
     return _where(str.isspace)
 
 
@@ -63,32 +63,43 @@ def either_case(ranges: Ranges, *, ascii_only: bool) -> Ranges:
     families = _ascii_families() if ascii_only else _unicode_families()
     added = [
         (other, other)
-        for family in families
-        if any(_contains(ranges, point) for point in family)
-        for other in family
+        for low, high in ranges
+        for point in _cased_between(families, low, high)
+        for other in families[point]
     ]
     return merged((*ranges, *added))
 
 
-def _contains(ranges: Ranges, point: int) -> bool:
-    return any(low <= point <= high for low, high in ranges)
+def _cased_between(families: Mapping[int, tuple[int, ...]], low: int, high: int) -> Iterable[int]:
+    if high - low < len(families):
+        return (point for point in range(low, high + 1) if point in families)
+    return (point for point in families if low <= point <= high)
 
 
 def _where(holds: Callable[[str], bool]) -> Ranges:
     return merged((point, point) for point in range(LAST + 1) if holds(chr(point)))
 
 
-@cache
-def _ascii_families() -> tuple[tuple[int, ...], ...]:
-    return tuple((upper, upper + 32) for upper in range(ord("A"), ord("Z") + 1))
+# Python's list of letters that match without case although no one-character form joins them
+_JOINED_BY_PYTHON = (
+    (0x49, 0x69, 0x130, 0x131),
+    (0x390, 0x1FD3),
+    (0x3B0, 0x1FE3),
+    (0xFB05, 0xFB06),
+)
 
 
 @cache
-def _unicode_families() -> tuple[tuple[int, ...], ...]:
-    """Characters that Python's IGNORECASE takes for one another.
+def _ascii_families() -> Mapping[int, tuple[int, ...]]:
+    upper = range(ord("A"), ord("Z") + 1)
+    return _by_member([(point, point + 32) for point in upper])
 
-    They share a single-character lower or upper case: that also joins the pairs which the
-    standard library lists by hand, such as the two small sigmas.
+
+@cache
+def _unicode_families() -> Mapping[int, tuple[int, ...]]:
+    """For each letter the characters that Python's IGNORECASE takes for it, itself included.
+
+    They share a single-character lower or upper case, or stand in Python's list of exceptions.
     """
     shared: dict[int, set[int]] = {}
     for point in range(LAST + 1):
@@ -96,7 +107,17 @@ def _unicode_families() -> tuple[tuple[int, ...], ...]:
         upper = _single(chr(lower).upper(), lower)
         if not lower == upper == point:
             shared.setdefault(upper, set()).update((point, lower))
-    return tuple(tuple(sorted(family)) for family in shared.values() if len(family) > 1)
+    return _by_member([*shared.values(), *_JOINED_BY_PYTHON])
+
+
+def _by_member(families: Iterable[Iterable[int]]) -> Mapping[int, tuple[int, ...]]:
+    """Later families replace earlier ones of the same member."""
+    table: dict[int, tuple[int, ...]] = {}
+    for family in families:
+        members = tuple(sorted(family))
+        if len(members) > 1:
+            table.update(dict.fromkeys(members, members))
+    return table
 
 
 def _single(text: str, point: int) -> int:

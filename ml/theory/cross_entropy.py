@@ -13,9 +13,7 @@ import numpy.typing as npt
 
 from ml.theory.cross_entropy_words import Worked, derivation
 from ml.theory.errors import InvalidInputError
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from ml.theory.logit_batches import Floats, Ints, check_batch, check_smoothing, check_weights
 
 IGNORE_INDEX = -100
 
@@ -104,10 +102,11 @@ def per_sample(
     kept_N = t_N != ignore_index
     safe_N = np.where(kept_N, t_N, 0)
     minus_log_p_NC = -log_softmax(x_NC)
-    losses_N = weights_C[safe_N] * minus_log_p_NC[np.arange(len(t_N)), safe_N]
-    if smoothing > 0:
-        even_N = (minus_log_p_NC * weights_C).sum(axis=1) / x_NC.shape[1]
-        losses_N = (1 - smoothing) * losses_N + smoothing * even_N
+    with np.errstate(invalid="ignore"):  # a weight of 0 times an infinite loss is NaN, as in torch
+        losses_N = weights_C[safe_N] * minus_log_p_NC[np.arange(len(t_N)), safe_N]
+        if smoothing > 0:
+            even_N = (minus_log_p_NC * weights_C).sum(axis=1) / x_NC.shape[1]
+            losses_N = (1 - smoothing) * losses_N + smoothing * even_N
     return np.where(kept_N, losses_N, 0.0)
 
 
@@ -181,10 +180,10 @@ def explain(
     x_NC, t_N = check_batch(activations, targets, ignore_index=ignored)
     _check_names(class_names, x_NC.shape[1])
     table = _Table(
-        logits_NC=x_NC,
-        targets_N=t_N,
+        logits=x_NC,
+        targets=t_N,
         names=class_names,
-        weights_C=check_weights(class_weights, x_NC.shape[1]),
+        weights=check_weights(class_weights, x_NC.shape[1]),
         smoothing=check_smoothing(label_smoothing),
         ignored=ignored,
     )
@@ -202,71 +201,6 @@ def explain(
     )
 
 
-def check_batch(
-    logits_NC: npt.ArrayLike, targets_N: npt.ArrayLike, *, ignore_index: int
-) -> tuple[Floats, Ints]:
-    """The batch as arrays of agreeing shape whose targets are classes or ``ignore_index``.
-
-    Raises:
-        InvalidInputError: the activations are no table, or a target is not a class.
-    """
-    x_NC = _table(logits_NC)
-    t_N = np.asarray(targets_N, dtype=np.int64).reshape(-1)
-    samples, classes = x_NC.shape
-    if len(t_N) != samples:
-        raise InvalidInputError("targets", f"{samples} rows of activations, {len(t_N)} targets")
-    wrong = np.flatnonzero(((t_N < 0) | (t_N >= classes)) & (t_N != ignore_index))
-    if len(wrong):
-        raise InvalidInputError(
-            "targets",
-            f"target {t_N[wrong[0]]} of row {wrong[0]} is not a class: use 0 to {classes - 1}",
-        )
-    return x_NC, t_N
-
-
-def check_weights(class_weights: Sequence[float] | None, classes: int) -> Floats:
-    """One weight for each class; all ones when none are given.
-
-    Raises:
-        InvalidInputError: there are too few or too many, or one is negative or not finite.
-    """
-    if class_weights is None:
-        return np.ones(classes)
-    weights_C = np.asarray(class_weights, dtype=np.float64)
-    if weights_C.shape != (classes,):
-        raise InvalidInputError(
-            "class_weights", f"{len(class_weights)} weights for {classes} classes"
-        )
-    if not np.all(np.isfinite(weights_C) & (weights_C >= 0)):
-        raise InvalidInputError("class_weights", "every weight must be finite and at least 0")
-    return weights_C
-
-
-def check_smoothing(label_smoothing: float) -> float:
-    """The share of smoothing as it was given, when it lies in [0, 1].
-
-    Raises:
-        InvalidInputError: it does not.
-    """
-    if not 0 <= label_smoothing <= 1:
-        raise InvalidInputError(
-            "label_smoothing", f"label_smoothing is {label_smoothing}; use 0 to 1"
-        )
-    return label_smoothing
-
-
-def _table(logits_NC: npt.ArrayLike) -> Floats:
-    try:
-        x_NC = np.asarray(logits_NC, dtype=np.float64)
-    except ValueError as error:
-        raise InvalidInputError("activations", "rows of activations differ in length") from error
-    if x_NC.ndim != 2 or x_NC.shape[1] == 0:
-        raise InvalidInputError(
-            "activations", f"activations have shape {x_NC.shape}; use one row of classes a sample"
-        )
-    return x_NC
-
-
 def _check_names(class_names: Sequence[str] | None, classes: int) -> None:
     if class_names is not None and len(class_names) != classes:
         raise InvalidInputError("class_names", f"{len(class_names)} names for {classes} classes")
@@ -276,42 +210,42 @@ def _check_names(class_names: Sequence[str] | None, classes: int) -> None:
 class _Table:
     """A checked batch with what shapes its loss."""
 
-    logits_NC: Floats
-    targets_N: Ints
+    logits: Floats
+    targets: Ints
     names: Sequence[str] | None
-    weights_C: Floats
+    weights: Floats
     smoothing: float
     ignored: int
 
     def mean(self) -> float:
         return mean(
-            self.logits_NC,
-            self.targets_N,
-            class_weights=self.weights_C.tolist(),
+            self.logits,
+            self.targets,
+            class_weights=self.weights.tolist(),
             label_smoothing=self.smoothing,
             ignore_index=self.ignored,
         )
 
     def samples(self) -> tuple[SampleExplanation, ...]:
-        losses_N = self._losses(self.weights_C.tolist(), self.smoothing)
+        losses_N = self._losses(self.weights.tolist(), self.smoothing)
         plain_N = self._losses(None, 0.0)
         gradients_NC = gradient(
-            self.logits_NC,
-            self.targets_N,
-            class_weights=self.weights_C.tolist(),
+            self.logits,
+            self.targets,
+            class_weights=self.weights.tolist(),
             label_smoothing=self.smoothing,
             ignore_index=self.ignored,
         )
-        probabilities_NC = softmax(self.logits_NC)
+        probabilities_NC = softmax(self.logits)
         return tuple(
             self._sample(row, probabilities_NC[row], losses_N[row], plain_N[row], gradients_NC[row])
-            for row in range(len(self.targets_N))
+            for row in range(len(self.targets))
         )
 
     def _losses(self, class_weights: Sequence[float] | None, label_smoothing: float) -> Floats:
         return per_sample(
-            self.logits_NC,
-            self.targets_N,
+            self.logits,
+            self.targets,
             class_weights=class_weights,
             label_smoothing=label_smoothing,
             ignore_index=self.ignored,
@@ -320,22 +254,22 @@ class _Table:
     def _sample(
         self, row: int, p_C: Floats, loss: float, plain: float, gradient_C: Floats
     ) -> SampleExplanation:
-        target = int(self.targets_N[row])
+        target = int(self.targets[row])
         kept = target != self.ignored
         p_target = _finite(p_C[target]) if kept else None
-        predicted = int(np.argmax(self.logits_NC[row]))
+        predicted = int(np.argmax(self.logits[row]))
         return SampleExplanation(
             index=row,
             target=target,
             target_name=self.names[target] if self.names and kept else None,
-            activations=_finite_all(self.logits_NC[row]),
+            activations=_finite_all(self.logits[row]),
             softmax=_finite_all(p_C),
-            sigmoid_of_difference=_sigmoid_of_difference(self.logits_NC[row]),
+            sigmoid_of_difference=_sigmoid_of_difference(self.logits[row]),
             p_target=p_target,
             nll_of_softmax=None if p_target is None else -p_target,
             cross_entropy=_finite(loss),
             plain_cross_entropy=_finite(plain),
-            weight=float(self.weights_C[target]) if kept else 0.0,
+            weight=float(self.weights[target]) if kept else 0.0,
             gradient=_finite_all(gradient_C),
             predicted=predicted,
             predicted_name=self.names[predicted] if self.names else None,

@@ -40,8 +40,8 @@ def derivation(
         "other classes, and for the target it gives an infinite loss.",
         "Only differences of activations matter: adding the same number to a whole row changes "
         "nothing.",
-        "nll_loss expects logarithms of probabilities. Given probabilities it returns "
-        f"-p_target, {-first.p_target:.4f} for sample {first.index}, which is not the loss. "
+        "nll_loss expects logarithms of probabilities. Given probabilities it returns -p, here "
+        f"{_numbers([-sample.p_target for sample in samples])}, which is not the loss. "
         "cross_entropy takes the raw activations and does softmax and logarithm itself.",
         f"The gradient by the activations is {_gradient_words(smoothing, weighted)}.",
         *_variations(samples, smoothing=smoothing, weighted=weighted),
@@ -79,7 +79,8 @@ def _loss_step(sample: Worked) -> str:
 def _not_one_minus_p(samples: Sequence[Worked]) -> str:
     worst = max(samples, key=lambda sample: sample.plain_loss)
     return (
-        "The loss is not 1 - p, which never exceeds 1 and hardly tells bad from hopeless: sample "
+        f"The loss is not 1 - p, here {_numbers([1 - sample.p_target for sample in samples])}: that "
+        "never exceeds 1 and hardly tells bad from hopeless. Sample "
         f"{worst.index} gives its target {worst.p_target:.4f}, where 1 - p is "
         f"{1 - worst.p_target:.4f} and the cross-entropy {worst.plain_loss:.4f}."
     )
@@ -109,7 +110,7 @@ def _mean_step(samples: Sequence[Worked], *, mean: float | None, weighted: bool)
     if mean is None:
         return "The mean loss is not finite, because the loss of a sample is not."
     divisor = "the sum of the targets' weights" if weighted else f"the {len(samples)} samples"
-    losses = _numbers([sample.loss for sample in samples[:10]])
+    losses = _numbers([sample.loss for sample in samples])
     return (
         f"The mean is the sum of the losses {losses} over {divisor}: {mean:.4f}. It is not the "
         "error rate: it also counts how sure a wrong answer was."

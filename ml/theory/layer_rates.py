@@ -1,4 +1,4 @@
-"""Discriminative rates: how one learning rate is spread over layer groups, body first, head last."""
+"""Discriminative rates: one learning rate spread over layer groups, body first, head last."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

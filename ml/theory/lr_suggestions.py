@@ -229,9 +229,7 @@ def _recommended(
     return recommend(voters, fallen, at_edge=edge is not None)
 
 
-def _at_edge(
-    curve: _Curve, fallen: Descent | None, steps: range
-) -> Literal["low", "high"] | None:
+def _at_edge(curve: _Curve, fallen: Descent | None, steps: range) -> Literal["low", "high"] | None:
     """Which end of the swept range the lowest loss stands at, when nothing bounds it there."""
     if fallen is None or fallen.is_flat:
         return None

@@ -1,4 +1,4 @@
-"""Rates and momenta step by step: the sweep of a range test, one cycle, and fine-tuning's phases."""
+"""Rates and momenta step by step: the sweep of a range test, one cycle, and both phases."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

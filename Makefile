@@ -1,0 +1,62 @@
+# Everything starts with `make demo` (see it work) and `make test` (see it tested).
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+
+# the demo's data: your photos, or none for photos that the service draws itself
+DATA ?=
+PATTERN ?= ^(.+)_\d+\.jpg$$
+ARCH ?=
+WEIGHTS ?=
+
+.PHONY: help install demo up test test-fast check lint types arch fmt lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## the environment in .venv, with the exact versions of requirements/
+
+$(VENV)/.installed: pyproject.toml requirements/dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+demo: install ## the main job from nothing; DATA=dir PATTERN=regex ARCH=name WEIGHTS=DEFAULT for your photos
+	$(BIN)/tunesmith demo $(if $(DATA),--data '$(DATA)' --pattern '$(PATTERN)') \
+		$(if $(ARCH),--arch '$(ARCH)') $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+
+up: install ## the whole stack in this terminal, docs page on http://127.0.0.1:8000/docs
+	$(BIN)/tunesmith up
+
+test: install ## all tests
+	$(BIN)/pytest
+
+test-fast: install ## the tests that start no stack
+	$(BIN)/pytest -m 'not e2e and not browser'
+
+check: lint types arch test ## what CI runs
+
+lint: install ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## types, strictly
+	$(BIN)/mypy
+
+arch: install ## which package may import which
+	$(BIN)/lint-imports --no-cache
+
+fmt: install ## format and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: install ## pin the newest versions that pyproject.toml allows
+	$(UV) pip compile pyproject.toml --universal --generate-hashes --upgrade --quiet \
+		--extra worker --extra embedded --group dev --no-header --no-annotate -o requirements/dev.txt
+
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

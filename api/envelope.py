@@ -1,0 +1,116 @@
+"""What surrounds every request: its id, the check of who is asked, one log line, the last net."""
+
+import re
+import time
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import Problem, response_of
+from jobs.ids import new_request_id
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+log = structlog.get_logger(__name__)
+
+
+class Envelope:
+    """ASGI middleware: nothing reaches the routes that was meant for another host.
+
+    A browser that was lured into resolving a foreign name to 127.0.0.1 still sends that name in
+    Host, and a foreign page names itself in Origin; both are refused.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The request is answered, with an X-Request-Id, and logged in one line."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers.get("x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            answer = _Answer(send, request_id)
+            began_s = time.perf_counter()
+            try:
+                await self._guarded(scope, receive, answer, headers)
+            finally:
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=answer.status,
+                    ms=round((time.perf_counter() - began_s) * 1000, 1),
+                )
+
+    async def _guarded(
+        self, scope: Scope, receive: Receive, answer: "_Answer", headers: Headers
+    ) -> None:
+        refusal = self._refusal(scope["method"], headers)
+        if refusal is not None:
+            await self._send_problem(refusal, scope, receive, answer)
+            return
+        try:
+            await self._app(scope, receive, answer)
+        except Exception:
+            log.exception("unexpected_error")
+            if answer.status is not None:
+                raise
+            problem = Problem("internal", "an unexpected error; the log has it by the request_id")
+            await self._send_problem(problem, scope, receive, answer)
+
+    def _refusal(self, method: str, headers: Headers) -> Problem | None:
+        host = _name_of(f"//{headers.get('host', '')}")
+        if host not in self._hosts:
+            return Problem("forbidden", f"the Host {host!r} is not one this service answers to")
+        origin = headers.get("origin")
+        if origin is not None and method not in _SAFE_METHODS:
+            name = _name_of(origin)
+            if name not in self._hosts:
+                return Problem("forbidden", f"pages of {name!r} may not act on this service")
+        return None
+
+    async def _send_problem(
+        self, problem: Problem, scope: Scope, receive: Receive, answer: "_Answer"
+    ) -> None:
+        response = response_of(
+            problem, instance=scope["path"], request_id=scope["state"]["request_id"]
+        )
+        await response(scope, receive, answer)
+
+
+class _Answer:
+    """Sends on, remembering the status and adding the request's id."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["x-request-id"] = self._request_id
+        await self._send(message)
+
+
+def _request_id(inbound: str | None) -> str:
+    if inbound is not None and _SANE_REQUEST_ID.fullmatch(inbound):
+        return inbound
+    return new_request_id()
+
+
+def _name_of(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None

@@ -1,0 +1,183 @@
+"""Questions to the Parquet files that workers wrote, answered by DuckDB in 64 MB and one thread.
+
+Column names reach the SQL from the whitelists here only; everything a client sends is a parameter.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+
+SORTABLE = (
+    *("rank", "loss", "plain_loss", "p_label", "p_predicted", "margin", "share_of_total_loss"),
+    *("label", "predicted", "correct", "path", "item_id"),
+)
+_NUMBERS = frozenset(
+    {"loss", "plain_loss", "p_label", "p_predicted", "margin", "share_of_total_loss"}
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which rows count; conditions are SQL with one ``?`` for each parameter."""
+
+    conditions: tuple[str, ...] = ()
+    parameters: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, equal: Mapping[str, Any], *, least: float | None, most: float | None) -> "Filter":
+        """Rows whose columns equal the values that are not None, with a loss in the range."""
+        wanted = [(f"{column} = ?", value) for column, value in equal.items() if value is not None]
+        if least is not None:
+            wanted.append(("loss >= ?", least))
+        if most is not None:
+            wanted.append(("loss <= ?", most))
+        return cls(
+            tuple(condition for condition, _ in wanted), tuple(value for _, value in wanted)
+        )
+
+    def also(self, condition: str, *parameters: object) -> "Filter":
+        """Rows that satisfy the condition, too."""
+        return Filter((*self.conditions, condition), (*self.parameters, *parameters))
+
+    @property
+    def sql(self) -> str:
+        """The WHERE clause."""
+        return " AND ".join(f"({condition})" for condition in self.conditions) or "TRUE"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A column of `SORTABLE` and a direction; what is not finite comes last in both."""
+
+    column: str
+    descending: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "Order":
+        """The order that ``-loss`` or ``path`` stands for.
+
+        Raises:
+            ValueError: rows cannot be sorted by this.
+        """
+        column = text.removeprefix("-")
+        if column not in SORTABLE:
+            raise ValueError(f"{text!r} is not a column to sort by")
+        return cls(column, text.startswith("-"))
+
+    @property
+    def last(self) -> str:
+        """SQL that is true for rows without a place in the order."""
+        if self.column in _NUMBERS:
+            return f"({self.column} IS NULL OR NOT isfinite({self.column}))"
+        return f"({self.column} IS NULL)"
+
+    @property
+    def sql(self) -> str:
+        """The ORDER BY clause."""
+        direction = "DESC" if self.descending else "ASC"
+        return f"{self.last}, CASE WHEN {self.last} THEN NULL ELSE {self.column} END {direction}, item_id"
+
+    def behind(self, chosen: Filter, position: Sequence[Any]) -> Filter:
+        """The rows that come after the row at this position (`place`)."""
+        is_last, value, item_id = position
+        if is_last:
+            return chosen.also(f"{self.last} AND item_id > ?", item_id)
+        sign = "<" if self.descending else ">"
+        return chosen.also(
+            f"{self.last} OR {self.column} {sign} ? OR ({self.column} = ? AND item_id > ?)",
+            value,
+            value,
+            item_id,
+        )
+
+
+@dataclass(slots=True)
+class Ledgers:
+    """One in-memory DuckDB for the whole process, closed at the end of a ``with`` block."""
+
+    spill: Path
+    _connection: duckdb.DuckDBPyConnection = field(init=False, repr=False)
+
+    def __enter__(self) -> "Ledgers":
+        """The engine is open."""
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": "64MB",
+                "threads": 1,
+                "temp_directory": str(self.spill),
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "python_enable_replacements": False,
+            },
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """The engine is closed."""
+        self._connection.close()
+
+    def columns(self, file: Path) -> tuple[str, ...]:
+        """Names of the file's columns."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM read_parquet(?) LIMIT 0", [str(file)])
+            return tuple(column[0] for column in cursor.description or ())
+
+    def page(
+        self,
+        file: Path,
+        chosen: Filter,
+        order: Order,
+        *,
+        after: Sequence[Any] | None,
+        limit: int,
+    ) -> tuple[list[Row], list[Any] | None]:
+        """At most ``limit`` whole rows in order, and the position of the last if more follow.
+
+        The places are found first, from the sorting columns alone; the wide ones (the logits)
+        are read for the rows of the page only.
+        """
+        window = chosen if after is None else order.behind(chosen, after)
+        sql = (
+            f"SELECT {order.last} AS is_last, {order.column} AS value, item_id"  # noqa: S608
+            f" FROM read_parquet(?) WHERE {window.sql} ORDER BY {order.sql} LIMIT {limit + 1:d}"
+        )
+        found = self._rows(sql, [str(file), *window.parameters])
+        shown, more = found[:limit], len(found) > limit
+        ids = [row["item_id"] for row in shown]
+        by_id = {row["item_id"]: row for row in self.rows(file, ids)}
+        return [by_id[item_id] for item_id in ids], _position(shown[-1]) if more else None
+
+    def rows(self, file: Path, item_ids: Sequence[str]) -> list[Row]:
+        """The whole rows of these photos, in no order."""
+        if not item_ids:
+            return []
+        marks = ", ".join("?" for _ in item_ids)
+        sql = f"SELECT * FROM read_parquet(?) WHERE item_id IN ({marks})"  # noqa: S608
+        return self._rows(sql, [str(file), *item_ids])
+
+    def select(self, file: Path, expressions: str, chosen: Filter, tail: str = "") -> list[Row]:
+        """Rows of SQL expressions over the chosen rows; ``tail`` groups, orders and limits."""
+        sql = f"SELECT {expressions} FROM read_parquet(?) WHERE {chosen.sql} {tail}"  # noqa: S608
+        return self._rows(sql, [str(file), *chosen.parameters])
+
+    def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, list(parameters))
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _position(row: Row) -> list[Any]:
+    return [row["is_last"], None if row["is_last"] else row["value"], row["item_id"]]

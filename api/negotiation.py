@@ -1,0 +1,76 @@
+"""Which representation a client accepts, and whether it holds the newest one already."""
+
+from collections.abc import Sequence
+
+from fastapi import Request
+
+from api.problems import Problem
+
+
+def chosen_type(request: Request, offered: Sequence[str]) -> str:
+    """The offered media type that the request likes best; the first without a wish.
+
+    Raises:
+        Problem: it accepts none of them.
+    """
+    header = request.headers.get("accept", "*/*")
+    wishes = [_wish(part) for part in header.split(",") if part.strip()]
+    rated = [(max((q for r, q in wishes if _fits(t, r)), default=0.0), t) for t in offered]
+    best = max((quality for quality, _ in rated), default=0.0)
+    if best <= 0:
+        detail = f"Accept is {header[:100]!r}; this is sent as {' or '.join(offered)}"
+        raise Problem("not_acceptable", detail)
+    named = {media_range for media_range, quality in wishes if quality == best}
+    candidates = [media_type for quality, media_type in rated if quality == best]
+    return next((t for t in candidates if t in named), candidates[0])
+
+
+def holds_newest(request: Request, etag: str) -> bool:
+    """Whether If-None-Match names this entity tag, compared weakly."""
+    header = request.headers.get("if-none-match", "")
+    tags = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    return "*" in tags or etag.removeprefix("W/") in tags
+
+
+def expected_version(request: Request) -> int | None:
+    """The version that If-Match names; None when any will do.
+
+    Raises:
+        Problem: it names something that can be no version.
+    """
+    header = request.headers.get("if-match", "*").strip()
+    if header == "*":
+        return None
+    number = header.strip('"').removeprefix("v")
+    if not header.startswith('"v') or not number.isdecimal():
+        raise stale(f'If-Match is {header[:100]!r}; use "v" and the version, as in "v1"')
+    return int(number)
+
+
+def stale(detail: str) -> Problem:
+    """The edit was meant for another version."""
+    return Problem("precondition_failed", detail)
+
+
+def preferred_wait_s(request: Request, *, longest_s: float) -> float:
+    """The seconds of ``Prefer: wait=…`` (RFC 7240), at most ``longest_s``; 0 without it."""
+    for preference in request.headers.get("prefer", "").replace(";", ",").split(","):
+        name, _, value = preference.strip().partition("=")
+        if name.strip().lower() == "wait" and value.strip().isdecimal():
+            return min(float(value), longest_s)
+    return 0.0
+
+
+def _wish(part: str) -> tuple[str, float]:
+    media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+    try:
+        return media_range, float(quality)
+    except ValueError:
+        return media_range, 0.0
+
+
+def _fits(media_type: str, media_range: str) -> bool:
+    if media_range in {"*/*", media_type}:
+        return True
+    return media_range.endswith("/*") and media_type.startswith(media_range[:-1])

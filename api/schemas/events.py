@@ -1,0 +1,44 @@
+"""The history of a job, as pages and as a stream."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from api.schemas.resource import JobIdExample, ListOf, Resource, Time, example, time_of
+from jobs.events import Event
+
+
+class EventResource(Resource):
+    """One thing that happened to a job."""
+
+    model_config = example(
+        object="event",
+        job_id=JobIdExample,
+        seq=7,
+        type="job.epoch_completed",
+        at="2026-03-01T12:01:40.000Z",
+        data={"epoch": 0, "phase": "frozen", "train_loss": 0.82, "valid_loss": 0.51,
+              "accuracy": 0.84, "error_rate": 0.16, "seconds": 31.2},
+    )  # fmt: skip
+
+    object: Literal["event"] = "event"
+    job_id: str
+    seq: int = Field(description="counts from 1 within the job, without gaps")
+    type: str
+    at: Time
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: Event) -> "EventResource":
+        """The event as a client sees it."""
+        return cls(
+            job_id=event.job_id,
+            seq=event.seq,
+            type=event.type,
+            at=time_of(event.at_ms),
+            data=dict(event.data),
+        )
+
+
+class EventList(ListOf[EventResource]):
+    """One page of a job's history."""

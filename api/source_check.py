@@ -1,0 +1,142 @@
+"""What can be known to be wrong with a dataset from its file names alone, refused at once."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.problems import Problem, at
+from jobs.errors import SourceForbiddenError, SourceUnreachableError
+from jobs.sources.paths import peek_photos, resolve_inside
+from jobs.sources.sample import sample_plan
+from jobs.spec import DatasetSpec, FolderSplit, PathSource, RandomSplit, RegexLabels
+from ml.theory.errors import InvalidRegexError, NoGroupError
+from ml.theory.label_repair import find_hint
+from ml.theory.labels import Labelled, Labeller, make_labeller
+
+_EXAMPLES = 3
+_HINT_NAMES = 2000
+_LEAST_CLASSES = 2
+_LEAST_TRAIN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """Names found so far, and whether they are all."""
+
+    names: Sequence[str]
+    is_complete: bool
+    where: str
+
+
+def check_dataset(request: DatasetSpec, roots: Sequence[Path]) -> None:
+    """The import could succeed, as far as at most 2 s of listing names can tell.
+
+    Raises:
+        Problem: it could not; the codes are those that the import would fail with.
+    """
+    labeller = _labeller(request)
+    listing = _listing(request, roots)
+    if not listing.names:
+        detail = f"there is no photo below {listing.where}"
+        raise at("/source/path", "too_few_images", detail)
+    found = _labelled(labeller, listing.names)
+    _check_matches(request, listing, found)
+    if listing.is_complete:
+        _check_classes(found)
+        _check_train(request, listing, found)
+
+
+def _labeller(request: DatasetSpec) -> Labeller:
+    labels = request.labels
+    if not isinstance(labels, RegexLabels):
+        return make_labeller(labels.rule)
+    try:
+        return make_labeller(
+            "regex", pattern=labels.pattern, on=labels.on, group=labels.group
+        )
+    except (InvalidRegexError, NoGroupError) as wrong:
+        raise _regex_problem(wrong) from wrong
+
+
+def _labelled(labeller: Labeller, names: Sequence[str]) -> list[Labelled]:
+    try:
+        return [labeller.label(name) for name in names]
+    except InvalidRegexError as wrong:
+        raise _regex_problem(wrong) from wrong
+
+
+def _regex_problem(wrong: InvalidRegexError | NoGroupError) -> Problem:
+    code = "regex_no_group" if isinstance(wrong, NoGroupError) else "invalid_regex"
+    return at("/labels/pattern", code, str(wrong))
+
+
+def _listing(request: DatasetSpec, roots: Sequence[Path]) -> _Listing:
+    source = request.source
+    if not isinstance(source, PathSource):
+        plan = sample_plan(photos_per_class=source.photos_per_class, seed=source.seed)
+        return _Listing([photo.name for photo in plan], True, "the sample")
+    try:
+        names, is_complete = peek_photos(resolve_inside(source.path, roots))
+    except SourceForbiddenError as forbidden:
+        raise at("/source/path", "source_forbidden", str(forbidden)) from forbidden
+    except SourceUnreachableError as missing:
+        raise at("/source/path", "source_unreachable", str(missing)) from missing
+    return _Listing(names, is_complete, repr(source.path))
+
+
+def _check_matches(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> None:
+    missed = [
+        name for name, each in zip(listing.names, found, strict=True) if each.usable is None
+    ]
+    labels = request.labels
+    may_skip = isinstance(labels, RegexLabels) and labels.unmatched == "skip"
+    tolerated = may_skip or not listing.is_complete
+    if not missed or (tolerated and len(missed) < len(found)):
+        return
+    examples = ", ".join(repr(name[:200]) for name in missed[:_EXAMPLES])
+    detail = f"{len(missed)} of {len(found)} names have no label, such as {examples}"
+    pointer = "/labels/pattern" if isinstance(labels, RegexLabels) else "/labels/rule"
+    raise at(pointer, "labels_unmatched", f"{detail}; {_hint(request, listing, found)}")
+
+
+def _hint(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> str:
+    labels = request.labels
+    is_regex = isinstance(labels, RegexLabels)
+    hint = find_hint(
+        listing.names[:_HINT_NAMES],
+        found[:_HINT_NAMES],
+        pattern=labels.pattern if is_regex else None,
+        on=labels.on if is_regex else "name",
+        group=labels.group if is_regex else 1,
+    )
+    if hint is not None:
+        return hint.message
+    return 'change the rule, or set "unmatched" to "skip"' if is_regex else "use the rule regex"
+
+
+def _check_classes(found: Sequence[Labelled]) -> None:
+    classes = Counter(each.usable for each in found if each.usable is not None)
+    if len(classes) < _LEAST_CLASSES:
+        (only,) = classes
+        detail = f"all {classes.total()} photos have the one label {only!r}; two classes are needed"
+        raise at("/labels", "too_few_classes", detail)
+
+
+def _check_train(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> None:
+    labelled = [
+        name for name, each in zip(listing.names, found, strict=True) if each.usable is not None
+    ]
+    train = _train_count(request.split, labelled)
+    if train < _LEAST_TRAIN:
+        raise at(
+            "/split",
+            "too_few_images",
+            f"of {len(labelled)} photos {train} would be left to train on; 2 are needed",
+        )
+
+
+def _train_count(split: RandomSplit | FolderSplit, names: Sequence[str]) -> int:
+    if isinstance(split, RandomSplit):
+        return len(names) - int(split.valid_fraction * len(names))
+    return sum(name.startswith("train/") for name in names)

@@ -1,0 +1,165 @@
+"""Live events: one Redis subscription per process, fanned out in memory to every reader.
+
+Redis only says "look"; the event table is the truth. A reader that hears nothing looks every two
+seconds by itself, and holds neither a thread nor a database connection while it waits.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import redis
+import structlog
+from starlette.concurrency import run_in_threadpool
+
+from jobs import events, store
+from jobs.database import Database
+from jobs.errors import NotFoundError
+from jobs.events import Event
+from jobs.job import Job
+from jobs.queue import EVENTS_CHANNEL, async_redis_client
+
+LOOK_S = 2.0
+RETRY_MS = 3000
+
+log = structlog.get_logger(__name__)
+
+
+class Bell:
+    """What one reader waits on; it rings for its job or when the process ends."""
+
+    def __init__(self, feed: "Feed") -> None:
+        self._feed = feed
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """The reader will look."""
+        self._rung.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Something happened, or the time is over; either way it is worth a look."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), timeout_s)
+        self._rung.clear()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the process is ending and readers should go."""
+        return self._feed.is_ending
+
+
+class Feed:
+    """The subscription and its readers, by job."""
+
+    def __init__(self, database: Database, redis_url: str) -> None:
+        self._database = database
+        self._redis_url = redis_url
+        self._bells: defaultdict[str, set[Bell]] = defaultdict(set)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_ending = False
+        self.is_connected = False
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """The subscription is held, and found again whenever Redis comes back."""
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.create_task(self._listen_for_ever(), name="event feed")
+        try:
+            yield
+        finally:
+            self.end()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def end(self) -> None:
+        """All readers leave at their next turn; safe to call from a signal handler."""
+        self.is_ending = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._ring_all)
+
+    @contextmanager
+    def bell(self, job_id: str) -> Iterator[Bell]:
+        """A bell for this job, hung up for as long as the block lasts."""
+        bell = Bell(self)
+        self._bells[job_id].add(bell)
+        try:
+            yield bell
+        finally:
+            self._bells[job_id].discard(bell)
+            if not self._bells[job_id]:
+                del self._bells[job_id]
+
+    async def follow(self, job_id: str, after: int) -> AsyncIterator[Event]:
+        """The job's events behind ``after``, then new ones as they come, up to the final one."""
+        with self.bell(job_id) as bell:
+            while not bell.is_over:
+                batch = await run_in_threadpool(self._look, job_id, after)
+                if batch is None:
+                    return
+                for event in batch:
+                    yield event
+                    after = event.seq
+                    if event.is_final:
+                        return
+                if not batch:
+                    await bell.wait(LOOK_S)
+
+    async def until_changed(self, job: Job, timeout_s: float) -> Job:
+        """The job once its state is another, it is finished, or the time is over.
+
+        Raises:
+            NotFoundError: the job was deleted meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        current = job
+        with self.bell(job.id) as bell:
+            while current.state == job.state and not current.is_terminal and not bell.is_over:
+                left_s = deadline_s - loop.time()
+                if left_s <= 0:
+                    break
+                await bell.wait(min(LOOK_S, left_s))
+                current = await run_in_threadpool(store.get, self._database, job.id)
+        return current
+
+    def _look(self, job_id: str, after: int) -> list[Event] | None:
+        """New events; None when there will never be any because the job is gone or finished."""
+        batch = events.read_after(self._database, job_id, after)
+        if batch:
+            return batch
+        try:
+            job = store.get(self._database, job_id)
+        except NotFoundError:
+            return None
+        return None if job.is_terminal and job.event_seq <= after else []
+
+    def _ring_all(self) -> None:
+        for bells in list(self._bells.values()):
+            for bell in bells:
+                bell.ring()
+
+    async def _listen_for_ever(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except (redis.RedisError, OSError) as problem:
+                if self.is_connected:
+                    log.warning("event_feed_lost", error=str(problem))
+            self.is_connected = False
+            await asyncio.sleep(LOOK_S)
+
+    async def _listen(self) -> None:
+        async with async_redis_client(self._redis_url) as client, client.pubsub() as channel:
+            await channel.subscribe(EVENTS_CHANNEL)
+            self.is_connected = True
+            self._ring_all()
+            async for message in channel.listen():
+                if message["type"] == "message":
+                    for bell in self._bells.get(_text(message["data"]), ()):
+                        bell.ring()
+
+
+def _text(data: bytes | str) -> str:
+    return data.decode() if isinstance(data, bytes) else data

@@ -1,0 +1,98 @@
+"""A thin client of the HTTP interface: JSON in, JSON out, events as they come."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import httpx
+import httpx_sse
+
+Json = dict[str, Any]
+
+_STREAM_TIMEOUT = httpx.Timeout(10, read=60)
+
+
+class ProblemError(Exception):
+    """The service refused a request, and said why."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        lines = [f"{problem.get('title')} ({problem.get('code')}): {problem.get('detail')}"]
+        lines += [
+            f"  {error.get('pointer')}: {error.get('detail')}"
+            for error in problem.get("errors") or []
+        ]
+        super().__init__("\n".join(lines))
+        self.problem = dict(problem)
+
+
+class Client:
+    """Requests to one service."""
+
+    def __init__(self, base_url: str) -> None:
+        self._http = httpx.Client(base_url=base_url, timeout=30)
+
+    def __enter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Its connections are closed."""
+        self._http.close()
+
+    def get(self, path: str, **query: Any) -> Json:  # noqa: ANN401 - query values
+        """The resource.
+
+        Raises:
+            ProblemError: the service answered with a problem.
+        """
+        return _answer(self._http.get(path, params=query))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Json:
+        """What was created or done.
+
+        Raises:
+            ProblemError: the service answered with a problem.
+        """
+        return _answer(self._http.post(path, json=dict(body)))
+
+    def follow(self, job_id: str) -> Iterator[tuple[str, Json]]:
+        """Type and data of each event of the job, from the first to the last, as they come.
+
+        A connection that breaks is made again, from the last event seen.
+        """
+        last_seen = "0"
+        while True:
+            headers = {"Last-Event-ID": last_seen}
+            try:
+                with httpx_sse.connect_sse(
+                    self._http,
+                    "GET",
+                    f"/v1/jobs/{job_id}/stream",
+                    headers=headers,
+                    timeout=_STREAM_TIMEOUT,
+                ) as source:
+                    if source.response.status_code == httpx.codes.NO_CONTENT:
+                        return
+                    _refuse_problem(source.response)
+                    for event in source.iter_sse():
+                        last_seen = event.id or last_seen
+                        yield event.event, event.json()
+            except httpx.TransportError:
+                # the service may be restarting; asking again says whether it is gone
+                self.get("/healthz")
+
+
+def _answer(response: httpx.Response) -> Json:
+    _refuse_problem(response)
+    answer: Json = response.json()
+    return answer
+
+
+def _refuse_problem(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    response.read()
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = {"title": response.reason_phrase, "code": response.status_code}
+    raise ProblemError(problem)

@@ -1,0 +1,201 @@
+"""The main job from nothing: photos, learning rate, fine-tune, worst samples, over HTTP alone."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from cli import show
+from cli.client import Client, Json
+from cli.stack import Stack
+
+
+class DemoFailedError(Exception):
+    """A job of the demo did not succeed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoData:
+    """The user's photos, or none: then the service draws some."""
+
+    folder: Path | None
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoTraining:
+    """How the demo trains."""
+
+    architecture: str
+    weights: str
+    epochs: int
+    size: int
+
+
+def run_demo(data: DemoData, training: DemoTraining) -> None:
+    """Everything has been shown and nothing is left running.
+
+    Raises:
+        DemoFailedError: a job failed; the message says why.
+        ProblemError: the service refused a request.
+        StackError: the stack does not start.
+    """
+    console = Console()
+    roots = (data.folder.expanduser().absolute(),) if data.folder else ()
+    if Path(training.weights).is_file():
+        roots = (*roots, Path(training.weights).absolute().parent)
+    with tempfile.TemporaryDirectory(prefix="tunesmith-demo-") as folder:
+        console.print(f"Starting the stack in {folder}: Redis, API and two workers …")
+        report = console.print
+        with Stack(Path(folder), port=0, dataset_roots=roots, report=report) as stack:
+            stack.wait_until_ready()
+            console.print(f"Docs page while this runs: {stack.url}/docs")
+            with Client(stack.url) as client:
+                _Demo(client, console, training).run(data)
+    console.print(
+        "Done; the stack has ended and its folder is gone. "
+        "[bold]tunesmith up[/bold] keeps one running, with its docs page at /docs.",
+        highlight=False,
+    )
+
+
+class _Demo:
+    """The steps of the demo, each one request and the watching of its job."""
+
+    def __init__(self, client: Client, console: Console, training: DemoTraining) -> None:
+        self._client = client
+        self._console = console
+        self._training = training
+
+    def run(self, data: DemoData) -> None:
+        dataset = self._dataset(data)
+        found = self._lr_find(dataset["id"])
+        job = self._fine_tune(dataset["id"], found)
+        self._worst(job)
+
+    def _dataset(self, data: DemoData) -> Json:
+        self._heading("1. A dataset, labelled by a regular expression")
+        source: Json = (
+            {"type": "path", "path": str(data.folder.expanduser().absolute())}
+            if data.folder
+            else {"type": "sample"}
+        )
+        body = {
+            "name": "demo",
+            "source": source,
+            "labels": {"rule": "regex", "pattern": data.pattern},
+            "split": {"rule": "random", "valid_fraction": 0.2, "seed": 42},
+        }
+        dataset = self._create("/v1/datasets", body)
+        self._watch(dataset["job_id"])
+        dataset = self._client.get(f"/v1/datasets/{dataset['id']}")
+        self._console.print(show.dataset_line(dataset))
+        return dataset
+
+    def _lr_find(self, dataset_id: str) -> Json:
+        self._heading("2. The learning-rate finder")
+        job = self._create("/v1/lr-finds", self._training_body(dataset_id))
+        self._watch(job["id"])
+        curve = self._client.get(f"/v1/jobs/{job['id']}/lr-curve")
+        self._console.print(show.suggestions_table(curve))
+        self._console.print(show.recommendation_line(curve))
+        return job
+
+    def _fine_tune(self, dataset_id: str, found: Json) -> Json:
+        self._heading("3. Fine-tuning: the head alone, then every layer group at its own rate")
+        body = self._training_body(dataset_id) | {
+            "epochs": self._training.epochs,
+            "freeze_epochs": 1,
+            "learning_rate": {"from_job": found["id"], "rule": "recommended"},
+        }
+        job = self._create("/v1/fine-tunes", body)
+        self._watch(job["id"])
+        return self._client.get(f"/v1/jobs/{job['id']}")
+
+    def _worst(self, job: Json) -> None:
+        self._heading("4. Where the loss is: the five worst photos")
+        page = self._client.get(f"/v1/jobs/{job['id']}/samples", sort="-loss", limit=5)
+        for row in page["data"]:
+            self._console.print(show.sample_lines(row), highlight=False)
+        self._console.print(show.aggregate_line(page["aggregate"], job))
+
+    def _training_body(self, dataset_id: str) -> Json:
+        weights: str | Json = self._training.weights
+        if Path(self._training.weights).is_file():
+            weights = {"path": str(Path(self._training.weights).absolute())}
+        return {
+            "dataset": dataset_id,
+            "architecture": self._training.architecture,
+            "weights": weights,
+            "size": self._training.size,
+            "presize": max(self._training.size, round(self._training.size * 1.25)),
+            "batch_size": 32,
+        }
+
+    def _create(self, path: str, body: Json) -> Json:
+        self._console.print(f"POST {path} {show.one_line(body)}", highlight=False)
+        return self._client.post(path, body)
+
+    def _watch(self, job_id: str) -> None:
+        with Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+        ) as progress:
+            bars = _Bars(progress)
+            for kind, data in self._client.follow(job_id):
+                bars.take(kind, data)
+        job = self._client.get(f"/v1/jobs/{job_id}")
+        if job["state"] != "succeeded":
+            error: dict[str, Any] = job["error"] or {}
+            raise DemoFailedError(
+                f"{job['type']} {job['state']}: {error.get('code')}: {error.get('message')} "
+                f"{error.get('hint') or ''}"
+            )
+
+    def _heading(self, text: str) -> None:
+        self._console.print()
+        self._console.rule(f"[bold]{text}", align="left")
+
+
+class _Bars:
+    """One bar per phase, moved by the events of the job's stream."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[str, TaskID] = {}
+
+    def take(self, kind: str, data: Json) -> None:
+        if kind == "job.progress":
+            self._move(data)
+        elif kind == "job.epoch_completed":
+            self._progress.console.print(show.epoch_line(data), highlight=False)
+        elif kind == "job.warning":
+            self._progress.console.print(f"  warning {data['code']}: {data['detail']}")
+
+    def _move(self, data: Json) -> None:
+        told = data["progress"]
+        if not told.get("steps"):
+            return
+        phase = "training" if told.get("epochs") else told["phase"]
+        if phase not in self._bars:
+            self._bars[phase] = self._progress.add_task(phase, total=told["steps"], numbers="")
+        loss = data["latest"].get("train_loss")
+        self._progress.update(
+            self._bars[phase],
+            completed=told["step"],
+            numbers="" if loss is None else f"loss {loss:.3f}",
+        )

@@ -1,0 +1,94 @@
+"""What the command line prints of the service's answers."""
+
+import json
+from typing import Any
+
+from rich.table import Table
+
+Json = dict[str, Any]
+
+_SHOWN_CLASSES = 4
+
+
+def one_line(body: Json) -> str:
+    """The body as JSON on one line."""
+    return json.dumps(body, ensure_ascii=False)
+
+
+def dataset_line(dataset: Json) -> str:
+    """How many photos and classes the dataset has."""
+    counts = dataset["counts"]
+    labels = ", ".join(entry["label"] for entry in dataset["classes"][:8])
+    more = " …" if len(dataset["classes"]) > 8 else ""
+    return (
+        f"{counts['usable']} of {counts['files']} photos usable: {counts['train']} to train on, "
+        f"{counts['valid']} to validate; {counts['classes']} classes ({labels}{more})"
+    )
+
+
+def suggestions_table(curve: Json) -> Table:
+    """The rate of every rule, or why it has none."""
+    table = Table("rule", "learning rate", "read off the curve at")
+    reasons = {warning.get("rule"): warning["detail"] for warning in curve["warnings"]}
+    for rule, suggestion in curve["suggestions"].items():
+        if suggestion is None:
+            table.add_row(rule, "-", reasons.get(rule, "no answer"))
+            continue
+        marker = suggestion.get("marker")
+        where = "-" if marker is None else f"lr {marker['lr']:.2e}, loss {_number(marker['loss'])}"
+        table.add_row(rule, f"{suggestion['lr']:.2e}", where)
+    return table
+
+
+def recommendation_line(curve: Json) -> str:
+    """The recommended rate with its reasons."""
+    found = curve["recommended"]
+    if found is None:
+        return "recommended: none; the curve says nothing"
+    low, high = found["range"]
+    return (
+        f"recommended: {found['lr']:.2e} ({found['rule']}, between {low:.1e} and {high:.1e}, "
+        f"confidence {found['confidence']}: {', '.join(found['reasons'])})"
+    )
+
+
+def epoch_line(data: Json) -> str:
+    """The losses and the accuracy of one epoch."""
+    return (
+        f"  epoch {data['epoch']} {data['phase']:<9} train loss {_number(data['train_loss'])}  "
+        f"valid loss {_number(data['valid_loss'])}  accuracy {_number(data['accuracy'])}  "
+        f"{data['seconds']:.1f} s"
+    )
+
+
+def sample_lines(row: Json) -> str:
+    """One photo's way from its activations to its loss."""
+    breakdown = row["breakdown"]
+    top = "  ".join(
+        f"{entry['label']} {entry['logit']:+.2f} -> {entry['p']:.4f}"
+        for entry in breakdown["top"][:_SHOWN_CLASSES]
+    )
+    return (
+        f"\n[bold]{row['rank']}. {row['path']}[/bold]  labelled {row['label']}, "
+        f"predicted {row['predicted']} (p {row['p_predicted']:.3f})\n"
+        f"   activations -> softmax   {top}\n"
+        f"   p({row['label']}) = exp({breakdown['logit_label']:.3f} - "
+        f"{breakdown['logsumexp']:.3f}) = {row['p_label']:.5f}\n"
+        f"   loss = -ln p = {row['loss']:.3f}, {100 * row['share_of_total_loss']:.1f} % "
+        "of the total"
+    )
+
+
+def aggregate_line(aggregate: Json, job: Json) -> str:
+    """What all rows together come to, beside chance."""
+    classes = aggregate["chance_loss"]
+    accuracy = job["latest"].get("accuracy")
+    return (
+        f"\n{aggregate['count']} photos: mean loss {aggregate['mean_loss']:.4f} "
+        f"(reported {aggregate['reported_valid_loss']:.4f}, chance {classes:.3f}); "
+        f"accuracy {_number(accuracy)}"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

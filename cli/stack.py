@@ -1,0 +1,185 @@
+"""The embedded stack: Redis, the API and the workers as children of one process."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import httpx
+
+from cli.processes import Child, Recipe
+from cli.redis_server import free_port, redis_command
+from jobs.database import Database
+from jobs.settings import Settings, child_environment, load_settings
+
+_READY_WITHIN_S = 60.0
+_END_WITHIN_S = 8.0
+_LOOK_S = 0.2
+
+
+class StackError(Exception):
+    """The stack cannot be started."""
+
+
+class Stack:
+    """Everything `tunesmith up` runs, on one data folder that it locks.
+
+    Use it as a context manager: at its end no child is left.
+
+    Raises:
+        StackError: another stack runs on the folder.
+        RedisMissingError: there is no Redis to start.
+        SettingsError: an environment variable has a wrong value.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int,
+        dataset_roots: tuple[Path, ...],
+        report: Callable[[str], None],
+    ) -> None:
+        self._data_dir = data_dir.expanduser().absolute()
+        self._report = report
+        # before anything else is touched: it may belong to a running stack
+        self._lock = _locked(self._data_dir)
+        self._redis = redis_command(self._data_dir / "run")
+        self.settings = load_settings(
+            database_url=f"sqlite:///{self._data_dir}/tunesmith.db",
+            redis_url=self._redis.url,
+            artifacts=self._data_dir / "artifacts",
+            port=port or free_port(),
+            **({"dataset_roots": dataset_roots} if dataset_roots else {}),
+        )
+        self._children: list[Child] = []
+
+    @property
+    def url(self) -> str:
+        """Where the API answers."""
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return f"http://{host}:{self.settings.port}"
+
+    def __enter__(self) -> Self:
+        """The database is current and every child is started."""
+        database = Database(self.settings.database_url)
+        database.migrate()
+        database.close()
+        self._children = [
+            Child(recipe, self._data_dir / "logs" / f"{recipe.name}.log")
+            for recipe in self._recipes()
+        ]
+        for child in self._children:
+            child.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Every child has ended: workers and API first, giving back their jobs, then Redis."""
+        until_s = time.monotonic() + _END_WITHIN_S
+        redis, others = self._children[:1], self._children[1:]
+        for group in (others, redis):
+            for child in group:
+                child.ask_to_end()
+            for child in group:
+                if not child.end(until_s=until_s):
+                    self._report(f"{child.recipe.name} had to be killed")
+        self._lock.close()
+
+    def tend(self) -> None:
+        """Children that died are started again.
+
+        Raises:
+            ChildKeepsDyingError: one of them dies again and again.
+        """
+        for child in self._children:
+            line = child.tend()
+            if line is not None:
+                self._report(line)
+
+    def wait_until_ready(self, *, stopped: Callable[[], bool] = lambda: False) -> None:
+        """The API answers that it is ready.
+
+        Raises:
+            StackError: it did not within a minute.
+            ChildKeepsDyingError: a child dies again and again.
+        """
+        until_s = time.monotonic() + _READY_WITHIN_S
+        while not stopped():
+            self.tend()
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError as problem:
+                reason = str(problem)
+            else:
+                reason = "it is not ready"
+            if time.monotonic() > until_s:
+                raise StackError(
+                    f"the API at {self.url} does not answer ({reason}); "
+                    f"see {self._data_dir}/logs/api.log"
+                )
+            time.sleep(_LOOK_S)
+
+    def _recipes(self) -> list[Recipe]:
+        python = sys.executable
+        recipes = [
+            self._recipe("redis", *self._redis.arguments),
+            self._recipe("api", python, "-m", "api.main"),
+            self._recipe("worker-prepare", python, "-m", "worker.app", "--queue", "prepare"),
+        ]
+        gpus = _visible_gpus() if self.settings.device == "auto" else 0
+        for number in range(max(1, gpus)):
+            arguments = (python, "-m", "worker.app", "--queue", "train")
+            settings = (
+                self.settings.model_copy(update={"device": f"cuda:{number}"})
+                if gpus > 1
+                else self.settings
+            )
+            recipes.append(_recipe(f"worker-train-{number}", arguments, settings))
+        return recipes
+
+    def _recipe(self, name: str, *arguments: str) -> Recipe:
+        return _recipe(name, arguments, self.settings)
+
+
+def _recipe(name: str, arguments: tuple[str, ...], settings: Settings) -> Recipe:
+    return Recipe(name=name, arguments=arguments, environment=child_environment(settings))
+
+
+def _locked(data_dir: Path) -> IO[str]:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lock = (data_dir / "up.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as problem:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise StackError(
+            f"{data_dir} is in use by another `tunesmith up` (process {holder}); "
+            "end it first or choose another --data-dir"
+        ) from problem
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def _visible_gpus() -> int:
+    """How many NVIDIA devices the driver lists; asking it loads no tensor library."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())

@@ -1,0 +1,127 @@
+"""Batches for the model: random changes for training, the centre for validation.
+
+Every change of shape is folded into one homography and every change of light into one table, so
+each photo is sampled once, straight from its stored pixels. Unlike fastai the crop is drawn for
+each photo, not for each batch. Shapes: B = batch, T = the 256 levels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml.cache import Pixels
+from ml.config import AugmentConfig
+from ml.images import Rgb
+from ml.sampling import Floats, Matrix, draw_batch, draw_batch_on_device
+from ml.theory.presize_geometry import AugmentDraws, centre_matrix, draw_augmentation
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+NEUTRAL_BRIGHTNESS = 0.5
+NEUTRAL_CONTRAST = 1.0
+
+Positions = NDArray[np.int64]
+
+_LEVELS_T = np.clip(np.arange(256) / 255, 1e-7, 1 - 1e-7)
+_ODDS_T = np.log(_LEVELS_T / (1 - _LEVELS_T))
+
+
+@dataclass(frozen=True, slots=True)
+class DrawKey:
+    """What the draws of one pass over the photos follow from."""
+
+    seed: int
+    pass_number: int
+    """Counts the passes of the whole run, from 0."""
+
+
+def augmented_batch(
+    pixels: Pixels,
+    positions: Positions,
+    *,
+    size: int,
+    augment: AugmentConfig,
+    key: DrawKey,
+    device: torch.device,
+) -> Tensor:
+    """Normalised images of shape (B, 3, size, size), channels last, randomly changed.
+
+    The change of a photo is a pure function of the key and its position.
+    """
+    photos = [pixels.photo(int(position)) for position in positions]
+    draws = [
+        _draw(photo, augment, key, int(position))
+        for photo, position in zip(photos, positions, strict=True)
+    ]
+    matrices = [
+        draw.matrix(_width_height(photo), size) for photo, draw in zip(photos, draws, strict=True)
+    ]
+    tables_B3T = lighting_tables(
+        [draw.brightness for draw in draws], [draw.contrast for draw in draws]
+    )
+    return _batch(photos, matrices, tables_B3T, size, device)
+
+
+def centred_batch(
+    pixels: Pixels, positions: Positions, *, size: int, device: torch.device
+) -> Tensor:
+    """Normalised images of shape (B, 3, size, size), channels last: the largest centred square."""
+    photos = [pixels.photo(int(position)) for position in positions]
+    matrices = [centre_matrix(_width_height(photo), size) for photo in photos]
+    neutral_B3T = lighting_tables(
+        [NEUTRAL_BRIGHTNESS] * len(photos), [NEUTRAL_CONTRAST] * len(photos)
+    )
+    return _batch(photos, matrices, neutral_B3T, size, device)
+
+
+def lighting_tables(brightness_B: Sequence[float], contrast_B: Sequence[float]) -> Floats:
+    """Normalised value of each level under the given light: shape (B, 3, T).
+
+    The level in [0, 1] becomes ``sigmoid((logit(level) + logit(brightness)) * contrast)``, then
+    the mean and the deviation of ImageNet are taken out.
+    """
+    brightness_B1 = np.asarray(brightness_B, np.float64)[:, None]
+    contrast_B1 = np.asarray(contrast_B, np.float64)[:, None]
+    shift_B1 = np.log(brightness_B1 / (1 - brightness_B1))
+    lit_BT = 1 / (1 + np.exp(-(_ODDS_T + shift_B1) * contrast_B1))
+    means_31, stds_31 = np.array(MEAN)[:, None], np.array(STD)[:, None]
+    tables_B3T: Floats = ((lit_BT[:, None, :] - means_31) / stds_31).astype(np.float32)
+    return tables_B3T
+
+
+def _draw(photo: Rgb, augment: AugmentConfig, key: DrawKey, position: int) -> AugmentDraws:
+    stream = np.random.Philox(
+        key=np.array([key.seed, (key.pass_number << 32) | position], np.uint64)
+    )
+    return draw_augmentation(
+        np.random.Generator(stream),
+        photo_wh=_width_height(photo),
+        min_scale=augment.min_scale,
+        max_rotate=augment.max_rotate,
+        max_zoom=augment.max_zoom,
+        max_lighting=augment.max_lighting,
+        max_warp=augment.max_warp,
+        flip=augment.flip,
+    )
+
+
+def _width_height(photo: Rgb) -> tuple[int, int]:
+    return photo.shape[1], photo.shape[0]
+
+
+def _batch(
+    photos: Sequence[Rgb],
+    matrices: Sequence[Matrix],
+    tables_B3T: Floats,
+    size: int,
+    device: torch.device,
+) -> Tensor:
+    if device.type == "cpu":
+        images_BSS3 = torch.from_numpy(draw_batch(photos, matrices, tables_B3T, size))
+    else:
+        images_BSS3 = draw_batch_on_device(photos, matrices, tables_B3T, size, device)
+    return images_BSS3.permute(0, 3, 1, 2)

@@ -1,0 +1,61 @@
+"""Training states as files: a magic word, the SHA-256 of the rest, the rest as torch writes it."""
+
+import dataclasses
+import hashlib
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ml.errors import CheckpointCorruptError
+from ml.files import write_whole
+from ml.training_state import TrainingState
+
+MAGIC = b"tunesmith checkpoint 1\n"
+DIGEST_BYTES = 32
+
+
+def save(path: Path, state: TrainingState) -> str:
+    """The file holds the state, whole and on the disk; returns the SHA-256 of its payload."""
+    buffer = io.BytesIO()
+    torch.save({field.name: getattr(state, field.name) for field in _fields()}, buffer)
+    payload = buffer.getvalue()
+    digest = hashlib.sha256(payload)
+    write_whole(path, MAGIC + digest.digest() + payload)
+    return digest.hexdigest()
+
+
+def load(path: Path) -> TrainingState:
+    """The state that was saved; only plain values and tensors are ever read.
+
+    Raises:
+        CheckpointCorruptError: There is no such file, or it is not what ``save`` wrote.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointCorruptError(path, error.strerror or str(error)) from error
+    start = len(MAGIC) + DIGEST_BYTES
+    if not content.startswith(MAGIC):
+        raise CheckpointCorruptError(path, "it is no checkpoint of this version")
+    if hashlib.sha256(content[start:]).digest() != content[len(MAGIC) : start]:
+        raise CheckpointCorruptError(path, "its bytes do not have the SHA-256 that was recorded")
+    return TrainingState(**_read(path, content[start:]))
+
+
+def _read(path: Path, payload: bytes) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = torch.load(
+            io.BytesIO(payload), map_location="cpu", weights_only=True
+        )
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointCorruptError(path, str(error).splitlines()[0]) from error
+    if set(values) != {field.name for field in _fields()}:
+        raise CheckpointCorruptError(path, "it holds other fields than a training state")
+    return values
+
+
+def _fields() -> tuple["dataclasses.Field[Any]", ...]:
+    return dataclasses.fields(TrainingState)

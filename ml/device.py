@@ -1,0 +1,50 @@
+"""Where to compute, in which precision, with how many threads."""
+
+from typing import Literal
+
+import torch
+
+from ml.config import Precision
+
+Resolved = Literal["bf16", "fp16", "fp32"]
+
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
+BF16_CAPABILITY = (8, 0)
+
+DTYPES: dict[Resolved, torch.dtype] = {
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp32": torch.float32,
+}
+
+
+def pick_device(wish: str = "auto") -> torch.device:
+    """The wished device, or the first CUDA device and else the CPU for ``"auto"``."""
+    if wish == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wish)
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Resolved:
+    """The precision to use: ``"auto"`` is bf16 where the hardware has it, else fp32.
+
+    fp16 exists on CUDA only and is fp32 on the CPU.
+    """
+    if precision == "auto":
+        return "bf16" if has_bf16(device) else "fp32"
+    if precision == "fp16" and device.type != "cuda":
+        return "fp32"
+    return precision
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
+    capabilities = torch.cpu.get_capabilities()
+    return any(bool(capabilities.get(name)) for name in BF16_INSTRUCTIONS)
+
+
+def autocast(precision: Resolved, device: torch.device) -> torch.autocast:
+    """The context in which the forward pass runs."""
+    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")

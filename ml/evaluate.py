@@ -1,0 +1,95 @@
+"""Logits of every photo, and what follows from them. Shapes: N = photos, C = classes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ml.augment import centred_batch
+from ml.backbones import ImageClassifier
+from ml.cache import Pixels
+from ml.device import Resolved, autocast
+from ml.errors import StoppedError
+from ml.loader import ordered_batches, prefetched
+from ml.photos import LabelledPhoto
+from ml.progress import Command
+from ml.theory.cross_entropy import per_sample
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """How well the logits match the labels."""
+
+    loss: float
+    """Mean of ``sample_losses``."""
+    accuracy: float
+    """Share of photos whose largest logit is their label's, in [0, 1]; the first on ties."""
+    sample_losses: NDArray[np.float64]
+
+
+def predict_logits(  # noqa: PLR0913  # each is a plain fact that callers hold separately
+    model: ImageClassifier,
+    pixels: Pixels,
+    photos: Sequence[LabelledPhoto],
+    *,
+    size: int,
+    batch_size: int,
+    precision: Resolved,
+    device: torch.device,
+    command: Callable[[], Command],
+) -> Logits:
+    """Logits of all photos in order, shape (N, C); the model is in evaluation mode afterwards.
+
+    ``command`` is asked after each batch; anything but LEAVE and ABANDON lets the pass go on.
+
+    Raises:
+        StoppedError: ``command`` said LEAVE or ABANDON.
+        ValueError: The pixels are not those of the photos.
+    """
+    if len(pixels) != len(photos):
+        raise ValueError(f"there are pixels of {len(pixels)} photos, but {len(photos)} photos")
+    model.eval()
+    logits = [np.empty((0, num_classes(model)), np.float32)]
+    batches = ordered_batches(len(photos), batch_size)
+
+    def make(positions: NDArray[np.int64]) -> torch.Tensor:
+        return centred_batch(pixels, positions, size=size, device=device)
+
+    with torch.inference_mode(), prefetched(batches, make) as ready:
+        for images_BCHW in ready:
+            with autocast(precision, device):
+                logits_BC = model(images_BCHW)
+            logits.append(logits_BC.cpu().numpy())
+            _check(command())
+    return np.concatenate(logits)
+
+
+def metrics(
+    logits_NC: Logits, photos: Sequence[LabelledPhoto], *, label_smoothing: float = 0.0
+) -> Metrics | None:
+    """Loss and accuracy; None without photos."""
+    if not photos:
+        return None
+    labels_N = np.array([photo.label for photo in photos])
+    losses_N = per_sample(logits_NC, labels_N, label_smoothing=label_smoothing)
+    return Metrics(
+        loss=float(losses_N.mean()),
+        accuracy=float((logits_NC.argmax(axis=1) == labels_N).mean()),
+        sample_losses=losses_N,
+    )
+
+
+def num_classes(model: ImageClassifier) -> int:
+    """Number of outputs of the head."""
+    last = model.head[-1]
+    assert isinstance(last, torch.nn.Linear)  # noqa: S101  # create_head ends with one
+    return last.out_features
+
+
+def _check(command: Command) -> None:
+    if command in {Command.LEAVE, Command.ABANDON}:
+        raise StoppedError("evaluating", command.value)

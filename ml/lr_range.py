@@ -1,0 +1,152 @@
+"""The learning-rate range test: loss against a rate that grows from step to step.
+
+Smith 2017, arXiv:1506.01186, section 3.3, as fastai runs it: exponential growth, the body frozen,
+one rate for all layer groups, a short data set walked through again and again in a new order.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ml.backbones import build_model
+from ml.cache import Pixels
+from ml.config import LrRangeConfig
+from ml.device import resolve_precision
+from ml.errors import StoppedError
+from ml.layer_groups import freeze_body
+from ml.loader import prefetched
+from ml.losses import PendingLosses, TakenStep
+from ml.optimizer import MOMENTUM, make_optimizer, set_rates
+from ml.photos import LabelledPhoto
+from ml.progress import Command, Listener, StepReport
+from ml.seeding import seeded
+from ml.step import Stepper, make_scaler
+from ml.theory.schedules import DivergenceStop, LossSmoother, exponential_sweep
+from ml.training_batches import TrainingBatches, endless_keys, fitting_batch_size
+
+Ending = Literal["diverged", "completed", "finished"]
+
+PHASE = "sweeping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LrRangeResult:
+    """The curve; each of its three columns has one entry for each step taken."""
+
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    """Mean loss of each batch; NaN where it was not finite."""
+    smoothed: tuple[float, ...]
+    """Their average with beta 0.98, corrected for its start."""
+    stopped: Ending
+    """``finished``: the caller asked for the curve so far."""
+    diverged_at_step: int | None
+    """The last step of a run that diverged; it is part of the curve."""
+    resolved: dict[str, str | int]
+
+
+class _Curve:
+    """The record of a sweep, and when it is over."""
+
+    def __init__(self) -> None:
+        self.lrs: list[float] = []
+        self.losses: list[float] = []
+        self.smoothed: list[float] = []
+        self.diverged = False
+        self._smoother = LossSmoother()
+        self._stop = DivergenceStop()
+
+    def add(self, lr: float, loss: float) -> float:
+        """The smoothed loss; from the divergence on nothing more is recorded."""
+        recorded = loss if math.isfinite(loss) else math.nan
+        smoothed = self._smoother.update(recorded)
+        self.lrs.append(lr)
+        self.losses.append(recorded)
+        self.smoothed.append(smoothed)
+        self.diverged = not math.isfinite(loss) or self._stop.update(smoothed)
+        return smoothed
+
+
+def find_lr(
+    config: LrRangeConfig,
+    photos: Sequence[LabelledPhoto],
+    pixels: Pixels,
+    *,
+    listener: Listener,
+    device: torch.device,
+) -> LrRangeResult:
+    """The curve of one sweep with a model of its own; torch's random numbers are untouched.
+
+    Departures from fastai: a loss that is not finite is recorded as NaN and ends the sweep
+    (fastai goes on), and a batch larger than the data set shrinks to it (fastai fails).
+
+    Raises:
+        TooFewImagesError: Fewer photos than a batch of two.
+        StoppedError: The listener said LEAVE or ABANDON; a sweep is too short to be resumed.
+    """
+    batch_size = fitting_batch_size(config.data.batch_size, len(photos), listener)
+    precision = resolve_precision(config.precision, device)
+    batches = TrainingBatches(photos, pixels, config.data, batch_size, config.seed, device)
+    listener.phase(PHASE)
+    with seeded(config.seed, device):
+        model = build_model(config.model, seed=config.seed).to(device).train()
+        freeze_body(model, train_norm_layers=config.train_norm_layers)
+        optimizer = make_optimizer(model, weight_decay=config.weight_decay)
+        scaler = make_scaler(precision, device)
+        stepper = Stepper(model, optimizer, scaler, precision, label_smoothing=0.0)
+        curve, finished = _sweep(config, stepper, batches, listener)
+    return LrRangeResult(
+        lrs=tuple(curve.lrs),
+        losses=tuple(curve.losses),
+        smoothed=tuple(curve.smoothed),
+        stopped="diverged" if curve.diverged else "finished" if finished else "completed",
+        diverged_at_step=len(curve.lrs) - 1 if curve.diverged else None,
+        resolved=batches.environment(precision),
+    )
+
+
+def _sweep(
+    config: LrRangeConfig, stepper: Stepper, batches: TrainingBatches, listener: Listener
+) -> tuple[_Curve, bool]:
+    """The curve, and whether it ended early because the listener wanted no more of it."""
+    rates = exponential_sweep(config.start_lr, config.end_lr, config.num_steps)
+    groups = stepper.model.architecture.layer_groups
+    curve = _Curve()
+    pending = PendingLosses(batches.device)
+    with prefetched(endless_keys(batches), batches.make) as ready:
+        for step, lr in enumerate(rates):
+            lrs = (lr,) * groups
+            set_rates(stepper.optimizer, lrs, MOMENTUM)
+            loss = stepper(next(ready))
+            pending.add(TakenStep(step // batches.per_epoch, step, step, lrs, MOMENTUM), loss)
+            command = listener.command()
+            over = step + 1 == len(rates) or command is Command.FINISH
+            for taken, value in pending.take(everything=over):
+                if not curve.diverged:
+                    listener.step(_report(taken, value, curve.add(taken.lrs[-1], value), batches))
+            _leave_if_asked(command)
+            if curve.diverged or over:
+                break
+    return curve, len(curve.lrs) < config.num_steps
+
+
+def _report(taken: TakenStep, loss: float, smoothed: float, batches: TrainingBatches) -> StepReport:
+    return StepReport(
+        phase=PHASE,
+        epoch=taken.epoch,
+        step=taken.step,
+        global_step=taken.global_step,
+        loss=loss,
+        smoothed=smoothed,
+        lrs=taken.lrs,
+        momentum=taken.momentum,
+        images=batches.batch_size,
+    )
+
+
+def _leave_if_asked(command: Command) -> None:
+    if command in {Command.LEAVE, Command.ABANDON}:
+        raise StoppedError("sweeping", command.value)

@@ -1,0 +1,179 @@
+"""Photos drawn through a homography, one bilinear sampling each, with reflected borders.
+
+Coordinates are continuous: pixel (i, j) covers [j, j + 1) x [i, i + 1), its centre is at +0.5.
+Matrices map output to input coordinates. Shapes: B = batch, S = side of the output.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # torch's own customary name
+
+from ml.images import Rgb
+
+Matrix = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+MAX_STRIDE = 2.25
+"""Input pixels per output pixel above which bilinear sampling would step over pixels unseen.
+
+A photo of 460 px drawn whole to 224 px stays below, so it is sampled as it is.
+"""
+
+
+def draw_batch(
+    photos: Sequence[Rgb], matrices: Sequence[Matrix], tables_B3T: Floats, size: int
+) -> Floats:
+    """The sampled photos through their tables: shape (B, S, S, 3), float32, on the CPU.
+
+    Args:
+        photos: Any sizes.
+        matrices: One 3 x 3 homography for each photo.
+        tables_B3T: Value of each of the 256 levels, for each photo and channel.
+        size: S, in pixels.
+    """
+    out_BSS3 = np.empty((len(photos), size, size, 3), np.float32)
+    for item, (photo, matrix) in enumerate(zip(photos, matrices, strict=True)):
+        levels_3SS = draw(photo, matrix, size).astype(np.intp)
+        for channel in range(3):
+            # "wrap" skips the check of bounds, which levels cannot exceed.
+            values_SS = tables_B3T[item, channel].take(levels_3SS[channel], mode="wrap")
+            out_BSS3[item, ..., channel] = values_SS
+    return out_BSS3
+
+
+def draw(photo: Rgb, matrix: Matrix, size: int) -> NDArray[np.uint8]:
+    """One photo through its homography: levels of shape (3, S, S)."""
+    photo, matrix = _shrunk(photo, matrix, size)
+    photo, matrix = _read_part(photo, matrix, size)
+    height, width = photo.shape[:2]
+    photo_13HW = torch.from_numpy(photo.astype(np.float32)).permute(2, 0, 1)[None]
+    grid_1SS2 = torch.from_numpy(_grid(matrix, size, width, height))[None]
+    drawn_13SS = F.grid_sample(
+        photo_13HW, grid_1SS2, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    return (drawn_13SS[0].numpy() + np.float32(0.5)).astype(np.uint8)
+
+
+def draw_batch_on_device(
+    photos: Sequence[Rgb],
+    matrices: Sequence[Matrix],
+    tables_B3T: Floats,
+    size: int,
+    device: torch.device,
+) -> Tensor:
+    """As ``draw_batch``, sampled on the device in a few large operations.
+
+    Equal to the CPU's result up to one level of rounding.
+    """
+    shrunk = [_shrunk(photo, m, size) for photo, m in zip(photos, matrices, strict=True)]
+    bytes_N = _on_device(np.concatenate([photo.reshape(-1) for photo, _ in shrunk]), device)
+    sizes_B2 = np.array([photo.shape[1::-1] for photo, _ in shrunk])
+    starts_B = np.concatenate([[0], np.cumsum(sizes_B2.prod(axis=1) * 3)[:-1]])
+    places = _places(np.stack([matrix for _, matrix in shrunk]), sizes_B2, size, device)
+    starts = _on_device(starts_B, device)
+    levels_BP3 = _bilinear(bytes_N, starts, _on_device(sizes_B2, device), places)
+    values_B3P = _on_device(tables_B3T, device).gather(2, levels_BP3.transpose(1, 2))
+    return values_B3P.transpose(1, 2).reshape(len(shrunk), size, size, 3)
+
+
+def _places(
+    matrices_B33: Matrix, sizes_B2: NDArray[np.int64], size: int, device: torch.device
+) -> Tensor:
+    """Input pixel coordinates (x, y) of each of the P = S * S outputs, reflected: (B, P, 2)."""
+    centres_S = torch.arange(size, device=device, dtype=torch.float32) + 0.5
+    v_SS, u_SS = torch.meshgrid(centres_S, centres_S, indexing="ij")
+    outputs_P3 = torch.stack([u_SS, v_SS, torch.ones_like(u_SS)], dim=-1).view(-1, 3)
+    matrices = _on_device(matrices_B33.astype(np.float32), device)
+    inputs_BP3 = outputs_P3 @ matrices.transpose(1, 2)
+    length_B12 = _on_device(sizes_B2.astype(np.float32), device)[:, None, :]
+    once_BP2 = (inputs_BP3[..., :2] / inputs_BP3[..., 2:]).remainder(2 * length_B12)
+    inside_BP2 = torch.where(once_BP2 > length_B12, 2 * length_B12 - once_BP2, once_BP2)
+    return torch.clamp(inside_BP2 - 0.5, min=0.0).minimum(length_B12 - 1)
+
+
+def _bilinear(bytes_N: Tensor, starts_B: Tensor, sizes_B2: Tensor, places_BP2: Tensor) -> Tensor:
+    """Levels of shape (B, P, 3) as indices, from photos laid one after the other."""
+    first_BP2 = places_BP2.long()
+    share_BP2 = places_BP2 - first_BP2
+    second_BP2 = (first_BP2 + 1).minimum(sizes_B2[:, None, :] - 1)
+    levels_BP3 = torch.zeros((*places_BP2.shape[:2], 3), device=places_BP2.device)
+    for right, below in itertools.product((False, True), repeat=2):
+        x_BP = (second_BP2 if right else first_BP2)[..., 0]
+        y_BP = (second_BP2 if below else first_BP2)[..., 1]
+        x_share_BP = share_BP2[..., 0] if right else 1 - share_BP2[..., 0]
+        y_share_BP = share_BP2[..., 1] if below else 1 - share_BP2[..., 1]
+        index_BP = starts_B[:, None] + (y_BP * sizes_B2[:, :1] + x_BP) * 3
+        index_BP3 = index_BP[..., None] + torch.arange(3, device=bytes_N.device)
+        levels_BP3 += bytes_N[index_BP3] * (x_share_BP * y_share_BP)[..., None]
+    return (levels_BP3 + 0.5).long()
+
+
+def _on_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def _shrunk(photo: Rgb, matrix: Matrix, size: int) -> tuple[Rgb, Matrix]:
+    """The photo averaged down so far that sampling reads every pixel, and the matrix for it."""
+    stride = _stride(matrix, size)
+    if stride <= MAX_STRIDE:
+        return photo, matrix
+    height, width = photo.shape[:2]
+    shrink = MAX_STRIDE / stride
+    smaller = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    image = Image.fromarray(photo).resize(smaller, Image.Resampling.BOX)
+    scaling = np.diag([smaller[0] / width, smaller[1] / height, 1.0])
+    return np.asarray(image), scaling @ matrix
+
+
+def _stride(matrix: Matrix, size: int) -> float:
+    """Input pixels per output pixel at the centre: root of the homography's local area factor."""
+    x, y, w = matrix @ np.array([size / 2, size / 2, 1.0])
+    jacobian = (matrix[:2, :2] - np.outer([x / w, y / w], matrix[2, :2])) / w
+    return math.sqrt(abs(float(np.linalg.det(jacobian))))
+
+
+def _read_part(photo: Rgb, matrix: Matrix, size: int) -> tuple[Rgb, Matrix]:
+    """The part of the photo that the samples read, and the matrix for it."""
+    ends = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]], np.float64)
+    x, y, w = matrix @ ends.T
+    if w.min() <= 0:
+        return photo, matrix
+    height, width = photo.shape[:2]
+    columns = _read_span((x / w).min(), (x / w).max(), width)
+    rows = _read_span((y / w).min(), (y / w).max(), height)
+    shift = np.array([[1, 0, -columns.start], [0, 1, -rows.start], [0, 0, 1]], np.float64)
+    return photo[rows, columns], shift @ matrix
+
+
+def _read_span(low: float, high: float, length: int) -> slice:
+    """Pixels of one axis read by samples from ``low`` to ``high``, those reflected included."""
+    start = max(0, math.floor(low) - 1)
+    stop = min(length, math.ceil(high) + 1)
+    if low < 0:
+        stop = max(stop, min(length, math.ceil(-low) + 1))
+    if high > length:
+        start = min(start, max(0, math.floor(2 * length - high) - 1))
+    return slice(start, stop)
+
+
+def _grid(matrix: Matrix, size: int, width: int, height: int) -> Floats:
+    """Where each output reads, in the coordinates of ``grid_sample``: (S, S, 2), -1 to 1 inside."""
+    to_unit = np.array([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
+    (a, b, c), (d, e, f), (g, h, i) = (to_unit @ matrix).astype(np.float32)
+    u_S = np.arange(size, dtype=np.float32) + np.float32(0.5)
+    w_SS = g * u_S + (h * u_S + i)[:, None]
+    grid_SS2 = np.empty((size, size, 2), np.float32)
+    np.divide(a * u_S + (b * u_S + c)[:, None], w_SS, out=grid_SS2[..., 0])
+    np.divide(d * u_S + (e * u_S + f)[:, None], w_SS, out=grid_SS2[..., 1])
+    return grid_SS2

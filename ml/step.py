@@ -1,0 +1,48 @@
+"""One step of training. Shapes: B = batch."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # torch's own customary name
+
+from ml.backbones import ImageClassifier
+from ml.device import Resolved, autocast
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images and labels on the training device."""
+
+    images: Tensor
+    """(B, 3, H, W), channels last."""
+    labels: Tensor
+    """(B,), int64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepper:
+    """What stays the same from step to step."""
+
+    model: ImageClassifier
+    optimizer: torch.optim.AdamW
+    scaler: torch.amp.GradScaler
+    precision: Resolved
+    label_smoothing: float
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The mean loss before the step, a float32 scalar left on the device; the step is taken."""
+        # Only the forward pass is autocast; the loss and the gradients choose their own types.
+        with autocast(self.precision, batch.images.device):
+            logits_BK = self.model(batch.images)
+        loss = F.cross_entropy(logits_BK, batch.labels, label_smoothing=self.label_smoothing)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own gap
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+
+def make_scaler(precision: Resolved, device: torch.device) -> torch.amp.GradScaler:
+    """Loss scaling for fp16 (Micikevicius et al. 2018, arXiv:1710.03740); idle otherwise."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

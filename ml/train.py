@@ -1,0 +1,231 @@
+"""Fine-tuning: the head alone first, then every layer group at its own rate.
+
+Howard & Ruder 2018, arXiv:1801.06146, as fastai runs it. The run is a state object and small
+functions that move it on, so it can be left after any step; resumed on the same CPU it gives
+bit-identical weights and losses.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ml.backbones import ImageClassifier
+from ml.cache import Pixels
+from ml.config import FineTuneConfig
+from ml.errors import LossDivergedError, StoppedError
+from ml.evaluate import Metrics, metrics, predict_logits
+from ml.loader import prefetched
+from ml.losses import TakenStep
+from ml.optimizer import set_rates
+from ml.photos import LabelledPhoto
+from ml.progress import Command, EpochReport, Listener, StepReport
+from ml.seeding import seeded
+from ml.step import Batch, Stepper
+from ml.theory.schedules import Phase
+from ml.training_run import (
+    Inputs,
+    TrainingRun,
+    current_phase,
+    enter_phase,
+    new_run,
+    resumed_run,
+    state_of,
+)
+from ml.training_state import TrainingState
+
+Status = Literal["finished", "left", "stopped"]
+
+EVALUATING = "evaluating"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuneOutcome:
+    """What came of a run."""
+
+    model: ImageClassifier
+    status: Status
+    """``left``: a checkpoint was handed out; ``stopped``: ended early on request, evaluated."""
+    steps: int
+    """Optimiser steps taken, those before a resumption included."""
+    epochs_done: int
+    """Complete epochs, frozen ones included."""
+    resolved: dict[str, str | int]
+    """What was decided on this machine: precision, batch size, threads, device, versions."""
+
+
+def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separately
+    config: FineTuneConfig,
+    *,
+    train: Sequence[LabelledPhoto],
+    valid: Sequence[LabelledPhoto],
+    pixels: Pixels,
+    valid_pixels: Pixels,
+    listener: Listener,
+    device: torch.device,
+    resume: TrainingState | None = None,
+) -> FineTuneOutcome:
+    """The trained model, or a run that was left; torch's random numbers are untouched.
+
+    Without validation photos the figures of validation are None.
+
+    Raises:
+        EnvironmentChangedError: ``resume`` comes from another machine, configuration or data.
+        LossDivergedError: The loss became infinite or not a number.
+        StoppedError: The listener said ABANDON.
+        TooFewImagesError: Fewer than two training photos.
+        WeightsUnavailableError: The pretrained weights cannot be had.
+    """
+    inputs = Inputs(
+        config=config,
+        train=train,
+        pixels=pixels,
+        valid=valid,
+        valid_pixels=valid_pixels,
+        listener=listener,
+        device=device,
+    )
+    with seeded(config.seed, device):
+        run = new_run(inputs) if resume is None else resumed_run(inputs, resume)
+        while run.epochs_done < run.epochs and run.wants(Command.CONTINUE):
+            _epoch(run)
+    return FineTuneOutcome(
+        model=run.model,
+        status=_status(run),
+        steps=run.global_step,
+        epochs_done=run.epochs_done,
+        resolved=run.batches.environment(run.precision),
+    )
+
+
+def _status(run: TrainingRun) -> Status:
+    if run.epochs_done == run.epochs:
+        return "finished"
+    return "left" if run.wants(Command.LEAVE) else "stopped"
+
+
+def _epoch(run: TrainingRun) -> None:
+    """One epoch is trained and evaluated, unless the listener wants to leave in between."""
+    began_s = time.perf_counter()
+    phase, first_epoch = current_phase(run)
+    if run.phase is not phase:
+        enter_phase(run)
+    run.inputs.listener.phase(phase.name)
+    _train_epoch(run, first_epoch)
+    if run.wants(Command.LEAVE):
+        return
+    try:
+        validation = _evaluate(run)
+    except StoppedError:
+        if run.wants(Command.LEAVE):
+            return
+        raise
+    run.inputs.listener.epoch(_epoch_report(run, validation, time.perf_counter() - began_s))
+    if run.epoch_is_trained:
+        run.epochs_done += 1
+        run.steps_in_epoch = 0
+
+
+def _train_epoch(run: TrainingRun, first_epoch: int) -> None:
+    """The rest of the epoch's steps are taken, or those up to a wish of the listener."""
+    run.model.train()
+    keys = run.batches.keys(run.epochs_done, first=run.steps_in_epoch)
+    before = (run.epochs_done - first_epoch) * run.batches.per_epoch
+    with prefetched(keys, run.batches.make) as ready:
+        for batch in ready:
+            _take_step(run, batch, before + run.steps_in_epoch)
+            _obey(run)
+            if not run.wants(Command.CONTINUE):
+                break
+    _report_steps(run, everything=True)
+
+
+def _take_step(run: TrainingRun, batch: Batch, step: int) -> None:
+    phase, stepper = _entered(run)
+    lrs, momentum = phase.lr[step], phase.momentum[step]
+    set_rates(stepper.optimizer, lrs, momentum)
+    taken = TakenStep(run.epochs_done, step, run.global_step, lrs, momentum)
+    run.pending.add(taken, stepper(batch))
+    run.steps_in_epoch += 1
+    run.global_step += 1
+    _report_steps(run)
+
+
+def _report_steps(run: TrainingRun, *, everything: bool = False) -> None:
+    for taken, loss in run.pending.take(everything=everything):
+        if not math.isfinite(loss):
+            raise LossDivergedError(taken.global_step)
+        run.losses.append(loss)
+        smoothed = run.smoother.update(loss)
+        run.inputs.listener.step(_step_report(run, taken, loss, smoothed))
+
+
+def _obey(run: TrainingRun) -> None:
+    """What the listener commands is done or, for LEAVE and FINISH, noted as its wish."""
+    command = run.inputs.listener.command()
+    if command is Command.ABANDON:
+        raise StoppedError("training", command.value)
+    if command in {Command.SAVE, Command.LEAVE}:
+        _report_steps(run, everything=True)
+        run.inputs.listener.checkpoint(state_of(run))
+    if command in {Command.LEAVE, Command.FINISH}:
+        run.wish = command
+
+
+def _evaluate(run: TrainingRun) -> Metrics | None:
+    inputs, data = run.inputs, run.inputs.config.data
+    inputs.listener.phase(EVALUATING)
+
+    def command() -> Command:
+        _obey(run)
+        return run.wish
+
+    logits_NC = predict_logits(
+        run.model,
+        inputs.valid_pixels,
+        inputs.valid,
+        size=data.size,
+        batch_size=data.batch_size,
+        precision=run.precision,
+        device=inputs.device,
+        command=command,
+    )
+    return metrics(logits_NC, inputs.valid, label_smoothing=inputs.config.label_smoothing)
+
+
+def _entered(run: TrainingRun) -> tuple[Phase, Stepper]:
+    assert run.phase is not None and run.stepper is not None  # noqa: S101, PT018  # entered by now
+    return run.phase, run.stepper
+
+
+def _step_report(run: TrainingRun, taken: TakenStep, loss: float, smoothed: float) -> StepReport:
+    phase, _ = _entered(run)
+    return StepReport(
+        phase=phase.name,
+        epoch=taken.epoch,
+        step=taken.step,
+        global_step=taken.global_step,
+        loss=loss,
+        smoothed=smoothed,
+        lrs=taken.lrs,
+        momentum=taken.momentum,
+        images=run.batches.batch_size,
+    )
+
+
+def _epoch_report(run: TrainingRun, validation: Metrics | None, seconds: float) -> EpochReport:
+    phase, _ = _entered(run)
+    losses = run.losses[-run.steps_in_epoch :] if run.steps_in_epoch else []
+    return EpochReport(
+        phase=phase.name,
+        epoch=run.epochs_done,
+        train_loss=sum(losses) / len(losses) if losses else None,
+        valid_loss=validation.loss if validation else None,
+        accuracy=validation.accuracy if validation else None,
+        error_rate=1 - validation.accuracy if validation else None,
+        seconds=seconds,
+        sample_losses=validation.sample_losses if validation else None,
+    )

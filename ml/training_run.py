@@ -1,0 +1,194 @@
+"""The state of a fine-tune under way: made new, entered phase by phase, saved and restored."""
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from ml.backbones import ImageClassifier, build_model, empty_model
+from ml.cache import Pixels
+from ml.config import NO_WEIGHTS, FineTuneConfig
+from ml.device import Resolved, resolve_precision
+from ml.errors import EnvironmentChangedError
+from ml.layer_groups import freeze_body, unfreeze
+from ml.losses import PendingLosses
+from ml.optimizer import make_optimizer
+from ml.photos import LabelledPhoto
+from ml.progress import Command, Listener
+from ml.seeding import restore_rng_state, rng_state
+from ml.step import Stepper, make_scaler
+from ml.theory.schedules import FineTunePlan, LossSmoother, Phase, fine_tune_phases
+from ml.training_batches import TrainingBatches, fitting_batch_size
+from ml.training_state import TrainingState, copied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a fine-tune is given."""
+
+    config: FineTuneConfig
+    train: Sequence[LabelledPhoto]
+    pixels: Pixels
+    valid: Sequence[LabelledPhoto]
+    valid_pixels: Pixels
+    listener: Listener
+    device: torch.device
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingRun:
+    """A fine-tune between two steps."""
+
+    inputs: Inputs
+    precision: Resolved
+    batches: TrainingBatches
+    phases: tuple[Phase, ...]
+    """Those that have steps."""
+    model: ImageClassifier
+    pending: PendingLosses
+    phase: Phase | None = None
+    """The one that was entered last."""
+    stepper: Stepper | None = None
+    epochs_done: int = 0
+    steps_in_epoch: int = 0
+    global_step: int = 0
+    losses: list[float] = field(default_factory=list)
+    """Of the phase so far."""
+    smoother: LossSmoother = field(default_factory=LossSmoother)
+    wish: Command = Command.CONTINUE
+    """LEAVE or FINISH once the listener has said so."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all."""
+        return sum(phase.epochs for phase in self.phases)
+
+    @property
+    def epoch_is_trained(self) -> bool:
+        """Whether only the evaluation of the epoch is left."""
+        return self.steps_in_epoch == self.batches.per_epoch
+
+    def wants(self, command: Command) -> bool:
+        """Whether this is the listener's standing wish."""
+        return self.wish is command
+
+
+def new_run(inputs: Inputs) -> TrainingRun:
+    """A run before its first step, with pretrained weights in place."""
+    config = inputs.config
+    model = build_model(config.model, seed=config.seed)
+    if config.model.weights == NO_WEIGHTS and config.freeze_epochs > 0:
+        inputs.listener.warning(
+            "frozen_random_body", "the body has random weights and is frozen in the first phase"
+        )
+    return _run(inputs, model)
+
+
+def resumed_run(inputs: Inputs, state: TrainingState) -> TrainingRun:
+    """The run as it stood when the state was taken; torch's generators stand there, too.
+
+    Raises:
+        EnvironmentChangedError: The numbers would not be those of the run left alone.
+    """
+    config = inputs.config
+    run = _run(inputs, empty_model(config.model.architecture, config.model.num_classes))
+    _check_same(state, run)
+    run.epochs_done = state.epochs_done
+    run.steps_in_epoch = state.steps_in_epoch
+    run.global_step = state.global_step
+    run.model.load_state_dict(state.model)
+    stepper = enter_phase(run)
+    stepper.optimizer.load_state_dict(copied(state.optimizer))
+    stepper.scaler.load_state_dict(state.scaler)
+    for loss in state.losses:
+        run.losses.append(loss)
+        run.smoother.update(loss)
+    restore_rng_state(state.rng, inputs.device)
+    return run
+
+
+def current_phase(run: TrainingRun) -> tuple[Phase, int]:
+    """The phase of the epoch under way, and the number of the phase's first epoch."""
+    starts = itertools.accumulate((phase.epochs for phase in run.phases), initial=0)
+    return next(
+        (phase, start)
+        for phase, start in zip(run.phases, starts, strict=False)
+        if run.epochs_done < start + phase.epochs
+    )
+
+
+def enter_phase(run: TrainingRun) -> Stepper:
+    """The phase's weights train, with a fresh optimiser and a fresh average of the loss."""
+    config, device = run.inputs.config, run.inputs.device
+    run.phase, _ = current_phase(run)
+    if run.phase.name == "frozen":
+        freeze_body(run.model, train_norm_layers=config.train_norm_layers)
+    else:
+        unfreeze(run.model)
+    run.losses, run.smoother = [], LossSmoother()
+    run.stepper = Stepper(
+        run.model,
+        make_optimizer(run.model, weight_decay=config.weight_decay),
+        make_scaler(run.precision, device),
+        run.precision,
+        config.label_smoothing,
+    )
+    return run.stepper
+
+
+def state_of(run: TrainingRun) -> TrainingState:
+    """A copy of all that a resumption needs."""
+    assert run.phase is not None and run.stepper is not None  # noqa: S101, PT018  # entered by now
+    return TrainingState(
+        run=_fingerprint(run.inputs),
+        environment=run.batches.environment(run.precision),
+        phase=run.phase.name,
+        epochs_done=run.epochs_done,
+        steps_in_epoch=run.steps_in_epoch,
+        global_step=run.global_step,
+        losses=tuple(run.losses),
+        model=copied(run.model.state_dict()),
+        optimizer=copied(run.stepper.optimizer.state_dict()),
+        scaler=copied(run.stepper.scaler.state_dict()),
+        rng=rng_state(run.inputs.device),
+    )
+
+
+def _run(inputs: Inputs, model: ImageClassifier) -> TrainingRun:
+    config = inputs.config
+    batch_size = fitting_batch_size(config.data.batch_size, len(inputs.train), inputs.listener)
+    batches = TrainingBatches(
+        inputs.train, inputs.pixels, config.data, batch_size, config.seed, inputs.device
+    )
+    plan = FineTunePlan(
+        epochs=config.epochs,
+        freeze_epochs=config.freeze_epochs,
+        steps_per_epoch=batches.per_epoch,
+        frozen_peaks=config.frozen_peaks,
+        unfrozen_peaks=config.unfrozen_peaks,
+        pct_start=config.pct_start,
+        div=config.div,
+    )
+    return TrainingRun(
+        inputs=inputs,
+        precision=resolve_precision(config.precision, inputs.device),
+        batches=batches,
+        phases=tuple(phase for phase in fine_tune_phases(plan) if phase.epochs > 0),
+        model=model.to(inputs.device),
+        pending=PendingLosses(inputs.device),
+    )
+
+
+def _fingerprint(inputs: Inputs) -> str:
+    photos = [(photo.digest, photo.label) for photo in inputs.train]
+    return hashlib.sha256(repr((inputs.config, photos)).encode()).hexdigest()
+
+
+def _check_same(state: TrainingState, run: TrainingRun) -> None:
+    now = {"run": _fingerprint(run.inputs), **run.batches.environment(run.precision)}
+    was = {"run": state.run, **state.environment}
+    for name, value in now.items():
+        if was.get(name) != value:
+            raise EnvironmentChangedError(name, was=was.get(name), now=value)

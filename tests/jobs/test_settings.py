@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import pytest
+
+from jobs.settings import SettingsError, load_settings
+
+
+def test_without_a_variable_everything_has_a_value() -> None:
+    settings = load_settings()
+
+    assert settings.database_url.startswith("sqlite:////")
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert (settings.lease_s, settings.renew_s, settings.sweep_s) == (30.0, 10.0, 5.0)
+    assert settings.dataset_roots == ()
+    assert settings.compute_threads >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "70000"),
+        ("PORT", "many"),
+        ("LEASE_S", "0"),
+        ("DEVICE", "gpu"),
+        ("DEVICE", "cuda:x"),
+        ("LOG_LEVEL", "loud"),
+        ("MAX_LOST", "0"),
+        ("HOST", "example.org"),
+        ("MAX_PIXELS", "5"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_variable(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TUNESMITH_{name}", value)
+
+    with pytest.raises(SettingsError, match=rf"^TUNESMITH_{name}: .*\(got '{value}'\)$"):
+        load_settings()
+
+
+def test_every_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESMITH_PORT", "-1")
+    monkeypatch.setenv("TUNESMITH_THREADS", "-1")
+
+    with pytest.raises(SettingsError, match=r"TUNESMITH_PORT.*; TUNESMITH_THREADS"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://ana:secret@db/tunesmith"),
+        ("DATABASE_URL", "tunesmith.db"),
+        ("REDIS_URL", "http://:secret@redis"),
+    ],
+)
+def test_a_wrong_address_is_named_without_its_password(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TUNESMITH_{name}", value)
+
+    with pytest.raises(SettingsError, match=f"^TUNESMITH_{name}: ") as caught:
+        load_settings()
+
+    assert "secret" not in str(caught.value)
+
+
+def test_roots_are_separated_by_colons_and_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    monkeypatch.setenv("TUNESMITH_DATASET_ROOTS", f"{tmp_path}/link::{tmp_path}/more")
+
+    assert load_settings().dataset_roots == (tmp_path / "photos", tmp_path / "more")
+
+
+def test_a_root_in_the_home_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESMITH_DATASET_ROOTS", "~no-such-user/photos")
+
+    with pytest.raises(SettingsError, match=r"^TUNESMITH_DATASET_ROOTS"):
+        load_settings()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_the_service_binds_a_loopback_address(host: str) -> None:
+    assert load_settings(host=host).host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "8.8.8.8"])  # noqa: S104 - refused
+def test_the_service_binds_nothing_but_loopback(host: str) -> None:
+    with pytest.raises(SettingsError, match=r"TUNESMITH_HOST: .* is not a loopback address"):
+        load_settings(host=host)
+
+
+def test_a_lease_is_longer_than_the_time_between_renewals() -> None:
+    assert load_settings(lease_s=2, renew_s=1).renew_s == 1
+
+    with pytest.raises(SettingsError, match=r"TUNESMITH_RENEW_S: .*below TUNESMITH_LEASE_S"):
+        load_settings(lease_s=2, renew_s=2)
+
+
+def test_what_is_handed_over_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESMITH_PORT", "8001")
+
+    assert load_settings().port == 8001
+    assert load_settings(port=8002).port == 8002
+
+
+def test_the_artifact_folder_is_absolute() -> None:
+    assert load_settings(artifacts=Path("somewhere")).artifacts.is_absolute()
+
+
+def test_settings_name_the_threads_that_are_used() -> None:
+    assert load_settings(threads=3).compute_threads == 3

@@ -1,0 +1,130 @@
+import dataclasses
+import multiprocessing
+import os
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml.cache import cache_key, prune
+from ml.errors import StoppedError, UnreadableImageError
+from ml.images import decode_rgb
+from tests.ml.fakes import make_photos, pixels_of
+
+
+def test_pixels_are_those_of_the_photos_in_order(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 5)
+
+    with closing(pixels_of(photos, tmp_path / "cache")) as pixels:
+        assert len(pixels) == 5
+        for position, photo in enumerate(photos):
+            assert np.array_equal(pixels.photo(position), decode_rgb(photo.path))
+
+
+def test_a_complete_entry_is_used_without_the_photos(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 3)
+    pixels_of(photos, tmp_path / "cache").close()
+    for photo in photos:
+        photo.path.unlink()
+
+    with closing(pixels_of(photos, tmp_path / "cache")) as pixels:
+        assert len(pixels) == 3
+
+
+def test_an_entry_cut_short_is_built_again(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 3)
+    pixels_of(photos, tmp_path / "cache").close()
+    entry = tmp_path / "cache" / cache_key([photo.digest for photo in photos], 48)
+    with (entry / "pixels.bin").open("r+b") as file:
+        file.truncate(100)
+
+    with closing(pixels_of(photos, tmp_path / "cache")) as pixels:
+        assert np.array_equal(pixels.photo(2), decode_rgb(photos[2].path))
+
+
+def test_a_torn_index_is_built_again(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 3)
+    pixels_of(photos, tmp_path / "cache").close()
+    entry = tmp_path / "cache" / cache_key([photo.digest for photo in photos], 48)
+    (entry / "index.npy").write_bytes(b"torn")
+
+    with closing(pixels_of(photos, tmp_path / "cache")) as pixels:
+        assert len(pixels) == 3
+
+
+def test_the_order_and_the_size_are_part_of_the_key() -> None:
+    assert cache_key(["a", "b"], 48) == cache_key(["a", "b"], 48)
+    assert cache_key(["a", "b"], 48) != cache_key(["b", "a"], 48)
+    assert cache_key(["a", "b"], 48) != cache_key(["a", "b"], 49)
+
+
+def test_progress_ends_at_all_photos(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    photos = make_photos(tmp_path / "photos", 3)
+
+    pixels_of(photos, tmp_path, on_progress=lambda *done: told.append(done)).close()
+
+    assert told[:3] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_stopped_build_leaves_nothing_half_done(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 3)
+
+    with pytest.raises(StoppedError):
+        pixels_of(photos, tmp_path / "cache", should_stop=lambda: True)
+
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+def test_an_unreadable_photo_is_named(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 3)
+    photos[1].path.write_bytes(b"no longer a photo")
+
+    with pytest.raises(UnreadableImageError, match=r"1\.png"):
+        pixels_of(photos, tmp_path / "cache")
+
+
+def test_two_processes_at_once_get_the_same_pixels(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 12)
+    context = multiprocessing.get_context("fork")
+    builders = [
+        context.Process(target=pixels_of, args=(photos, tmp_path / "cache")) for _ in range(3)
+    ]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join()
+
+    assert [builder.exitcode for builder in builders] == [0, 0, 0]
+    with closing(pixels_of(photos, tmp_path / "cache")) as pixels:
+        assert np.array_equal(pixels.photo(11), decode_rgb(photos[11].path))
+
+
+def test_pruning_takes_the_least_recently_used_and_spares_those_in_use(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 3)
+    cache = tmp_path / "cache"
+    keys = [cache_key([photo.digest], 48) for photo in photos]
+    in_use = pixels_of(photos[:1], cache)
+    for photo in photos[1:]:
+        pixels_of([photo], cache).close()
+    for age, key in enumerate(keys):
+        os.utime(cache / key, (age, age))
+
+    removed = prune(cache, max_bytes=17_000)
+
+    assert removed == (keys[1],)
+    in_use.close()
+
+
+def test_an_empty_list_has_no_pixels(tmp_path: Path) -> None:
+    with closing(pixels_of([], tmp_path)) as pixels:
+        assert len(pixels) == 0
+
+
+def test_the_same_photo_twice_is_stored_twice(tmp_path: Path) -> None:
+    photo = make_photos(tmp_path / "photos", 1)[0]
+    twin = dataclasses.replace(photo, item_id="twin")
+
+    with closing(pixels_of([photo, twin], tmp_path / "cache")) as pixels:
+        assert np.array_equal(pixels.photo(0), pixels.photo(1))

@@ -1,0 +1,252 @@
+import contextlib
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ml.cache import Pixels
+from ml.checkpoint import load, save
+from ml.config import FineTuneConfig
+from ml.errors import EnvironmentChangedError, StoppedError, TooFewImagesError
+from ml.photos import LabelledPhoto
+from ml.progress import Command
+from ml.train import FineTuneOutcome, fine_tune
+from ml.training_state import TrainingState
+from tests.ml.fakes import RememberingListener, pixels_of, tiny_data, tiny_model
+
+Photos = list[LabelledPhoto]
+
+CONFIG = FineTuneConfig(
+    model=tiny_model(),
+    data=tiny_data(),
+    epochs=2,
+    freeze_epochs=1,
+    frozen_peaks=(1e-4, 1e-4, 1e-3),
+    unfrozen_peaks=(1e-5, 1e-4, 1e-3),
+    label_smoothing=0.1,
+    seed=3,
+)
+STEPS_PER_EPOCH = 2
+
+
+class Bench:
+    """Runs CONFIG or a variant over the tiny photos."""
+
+    def __init__(self, train: Photos, valid: Photos, pixels: Pixels, valid_pixels: Pixels) -> None:
+        self._run = functools.partial(
+            fine_tune,
+            train=train,
+            valid=valid,
+            pixels=pixels,
+            valid_pixels=valid_pixels,
+            device=torch.device("cpu"),
+        )
+
+    def __call__(
+        self,
+        listener: RememberingListener,
+        *,
+        config: FineTuneConfig = CONFIG,
+        resume: TrainingState | None = None,
+    ) -> FineTuneOutcome:
+        return self._run(config, listener=listener, resume=resume)
+
+
+@pytest.fixture(scope="module")
+def bench(train: Photos, valid: Photos, pixels: Pixels, valid_pixels: Pixels) -> Bench:
+    return Bench(train, valid, pixels, valid_pixels)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bench: Bench) -> tuple[FineTuneOutcome, RememberingListener]:
+    listener = RememberingListener()
+    return bench(listener), listener
+
+
+def weights_of(outcome: FineTuneOutcome) -> dict[str, bytes]:
+    return {name: t.numpy().tobytes() for name, t in outcome.model.state_dict().items()}
+
+
+def losses_of(listener: RememberingListener) -> list[float]:
+    return [report.loss for report in listener.steps]
+
+
+def test_a_run_trains_frozen_then_unfrozen_and_evaluates_after_each_epoch(
+    undisturbed: tuple[FineTuneOutcome, RememberingListener],
+) -> None:
+    outcome, listener = undisturbed
+
+    assert outcome.status == "finished"
+    assert outcome.steps == 3 * STEPS_PER_EPOCH
+    assert outcome.epochs_done == 3
+    assert listener.phases == [
+        "frozen", "evaluating", "unfrozen", "evaluating", "unfrozen", "evaluating"
+    ]  # fmt: skip
+    assert [report.step for report in listener.steps] == [0, 1, 0, 1, 2, 3]
+    assert [report.epoch for report in listener.epochs] == [0, 1, 2]
+
+
+def test_rates_start_at_the_frozen_peak_over_25_and_the_unfrozen_peak_over_5(
+    undisturbed: tuple[FineTuneOutcome, RememberingListener],
+) -> None:
+    _, listener = undisturbed
+
+    assert listener.steps[0].lrs == pytest.approx((4e-6, 4e-6, 4e-5))
+    assert listener.steps[2].lrs == pytest.approx((2e-6, 2e-5, 2e-4))
+    assert listener.steps[0].momentum == 0.95
+
+
+def test_an_epoch_report_is_consistent_with_itself(
+    undisturbed: tuple[FineTuneOutcome, RememberingListener],
+) -> None:
+    _, listener = undisturbed
+    report = listener.epochs[-1]
+
+    assert report.sample_losses is not None
+    assert report.valid_loss == report.sample_losses.mean()
+    assert report.accuracy is not None
+    assert report.error_rate == 1 - report.accuracy
+    assert report.train_loss == pytest.approx(np.mean(losses_of(listener)[-2:]))
+
+
+def test_two_runs_with_one_seed_agree_bit_by_bit(
+    bench: Bench, undisturbed: tuple[FineTuneOutcome, RememberingListener]
+) -> None:
+    listener = RememberingListener()
+    outcome = bench(listener)
+
+    assert losses_of(listener) == losses_of(undisturbed[1])
+    assert weights_of(outcome) == weights_of(undisturbed[0])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 6])
+def test_a_run_left_after_any_step_and_resumed_equals_one_never_left(
+    bench: Bench,
+    undisturbed: tuple[FineTuneOutcome, RememberingListener],
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: int,
+) -> None:
+    path = tmp_path_factory.mktemp("left") / "checkpoint"
+    before = RememberingListener({steps: Command.LEAVE})
+    left = bench(before)
+    save(path, before.states[-1])
+    after = RememberingListener()
+    resumed = bench(after, resume=load(path))
+
+    assert left.status == "left"
+    assert left.steps == steps
+    assert losses_of(before) + losses_of(after) == losses_of(undisturbed[1])
+    assert [r.smoothed for r in before.steps + after.steps] == [
+        r.smoothed for r in undisturbed[1].steps
+    ]
+    assert [r.valid_loss for r in before.epochs + after.epochs] == [
+        r.valid_loss for r in undisturbed[1].epochs
+    ]
+    assert [r.train_loss for r in before.epochs + after.epochs] == [
+        r.train_loss for r in undisturbed[1].epochs
+    ]
+    assert weights_of(resumed) == weights_of(undisturbed[0])
+
+
+def test_saving_changes_nothing(
+    bench: Bench, undisturbed: tuple[FineTuneOutcome, RememberingListener]
+) -> None:
+    listener = RememberingListener({3: Command.SAVE})
+    outcome = bench(listener)
+
+    assert [state.global_step for state in listener.states] == [3]
+    assert weights_of(outcome) == weights_of(undisturbed[0])
+
+
+def test_finish_ends_training_evaluates_and_keeps_the_model(bench: Bench) -> None:
+    listener = RememberingListener({3: Command.FINISH})
+    outcome = bench(listener)
+
+    assert outcome.status == "stopped"
+    assert outcome.steps == 3
+    assert outcome.epochs_done == 1
+    assert [report.epoch for report in listener.epochs] == [0, 1]
+
+
+def test_abandon_stops_at_once(bench: Bench) -> None:
+    listener = RememberingListener({1: Command.ABANDON})
+
+    with pytest.raises(StoppedError, match="abandon"):
+        bench(listener)
+    assert listener.states == []
+
+
+def test_another_configuration_cannot_resume(bench: Bench) -> None:
+    listener = RememberingListener({1: Command.LEAVE})
+    bench(listener)
+    other = dataclasses.replace(CONFIG, seed=4)
+
+    with pytest.raises(EnvironmentChangedError, match="run was"):
+        bench(RememberingListener(), config=other, resume=listener.states[0])
+
+
+def test_another_number_of_threads_cannot_resume(bench: Bench) -> None:
+    listener = RememberingListener({1: Command.LEAVE})
+    bench(listener)
+    environment = {**listener.states[0].environment, "torch_threads": 77}
+    state = dataclasses.replace(listener.states[0], environment=environment)
+
+    with pytest.raises(EnvironmentChangedError, match="torch_threads was 77"):
+        bench(RememberingListener(), resume=state)
+
+
+def test_a_run_without_validation_photos_reports_none(
+    train: Photos, pixels: Pixels, cache_folder: Path, cpu: torch.device
+) -> None:
+    listener = RememberingListener()
+    config = dataclasses.replace(CONFIG, epochs=1, freeze_epochs=0)
+
+    with contextlib.closing(pixels_of([], cache_folder)) as none:
+        fine_tune(
+            config,
+            train=train,
+            valid=[],
+            pixels=pixels,
+            valid_pixels=none,
+            listener=listener,
+            device=cpu,
+        )
+
+    assert listener.epochs[0].valid_loss is None
+    assert listener.epochs[0].sample_losses is None
+
+
+def test_a_batch_larger_than_the_set_shrinks_with_a_warning(bench: Bench) -> None:
+    listener = RememberingListener({1: Command.FINISH})
+    outcome = bench(listener, config=dataclasses.replace(CONFIG, data=tiny_data(batch_size=64)))
+
+    assert "batch_size_reduced" in listener.warnings
+    assert outcome.resolved["batch_size"] == 10
+    assert listener.steps[0].images == 10
+
+
+def test_one_photo_is_too_few(
+    train: Photos, pixels: Pixels, valid: Photos, valid_pixels: Pixels, cpu: torch.device
+) -> None:
+    with pytest.raises(TooFewImagesError, match="at least 2 photos, found 1"):
+        fine_tune(
+            CONFIG,
+            train=train[:1],
+            valid=valid,
+            pixels=pixels,
+            valid_pixels=valid_pixels,
+            listener=RememberingListener(),
+            device=cpu,
+        )
+
+
+def test_a_run_leaves_the_random_numbers_of_torch_alone(bench: Bench) -> None:
+    torch.manual_seed(5)
+    untouched = torch.rand(3)
+    torch.manual_seed(5)
+    bench(RememberingListener({1: Command.FINISH}))
+
+    assert torch.equal(torch.rand(3), untouched)

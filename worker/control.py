@@ -1,0 +1,70 @@
+"""The pipe between a supervisor and its trainer: how long the lease runs, what to do next.
+
+End of file means that the worker is gone: the trainer ends at once, or the next attempt would
+find the device full.
+"""
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from multiprocessing.connection import Connection
+
+EXIT_ORPHANED = 71
+EXIT_LEASE_OVER = 72
+_LOOK_S = 0.5
+
+
+class Order(StrEnum):
+    """What the supervisor wants of the trainer."""
+
+    CONTINUE = "continue"
+    LEAVE = "leave"
+    """Save a checkpoint and end: the worker drains, or the job is pausing."""
+    FINISH = "finish"
+    """End the training now, evaluate and keep the model."""
+    ABANDON = "abandon"
+    """End at once and keep nothing: the job is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One word from the supervisor; the deadline is on the host's monotonic clock, seconds."""
+
+    order: Order
+    lease_until_s: float
+
+
+class Control:
+    """The trainer's end of the pipe, watched by a thread of its own."""
+
+    def __init__(self, pipe: Connection, lease_until_s: float) -> None:
+        self._pipe = pipe
+        self._lease_until_s = lease_until_s
+        self._order = Order.CONTINUE
+        threading.Thread(target=self._watch, name="control", daemon=True).start()
+
+    @property
+    def order(self) -> Order:
+        """The latest word from the supervisor."""
+        return self._order
+
+    @property
+    def must_end(self) -> bool:
+        """Whether work without checkpoints should break off."""
+        return self._order in {Order.LEAVE, Order.ABANDON}
+
+    def _watch(self) -> None:
+        while True:
+            try:
+                if self._pipe.poll(_LOOK_S):
+                    self._take(self._pipe.recv())
+            except (EOFError, OSError):
+                os._exit(EXIT_ORPHANED)
+            if time.monotonic() > self._lease_until_s:
+                os._exit(EXIT_LEASE_OVER)
+
+    def _take(self, message: Message) -> None:
+        self._order = message.order
+        self._lease_until_s = message.lease_until_s

@@ -1,0 +1,84 @@
+"""From an exception to the failure that a client reads: code, message, hint."""
+
+import errno
+
+import ml.errors
+from jobs.errors import SourceForbiddenError, SourceUnreachableError
+from jobs.job import Failure
+
+
+class JobFailedError(Exception):
+    """The job cannot go on, and the client can be told exactly why."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.failure = Failure(code=code, message=message, hint=hint)
+
+
+class JobCancelledError(Exception):
+    """The job broke off because a client or a draining worker wanted it."""
+
+
+_CODES: dict[type[Exception], tuple[str, str]] = {
+    SourceForbiddenError: (
+        "source_forbidden",
+        "use a folder inside one of the allowed roots, or start the service with a further root",
+    ),
+    SourceUnreachableError: ("source_unreachable", "check the path on the server"),
+    ml.errors.WeightsUnavailableError: (
+        "weights_unavailable",
+        'put the file where the message says, or send "weights": "none"',
+    ),
+    ml.errors.UnreadableImageError: (
+        "unreadable_images",
+        "the file has changed since the import; register the dataset again",
+    ),
+    ml.errors.LossDivergedError: ("loss_diverged", "use a lower learning_rate"),
+    ml.errors.TooFewImagesError: ("too_few_images", "add photos or lower batch_size"),
+    ml.errors.CheckpointCorruptError: ("checkpoint_corrupt", "submit the job again"),
+    ml.errors.EnvironmentChangedError: (
+        "environment_changed",
+        "submit the job again to train it from the start on this machine",
+    ),
+    ml.errors.UnknownArchitectureError: ("unknown_architecture", "see GET /v1/architectures"),
+}
+
+_OUT_OF_MEMORY_HINT = "lower batch_size or size"
+
+
+def failure_of(problem: Exception, *, phase: str | None) -> Failure:
+    """What the client is told about this exception; unknown ones are ``internal``."""
+    if isinstance(problem, JobFailedError):
+        code, message, hint = (
+            problem.failure.code,
+            problem.failure.message,
+            problem.failure.hint,
+        )
+        return Failure(code=code, message=message, hint=hint, phase=phase)
+    for kind, (code, hint) in _CODES.items():
+        if isinstance(problem, kind):
+            return Failure(code=code, message=str(problem), hint=hint, phase=phase)
+    if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Failure(
+            code="disk_full",
+            message=f"no space is left for {problem.filename or 'the artifact store'}",
+            hint="free space on the volume of the artifacts, then submit the job again",
+            phase=phase,
+            retryable=True,
+        )
+    if is_out_of_memory(problem):
+        return Failure(
+            code="out_of_memory", message=str(problem), hint=_OUT_OF_MEMORY_HINT, phase=phase
+        )
+    return Failure(
+        code="internal",
+        message=f"{type(problem).__name__}: {problem}"[:500],
+        hint="GET /v1/jobs/{id}/logs has the details",
+        phase=phase,
+    )
+
+
+def is_out_of_memory(problem: Exception) -> bool:
+    """Whether the device or the host could not give the memory that was asked for."""
+    # torch.OutOfMemoryError is known by name, so that imports need not load torch
+    return isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError"

@@ -1,0 +1,65 @@
+"""The dataset's items file: one row per listed photo, as Parquet."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.artifacts import published
+
+ITEMS_FILE = "items.parquet"
+THUMBNAILS = "thumbs"
+DRAWN_FILES = "files"
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("label", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("format", pa.string()),
+        pa.field("mode", pa.string()),
+        pa.field("size_bytes", pa.int64()),
+        pa.field("digest", pa.string()),
+        pa.field("usable", pa.bool_(), nullable=False),
+        pa.field("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One photo of a dataset; ``path`` is relative to the source, sizes in pixels.
+
+    A photo that cannot be used has ``usable`` False and a ``reason``; one without a part
+    belongs to none of train, valid and test.
+    """
+
+    item_id: str
+    path: str
+    label: str | None = None
+    split: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    mode: str | None = None
+    size_bytes: int | None = None
+    digest: str | None = None
+    usable: bool = False
+    reason: str | None = None
+
+
+def write_items(folder: Path, items: Sequence[Item]) -> None:
+    """The items are in the dataset's folder, in the order given."""
+    table = pa.Table.from_pylist([asdict(item) for item in items], schema=_SCHEMA)
+    with published(folder / ITEMS_FILE) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_items(folder: Path) -> list[Item]:
+    """The items of the dataset in this folder, in the order of the import."""
+    return [Item(**row) for row in pq.read_table(folder / ITEMS_FILE).to_pylist()]

@@ -1,0 +1,118 @@
+"""The loss ledger: one Parquet row per photo, from its logits to its share of the loss.
+
+Shapes: N = photos, C = classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from jobs.artifacts import Artifacts, published, sha256_of
+from ml.theory import cross_entropy
+from worker.items import Item
+
+Logits = NDArray[np.float32]
+Column = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What one pass over some photos came to, in the order of the photos.
+
+    ``loss_by_epoch`` has a row for each photo and a column for each earlier epoch.
+    """
+
+    items: Sequence[Item]
+    classes: Sequence[str]
+    labels: NDArray[np.int64]
+    logits: Logits
+    label_smoothing: float = 0.0
+    loss_by_epoch: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What the rows add up to; ``mean_loss`` is the mean of the rows, exactly."""
+
+    count: int
+    mean_loss: float
+    accuracy: float
+
+
+def write_ledger(path: Path, evaluated: Evaluated) -> Totals:
+    """The ledger is on the disk, largest loss first; its totals are returned."""
+    columns = _columns(evaluated)
+    order = np.argsort(-columns["loss"], kind="stable")
+    arrays = {name: pa.array(values[order]) for name, values in columns.items()}
+    arrays["rank"] = pa.array(np.arange(1, len(order) + 1))
+    arrays["logits"] = _lists(evaluated.logits[order])
+    arrays["loss_by_epoch"] = _lists(_history(evaluated)[order])
+    with published(path) as temporary:
+        pq.write_table(pa.table(arrays), temporary, compression="zstd")
+    return Totals(
+        count=len(order),
+        mean_loss=float(columns["loss"].mean()),
+        accuracy=float(columns["correct"].mean()),
+    )
+
+
+def samples_entry(artifacts: Artifacts, path: Path, totals: Totals) -> dict[str, Any]:
+    """How a job's result names a ledger: where it lies, its digest, what it adds up to."""
+    return {"path": artifacts.relative(path), "digest": sha256_of(path), **asdict(totals)}
+
+
+def _columns(evaluated: Evaluated) -> dict[str, Column]:
+    logits, labels = evaluated.logits.astype(np.float64), evaluated.labels
+    rows = np.arange(len(labels))
+    probabilities = cross_entropy.softmax(logits)
+    predicted = logits.argmax(axis=1)
+    plain = cross_entropy.per_sample(logits, labels)
+    smoothing = evaluated.label_smoothing
+    loss = cross_entropy.per_sample(logits, labels, label_smoothing=smoothing)
+    names = np.array(evaluated.classes, dtype=object)
+    columns = {
+        "item_id": np.array([item.item_id for item in evaluated.items], dtype=object),
+        "path": np.array([item.path for item in evaluated.items], dtype=object),
+        "split": np.array([str(item.split) for item in evaluated.items], dtype=object),
+        "label": names[labels],
+        "predicted": names[predicted],
+        "correct": predicted == labels,
+        "loss": loss,
+        "p_label": probabilities[rows, labels],
+        "p_predicted": probabilities[rows, predicted],
+        "margin": logits[rows, labels] - _best_other(logits, labels),
+        "share_of_total_loss": _shares(loss),
+        "logit_label": logits[rows, labels],
+        "logsumexp": plain + logits[rows, labels],
+    }
+    return columns | ({"plain_loss": plain} if smoothing else {})
+
+
+def _best_other(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Column:
+    others = logits.copy()
+    others[np.arange(len(labels)), labels] = -np.inf
+    return np.asarray(others.max(axis=1))
+
+
+def _shares(loss: Column) -> Column:
+    total = loss.sum()
+    return loss / total if total > 0 else np.zeros_like(loss)
+
+
+def _history(evaluated: Evaluated) -> Column:
+    if evaluated.loss_by_epoch is None:
+        return np.empty((len(evaluated.labels), 0))
+    return evaluated.loss_by_epoch
+
+
+def _lists(matrix: Column) -> pa.ListArray:
+    """Row by row; every list has as many entries as the matrix has columns."""
+    count, width = matrix.shape
+    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * width)
+    return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(matrix).ravel()))

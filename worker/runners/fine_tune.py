@@ -1,0 +1,238 @@
+"""Fine-tunes a classifier, then writes its loss ledger and its model."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from jobs import curves, models, store
+from jobs.artifacts import sha256_of
+from jobs.database import db_now_ms
+from jobs.ids import new_model_id
+from jobs.spec import FineTuneSpec, LearningRateFromJob
+from ml import checkpoint
+from ml.cache import Pixels
+from ml.config import FineTuneConfig
+from ml.device import Resolved
+from ml.evaluate import Logits, predict_logits
+from ml.model_file import ModelCard, save_model
+from ml.train import FineTuneOutcome, fine_tune
+from ml.training_state import TrainingState
+from worker.context import LET_GO, Context, Ending, How
+from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
+from worker.listener import Course, JobListener, losses_file
+from worker.resolved import environment_values, learning_rate_values
+from worker.runners.training import Material, prepare_device, presized, read_material
+from worker.translate import fine_tune_config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """Everything one fine-tune is made of."""
+
+    context: Context
+    spec: FineTuneSpec
+    config: FineTuneConfig
+    material: Material
+    listener: JobListener
+
+
+def run(context: Context) -> Ending:
+    """A model, its per-sample losses and its curve exist; or a checkpoint, when let go.
+
+    Raises:
+        MlError: the training could not be made, or was broken off.
+    """
+    task = _task(context)
+    valid_pixels, outcome, logits = _trained(task)
+    valid_pixels.close()
+    if logits is None:
+        return LET_GO
+    curves.record_resolved(
+        context.database, context.job.id, context.job.fence, _resolved(task, outcome)
+    )
+    return _ending(task, outcome, logits)
+
+
+def _task(context: Context) -> _Task:
+    spec = FineTuneSpec.model_validate(context.job.spec)
+    material = read_material(context, spec.dataset)
+    config = fine_tune_config(
+        spec,
+        num_classes=len(material.classes),
+        found_lr=_found_rate(context, spec),
+        settings=context.settings,
+    )
+    return _Task(
+        context=context,
+        spec=spec,
+        config=config,
+        material=material,
+        listener=JobListener(context),
+    )
+
+
+def _found_rate(context: Context, spec: FineTuneSpec) -> float | None:
+    """The rate that another job found; None when the spec names no job or the rule is silent."""
+    asked = spec.learning_rate
+    if not isinstance(asked, LearningRateFromJob):
+        return None
+    curve = store.get(context.database, asked.from_job).result["lr_curve"]
+    found = (
+        curve["recommended"]
+        if asked.rule == "recommended"
+        else curve["suggestions"].get(asked.rule)
+    )
+    return None if found is None else float(found["lr"])
+
+
+def _trained(task: _Task) -> tuple[Pixels, FineTuneOutcome, Logits | None]:
+    """The trained model and its logits of the valid part; no logits when it was let go."""
+    context, listener, spec = task.context, task.listener, task.spec
+    device = prepare_device(context)
+    listener.phase("presizing")
+    train, valid = task.material.part("train"), task.material.part("valid")
+    pixels = presized(context, train, spec.presize, listener)
+    valid_pixels = presized(context, valid, spec.presize, listener)
+    listener.follow(_course(spec, len(train.photos)))
+    outcome = fine_tune(
+        task.config,
+        train=train.photos,
+        valid=valid.photos,
+        pixels=pixels,
+        valid_pixels=valid_pixels,
+        listener=listener,
+        device=device,
+        resume=_resume_from(context),
+    )
+    pixels.close()
+    listener.finish()
+    if outcome.status == "left":
+        return valid_pixels, outcome, None
+    logits = predict_logits(
+        outcome.model,
+        valid_pixels,
+        valid.photos,
+        size=spec.size,
+        batch_size=spec.batch_size,
+        precision=cast(Resolved, outcome.resolved["precision"]),
+        device=device,
+        command=listener.command,
+    )
+    return valid_pixels, outcome, logits
+
+
+def _course(spec: FineTuneSpec, photos: int) -> Course:
+    epochs = spec.freeze_epochs + spec.epochs
+    per_epoch = photos // min(spec.batch_size, photos)
+    return Course(epochs=epochs, steps=epochs * per_epoch)
+
+
+def _resume_from(context: Context) -> TrainingState | None:
+    if context.job.checkpoint is None:
+        return None
+    return checkpoint.load(context.artifacts.absolute(context.job.checkpoint))
+
+
+def _resolved(task: _Task, outcome: FineTuneOutcome) -> Mapping[str, Any]:
+    return environment_values(
+        outcome.resolved, batch_size=task.spec.batch_size, precision=task.spec.precision
+    ) | learning_rate_values(task.spec, task.config)
+
+
+# --- what is kept ---------------------------------------------------------------------------
+
+
+def _ending(task: _Task, outcome: FineTuneOutcome, logits: Logits) -> Ending:
+    context = task.context
+    totals, ledger = _write_samples(task, outcome, logits)
+    model = _write_model(task, outcome, totals)
+    samples = {} if totals is None else {"valid": samples_entry(context.artifacts, ledger, totals)}
+    return Ending(
+        how=How.SUCCEEDED,
+        values={
+            "model_id": model.id,
+            "stop_reason": "user" if outcome.status == "stopped" else None,
+            "result": {
+                "classes": list(task.material.classes),
+                "samples": samples,
+                "reported_valid_loss": None if totals is None else totals.mean_loss,
+            },
+        },
+        also=lambda connection: models.add(connection, _dated(connection, model)),
+    )
+
+
+def _write_samples(
+    task: _Task, outcome: FineTuneOutcome, logits: Logits
+) -> tuple[Totals | None, Path]:
+    part = task.material.part("valid")
+    path = task.context.folder / "samples-valid.parquet"
+    if not part.items:
+        return None, path
+    evaluated = Evaluated(
+        items=part.items,
+        classes=task.material.classes,
+        labels=np.array([photo.label for photo in part.photos], np.int64),
+        logits=logits,
+        label_smoothing=task.spec.label_smoothing,
+        loss_by_epoch=_loss_by_epoch(task.context, outcome.epochs_done, len(part.items)),
+    )
+    return write_ledger(path, evaluated), path
+
+
+def _loss_by_epoch(context: Context, epochs: int, photos: int) -> NDArray[np.float64]:
+    """One column per epoch, written by this attempt or by an earlier one."""
+    columns = np.full((photos, epochs), np.nan)
+    for epoch in range(epochs):
+        for fence in range(context.job.fence, 0, -1):
+            folder = context.artifacts.attempt_folder(context.job.id, fence)
+            path = folder / losses_file(epoch)
+            if path.exists():
+                columns[:, epoch] = np.load(path)
+                break
+    return columns
+
+
+def _write_model(task: _Task, outcome: FineTuneOutcome, totals: Totals | None) -> models.Model:
+    context, spec = task.context, task.spec
+    model_id = new_model_id()
+    card = ModelCard(
+        architecture=spec.architecture,
+        classes=task.material.classes,
+        size=spec.size,
+        presize=spec.presize,
+    )
+    path = context.artifacts.model_file(model_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(path, outcome.model, card)
+    return models.Model(
+        id=model_id,
+        name=spec.name,
+        owner=context.job.owner,
+        job_id=context.job.id,
+        dataset_id=spec.dataset,
+        architecture=spec.architecture,
+        classes=list(task.material.classes),
+        card={**asdict(card), "metrics": _metrics(totals)},
+        path=context.artifacts.relative(path),
+        digest=sha256_of(path),
+        size_bytes=path.stat().st_size,
+        metadata=dict(spec.metadata),
+        version=1,
+        created_ms=0,
+    )
+
+
+def _metrics(totals: Totals | None) -> dict[str, Any]:
+    if totals is None:
+        return {}
+    return {"valid_loss": totals.mean_loss, "accuracy": totals.accuracy, "count": totals.count}
+
+
+def _dated(connection: Connection, model: models.Model) -> models.Model:
+    return replace(model, created_ms=db_now_ms(connection))

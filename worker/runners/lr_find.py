@@ -1,0 +1,59 @@
+"""Sweeps the learning rate and suggests rates."""
+
+from dataclasses import asdict
+from typing import Any
+
+from jobs import curves
+from jobs.spec import LrFindSpec
+from ml.lr_range import LrRangeResult, find_lr
+from ml.theory.lr_suggestions import analyse
+from worker.context import Context, Ending, How
+from worker.listener import Course, JobListener, finite
+from worker.resolved import environment_values
+from worker.runners.training import prepare_device, presized, read_material
+from worker.translate import lr_range_config
+
+
+def run(context: Context) -> Ending:
+    """The curve and every rule's suggestion are the job's result.
+
+    Raises:
+        MlError: the run could not be made, or was broken off.
+    """
+    spec = LrFindSpec.model_validate(context.job.spec)
+    device = prepare_device(context)
+    material = read_material(context, spec.dataset)
+    config = lr_range_config(spec, num_classes=len(material.classes), settings=context.settings)
+    listener = JobListener(context)
+    listener.phase("presizing")
+    train = material.part("train")
+    pixels = presized(context, train, spec.presize, listener)
+    listener.follow(Course(epochs=1, steps=spec.num_steps))
+    found = find_lr(config, train.photos, pixels, listener=listener, device=device)
+    pixels.close()
+    listener.finish()
+    curves.record_resolved(
+        context.database,
+        context.job.id,
+        context.job.fence,
+        environment_values(found.resolved, batch_size=spec.batch_size, precision=spec.precision),
+    )
+    return Ending(how=How.SUCCEEDED, values={"result": {"lr_curve": _curve(spec, found)}})
+
+
+def _curve(spec: LrFindSpec, found: LrRangeResult) -> dict[str, Any]:
+    analysis = analyse(found.lrs, found.losses, smoothed=found.smoothed, num_steps=spec.num_steps)
+    return {
+        "lrs": list(found.lrs),
+        "losses": [finite(loss) for loss in found.losses],
+        "smoothed": [finite(loss) for loss in found.smoothed],
+        "zero_lag": list(analysis.zero_lag),
+        "stopped": found.stopped,
+        "diverged_at_step": found.diverged_at_step,
+        "suggestions": {
+            rule: None if suggestion is None else asdict(suggestion)
+            for rule, suggestion in analysis.suggestions.items()
+        },
+        "recommended": None if analysis.recommended is None else asdict(analysis.recommended),
+        "warnings": [asdict(warning) for warning in analysis.warnings],
+    }

@@ -1,0 +1,116 @@
+"""What learning-rate finds, fine-tunes and evaluations share: device, photos, pixels.
+
+Importing this module loads the tensor library; the template process of a train worker does so
+once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import torch
+
+from jobs import datasets
+from jobs.sources import paths
+from jobs.spec import DatasetSpec, PathSource
+from ml.cache import Pixels, open_pixels
+from ml.device import pick_device
+from ml.photos import LabelledPhoto
+from worker.context import Context
+from worker.items import DRAWN_FILES, Item, read_items
+from worker.listener import JobListener
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a dataset: its items, and the same photos as a run wants them."""
+
+    items: Sequence[Item]
+    photos: Sequence[LabelledPhoto]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """A dataset ready for training; the position of a class is its index."""
+
+    classes: tuple[str, ...]
+    parts: dict[str, Part]
+
+    def part(self, name: str) -> Part:
+        """The part of this name, or all of them together, in the order of the import."""
+        return self.parts[name]
+
+
+def prepare_device(context: Context) -> torch.device:
+    """The device to train on, with the settings that make runs repeatable."""
+    torch.set_num_threads(context.settings.compute_threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = pick_device(context.settings.device)
+    log.info("device", device=str(device), threads=torch.get_num_threads())
+    return device
+
+
+def read_material(
+    context: Context, dataset_id: str, classes: Sequence[str] | None = None
+) -> Material:
+    """The dataset's usable photos by part; ``classes`` fixes the indices of a trained model."""
+    dataset = datasets.get(context.database, dataset_id)
+    names = tuple(classes or (str(entry["label"]) for entry in dataset.classes))
+    index = {name: position for position, name in enumerate(names)}
+    folder = _source_folder(context, dataset)
+    items = [
+        item
+        for item in read_items(context.artifacts.dataset_folder(dataset_id))
+        if item.split is not None
+    ]
+    chosen = {name: [item for item in items if item.split == name] for name in _PARTS}
+    chosen["all"] = items
+    return Material(
+        classes=names,
+        parts={name: _part(chosen[name], folder, index) for name in chosen},
+    )
+
+
+_PARTS = ("train", "valid", "test")
+
+
+def _part(items: Sequence[Item], folder: Path, index: dict[str, int]) -> Part:
+    return Part(
+        items=items,
+        photos=[
+            LabelledPhoto(
+                item_id=item.item_id,
+                path=folder / item.path,
+                digest=str(item.digest),
+                label=index[str(item.label)],
+            )
+            for item in items
+        ],
+    )
+
+
+def _source_folder(context: Context, dataset: datasets.Dataset) -> Path:
+    source = DatasetSpec.model_validate(dataset.spec).source
+    if isinstance(source, PathSource):
+        return paths.resolve_inside(source.path, context.settings.dataset_roots)
+    return context.artifacts.dataset_folder(dataset.id) / DRAWN_FILES
+
+
+def presized(context: Context, part: Part, short_side: int, listener: JobListener) -> Pixels:
+    """The part's pixels, decoded now unless an earlier job has done so.
+
+    Raises:
+        UnreadableImageError: a photo has changed since the import and cannot be read.
+        StoppedError: the job is to end.
+    """
+    return open_pixels(
+        part.photos,
+        folder=context.artifacts.pixels_folder(),
+        short_side=short_side,
+        threads=context.settings.compute_threads,
+        on_progress=listener.presized,
+        should_stop=lambda: context.control.must_end,
+    )

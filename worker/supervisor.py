@@ -1,0 +1,78 @@
+"""Takes jobs from the database one after another, at most one at a time."""
+
+import multiprocessing
+import threading
+
+import structlog
+
+from jobs import leases
+from jobs.database import Database
+from jobs.errors import StoreUnavailableError
+from jobs.job import QUEUE_OF, Job, JobType
+from jobs.queue import Doorbell
+from jobs.settings import Settings
+from worker.trainer import RUNNERS
+from worker.watch import Parts, Watch
+
+_PRELOADED = {
+    queue: [RUNNERS[kind] for kind in JobType if QUEUE_OF[kind] == queue]
+    for queue in sorted(set(QUEUE_OF.values()))
+}
+
+log = structlog.get_logger(__name__)
+
+
+class Supervisor:
+    """One worker's hands: whoever rings, one job is done after the other."""
+
+    def __init__(
+        self, settings: Settings, database: Database, *, queue: str, worker_id: str
+    ) -> None:
+        # a template process imports everything once and runs nothing: a job starts by a fork,
+        # in milliseconds, and gives its memory back by its exit
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload(_PRELOADED[queue])
+        self._queue = queue
+        self._worker_id = worker_id
+        self._busy = threading.Lock()
+        self._parts = Parts(
+            settings=settings,
+            database=database,
+            doorbell=Doorbell(settings.redis_url),
+            draining=threading.Event(),
+            processes=processes,
+        )
+
+    def work(self) -> None:
+        """Everything claimable has been done; a second caller waits and finds nothing left."""
+        with self._busy:
+            while not self._parts.draining.is_set():
+                job = self._claim()
+                if job is None:
+                    return
+                Watch(self._parts, job).until_the_end()
+
+    def drain(self) -> None:
+        """No further job is claimed; the running one saves a checkpoint and goes back."""
+        self._parts.draining.set()
+
+    def close(self) -> None:
+        """The running job has gone back and the doorbell is silent."""
+        with self._busy:
+            self._parts.doorbell.close()
+
+    def _claim(self) -> Job | None:
+        try:
+            job = leases.claim_next(
+                self._parts.database,
+                self._queue,
+                self._worker_id,
+                lease_ms=int(self._parts.settings.lease_s * 1000),
+            )
+        except StoreUnavailableError as problem:
+            log.warning("database_away", error=str(problem))
+            return None
+        if job is not None:
+            log.info("job_claimed", job=job.id, type=job.type.value, attempt=job.attempt)
+            self._parts.doorbell.happened(job.id)
+        return job

@@ -1,0 +1,148 @@
+"""The subprocess that does one job: job id in, exit code out.
+
+It writes what happens under its fence, and ends by itself when its worker is gone.
+"""
+
+import ctypes
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+import structlog
+
+from jobs import leases, store
+from jobs.artifacts import Artifacts
+from jobs.database import Database
+from jobs.errors import LeaseLostError, StoreUnavailableError
+from jobs.job import JobType
+from jobs.logs import configure_logging
+from jobs.queue import Doorbell
+from jobs.settings import Settings
+from ml.errors import StoppedError
+from worker.context import Context, Ending, How
+from worker.control import Control
+from worker.failures import JobCancelledError, failure_of
+
+RUNNERS = {
+    JobType.DATASET_IMPORT: "worker.runners.dataset_import",
+    JobType.LR_FIND: "worker.runners.lr_find",
+    JobType.FINE_TUNE: "worker.runners.fine_tune",
+    JobType.EVALUATION: "worker.runners.evaluation",
+}
+"""Modules by name: a worker that only imports datasets never loads a tensor library."""
+
+EXIT_FENCED_OFF = 73
+_PR_SET_PDEATHSIG = 1
+_RETRY_S = 1.0
+
+log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What a worker hands to the trainer that it starts."""
+
+    settings: Settings
+    job_id: str
+    fence: int
+    lease_until_s: float
+
+
+def run_trainer(assignment: Assignment, pipe: Connection) -> None:
+    """The job has been done, let go or failed; the process ends with 0 once that is written."""
+    control = Control(pipe, assignment.lease_until_s)
+    _become_a_process_of_its_own()
+    database = Database(assignment.settings.database_url)
+    context = Context(
+        settings=assignment.settings,
+        database=database,
+        artifacts=Artifacts(assignment.settings.artifacts),
+        doorbell=Doorbell(assignment.settings.redis_url),
+        job=_until_answered(lambda: store.get(database, assignment.job_id)),
+        control=control,
+    )
+    _log_to_file(context)
+    try:
+        _do(context)
+    except LeaseLostError as problem:
+        log.warning("fenced_off", reason=str(problem))
+        sys.exit(EXIT_FENCED_OFF)
+    finally:
+        context.doorbell.happened(context.job.id)
+        context.doorbell.close()
+        database.close()
+
+
+def _do(context: Context) -> None:
+    job, database = context.job, context.database
+    try:
+        ending = _run(context)
+    except (LeaseLostError, StoreUnavailableError):
+        raise
+    except (JobCancelledError, StoppedError):
+        _until_answered(lambda: leases.release(database, job.id, job.fence))
+    except Exception as problem:  # noqa: BLE001 - the edge: every failure becomes job.error
+        traceback.print_exc()
+        phase = store.get(database, job.id).phase
+        failure = failure_of(problem, phase=phase)
+        _until_answered(lambda: leases.fail(database, job.id, job.fence, failure))
+    else:
+        _end(context, ending)
+
+
+def _run(context: Context) -> Ending:
+    runner = importlib.import_module(RUNNERS[context.job.type])
+    log.info("job_started", job=context.job.id, type=context.job.type.value)
+    ending: Ending = runner.run(context)
+    return ending
+
+
+def _end(context: Context, ending: Ending) -> None:
+    job, database = context.job, context.database
+    if ending.how == How.LET_GO:
+        state = _until_answered(lambda: leases.release(database, job.id, job.fence))
+    else:
+        state = _until_answered(
+            lambda: leases.succeed(
+                database, job.id, job.fence, values=ending.values, also=ending.also
+            )
+        )
+    log.info("job_ended", job=job.id, state=state.value)
+
+
+def _until_answered(ask: Callable[[], _T]) -> _T:
+    """The database's answer, however long it is away; the control thread ends us in the end."""
+    while True:
+        try:
+            return ask()
+        except StoreUnavailableError as problem:
+            log.warning("database_away", error=str(problem))
+            time.sleep(_RETRY_S)
+
+
+def _become_a_process_of_its_own() -> None:
+    # a signal to the worker's process group must not reach the trainer: orders come by the pipe
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _log_to_file(context: Context) -> None:
+    context.folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(
+        context.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode=0o640
+    )
+    os.dup2(descriptor, sys.stdout.fileno())
+    os.dup2(descriptor, sys.stderr.fileno())
+    os.close(descriptor)
+    configure_logging("console", context.settings.log_level)

@@ -1,0 +1,186 @@
+"""Watches one trainer: renews its lease, hands on what clients want, reads its exit code.
+
+Renewal never waits for the training loop, and the training loop never outlives its worker.
+"""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+import structlog
+
+from jobs import leases, store
+from jobs.artifacts import Artifacts
+from jobs.database import Database
+from jobs.errors import LeaseLostError, StoreUnavailableError
+from jobs.job import LEASED_STATES, Failure, Job, JobState
+from jobs.queue import Doorbell
+from jobs.settings import Settings
+from worker.control import EXIT_LEASE_OVER, EXIT_ORPHANED, Message, Order
+from worker.trainer import EXIT_FENCED_OFF, Assignment, run_trainer
+
+_LOOK_S = 0.25
+_LAST_LINES = 20
+_QUIET_EXITS = frozenset({EXIT_ORPHANED, EXIT_LEASE_OVER, EXIT_FENCED_OFF})
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What all watches of one worker share."""
+
+    settings: Settings
+    database: Database
+    doorbell: Doorbell
+    draining: threading.Event
+    processes: ForkServerContext
+
+
+class Watch:
+    """One attempt at one job, from the fork to the exit code."""
+
+    def __init__(self, parts: "Parts", job: Job) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._database = parts.database
+        self._job = job
+        self._order = Order.CONTINUE
+        self._ordered_at_s: float | None = None
+        self._renewed_at_s = time.monotonic()
+        self._killed = False
+        self._pipe, self._process = self._start()
+
+    def until_the_end(self) -> None:
+        """The trainer has ended, and the job is where its end says."""
+        try:
+            while not wait([self._process.sentinel], timeout=_LOOK_S):
+                self._look()
+            self._process.join()
+            self._settle(self._process.exitcode or 0)
+        finally:
+            self._pipe.close()
+            self._parts.doorbell.happened(self._job.id)
+
+    def _start(self) -> tuple[Connection, ForkServerProcess]:
+        theirs, ours = self._parts.processes.Pipe(duplex=False)
+        assignment = Assignment(
+            settings=self._settings,
+            job_id=self._job.id,
+            fence=self._job.fence,
+            lease_until_s=self._lease_until_s(),
+        )
+        process = self._parts.processes.Process(
+            target=run_trainer, args=(assignment, theirs), name=self._job.id
+        )
+        process.start()
+        theirs.close()
+        return ours, process
+
+    def _look(self) -> None:
+        now_s = time.monotonic()
+        try:
+            if now_s - self._renewed_at_s >= self._settings.renew_s:
+                job = self._renew(now_s)
+            else:
+                job = store.get(self._database, self._job.id)
+        except LeaseLostError:
+            self._kill("the job belongs to another attempt")
+            return
+        except StoreUnavailableError as problem:
+            log.warning("database_away", error=str(problem))
+            return
+        self._give(self._wanted(job))
+        if self._is_overdue(now_s):
+            self._kill(f"it did not end within {self._settings.cancel_grace_s:g} s")
+
+    def _renew(self, now_s: float) -> Job:
+        lease_ms = int(self._settings.lease_s * 1000)
+        job = leases.renew(self._database, self._job.id, self._job.fence, lease_ms=lease_ms)
+        self._renewed_at_s = now_s
+        self._send(self._order)
+        return job
+
+    def _wanted(self, job: Job) -> Order:
+        if job.state == JobState.CANCELLING:
+            return Order.ABANDON
+        if job.state == JobState.PAUSING or self._parts.draining.is_set():
+            return Order.LEAVE
+        return Order.FINISH if job.stop_requested else Order.CONTINUE
+
+    def _give(self, order: Order) -> None:
+        if order == self._order:
+            return
+        self._order = order
+        # a finished training still evaluates, for as long as that takes
+        self._ordered_at_s = time.monotonic() if order in {Order.LEAVE, Order.ABANDON} else None
+        self._send(order)
+
+    def _send(self, order: Order) -> None:
+        try:
+            self._pipe.send(Message(order, self._lease_until_s()))
+        except (BrokenPipeError, ConnectionResetError):
+            log.debug("trainer_is_gone", job=self._job.id)
+
+    def _lease_until_s(self) -> float:
+        return self._renewed_at_s + self._settings.lease_s
+
+    def _is_overdue(self, now_s: float) -> bool:
+        return (
+            self._ordered_at_s is not None
+            and now_s - self._ordered_at_s > self._settings.cancel_grace_s
+        )
+
+    def _kill(self, reason: str) -> None:
+        log.warning("trainer_killed", job=self._job.id, reason=reason)
+        self._killed = True
+        if self._process.pid is not None and self._process.is_alive():
+            try:
+                # the trainer leads a process group of its own once it has begun
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                self._process.kill()
+
+    def _settle(self, exit_code: int) -> None:
+        job = self._after_the_end()
+        if job.fence != self._job.fence or job.state not in LEASED_STATES:
+            return
+        log.warning("trainer_died", job=job.id, exit_code=exit_code)
+        if self._killed or exit_code in _QUIET_EXITS:
+            leases.release(self._database, job.id, job.fence)
+        else:
+            leases.record_crash(self._database, job.id, job.fence, self._crash(job, exit_code))
+
+    def _after_the_end(self) -> Job:
+        while True:
+            try:
+                return store.get(self._database, self._job.id)
+            except StoreUnavailableError as problem:
+                log.warning("database_away", error=str(problem))
+                time.sleep(1)
+
+    def _crash(self, job: Job, exit_code: int) -> Failure:
+        how = (
+            f"was killed by {signal.Signals(-exit_code).name}"
+            if exit_code < 0
+            else f"ended with exit code {exit_code}"
+        )
+        return Failure(
+            code="worker_lost",
+            message=f"the trainer {how} twice at the same point; its last lines:\n"
+            + self._last_lines(),
+            hint="GET /v1/jobs/{id}/logs has more; SIGKILL is often a lack of memory",
+            phase=job.phase,
+        )
+
+    def _last_lines(self) -> str:
+        artifacts = Artifacts(self._settings.artifacts)
+        path = artifacts.attempt_folder(self._job.id, self._job.fence) / "log.txt"
+        if not path.exists():
+            return "(none)"
+        lines = path.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-_LAST_LINES:])[-2000:]
