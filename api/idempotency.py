@@ -71,7 +71,9 @@ class Once:
         return fresh(answer)
 
 
-async def get_once(request: Request, services: ServicesDep, idempotency_key: KeyHeader = None) -> Once:
+async def get_once(
+    request: Request, services: ServicesDep, idempotency_key: KeyHeader = None
+) -> Once:
     """The request's key in the scope of its method and path."""
     if idempotency_key is None:
         return Once(services.database, None)

@@ -62,6 +62,4 @@ def submit(
         queued.append(store.submit(connection, job_type, spec, dataset_id=dataset_id))
         return answer_of(services, queued[0], status=202)
 
-    return once.create(
-        act, then=lambda: services.doorbell.ring(QUEUE_OF[job_type], queued[0].id)
-    )
+    return once.create(act, then=lambda: services.doorbell.ring(QUEUE_OF[job_type], queued[0].id))

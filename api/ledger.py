@@ -37,9 +37,7 @@ class Filter:
             wanted.append(("loss >= ?", least))
         if most is not None:
             wanted.append(("loss <= ?", most))
-        return cls(
-            tuple(condition for condition, _ in wanted), tuple(value for _, value in wanted)
-        )
+        return cls(tuple(condition for condition, _ in wanted), tuple(value for _, value in wanted))
 
     def also(self, condition: str, *parameters: object) -> "Filter":
         """Rows that satisfy the condition, too."""
@@ -81,7 +79,8 @@ class Order:
     def sql(self) -> str:
         """The ORDER BY clause."""
         direction = "DESC" if self.descending else "ASC"
-        return f"{self.last}, CASE WHEN {self.last} THEN NULL ELSE {self.column} END {direction}, item_id"
+        value = f"CASE WHEN {self.last} THEN NULL ELSE {self.column} END"
+        return f"{self.last}, {value} {direction}, item_id"
 
     def behind(self, chosen: Filter, position: Sequence[Any]) -> Filter:
         """The rows that come after the row at this position (`place`)."""

@@ -1,10 +1,23 @@
 """Which representation a client accepts, and whether it holds the newest one already."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Header, Request
 
 from api.problems import Problem
+
+IfNoneMatch = Annotated[
+    str | None, Header(description="the ETag of the newest known answer; 304 if it still is")
+]
+IfMatch = Annotated[
+    str | None,
+    Header(description='the version to edit, as in "v1"; 412 if it is another', examples=['"v1"']),
+]
+Prefer = Annotated[
+    str | None,
+    Header(description="wait=30 holds the answer until the state changes, or for 30 s"),
+]
 
 
 def chosen_type(request: Request, offered: Sequence[str]) -> str:
@@ -25,20 +38,19 @@ def chosen_type(request: Request, offered: Sequence[str]) -> str:
     return next((t for t in candidates if t in named), candidates[0])
 
 
-def holds_newest(request: Request, etag: str) -> bool:
+def holds_newest(if_none_match: str | None, etag: str) -> bool:
     """Whether If-None-Match names this entity tag, compared weakly."""
-    header = request.headers.get("if-none-match", "")
-    tags = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    tags = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
     return "*" in tags or etag.removeprefix("W/") in tags
 
 
-def expected_version(request: Request) -> int | None:
+def expected_version(if_match: str | None) -> int | None:
     """The version that If-Match names; None when any will do.
 
     Raises:
         Problem: it names something that can be no version.
     """
-    header = request.headers.get("if-match", "*").strip()
+    header = (if_match or "*").strip()
     if header == "*":
         return None
     number = header.strip('"').removeprefix("v")
@@ -52,9 +64,9 @@ def stale(detail: str) -> Problem:
     return Problem("precondition_failed", detail)
 
 
-def preferred_wait_s(request: Request, *, longest_s: float) -> float:
+def preferred_wait_s(prefer: str | None, *, longest_s: float) -> float:
     """The seconds of ``Prefer: wait=…`` (RFC 7240), at most ``longest_s``; 0 without it."""
-    for preference in request.headers.get("prefer", "").replace(";", ",").split(","):
+    for preference in (prefer or "").replace(";", ",").split(","):
         name, _, value = preference.strip().partition("=")
         if name.strip().lower() == "wait" and value.strip().isdecimal():
             return min(float(value), longest_s)

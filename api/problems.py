@@ -70,9 +70,7 @@ KINDS: Mapping[str, Kind] = {
     "weights_unavailable": Kind(
         422, "Weights unavailable", "Name weights that exist for the architecture."
     ),
-    "unknown_architecture": Kind(
-        422, "Unknown architecture", "Name one of GET /v1/architectures."
-    ),
+    "unknown_architecture": Kind(422, "Unknown architecture", "Name one of GET /v1/architectures."),
     "internal": Kind(500, "Internal error", "Tell the operator the request_id."),
     "unavailable": Kind(503, "Unavailable", "Try again in a moment."),
 }

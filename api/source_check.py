@@ -52,9 +52,7 @@ def _labeller(request: DatasetSpec) -> Labeller:
     if not isinstance(labels, RegexLabels):
         return make_labeller(labels.rule)
     try:
-        return make_labeller(
-            "regex", pattern=labels.pattern, on=labels.on, group=labels.group
-        )
+        return make_labeller("regex", pattern=labels.pattern, on=labels.on, group=labels.group)
     except (InvalidRegexError, NoGroupError) as wrong:
         raise _regex_problem(wrong) from wrong
 
@@ -86,9 +84,7 @@ def _listing(request: DatasetSpec, roots: Sequence[Path]) -> _Listing:
 
 
 def _check_matches(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> None:
-    missed = [
-        name for name, each in zip(listing.names, found, strict=True) if each.usable is None
-    ]
+    missed = [name for name, each in zip(listing.names, found, strict=True) if each.usable is None]
     labels = request.labels
     may_skip = isinstance(labels, RegexLabels) and labels.unmatched == "skip"
     tolerated = may_skip or not listing.is_complete
@@ -102,17 +98,14 @@ def _check_matches(request: DatasetSpec, listing: _Listing, found: Sequence[Labe
 
 def _hint(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> str:
     labels = request.labels
-    is_regex = isinstance(labels, RegexLabels)
-    hint = find_hint(
-        listing.names[:_HINT_NAMES],
-        found[:_HINT_NAMES],
-        pattern=labels.pattern if is_regex else None,
-        on=labels.on if is_regex else "name",
-        group=labels.group if is_regex else 1,
-    )
-    if hint is not None:
-        return hint.message
-    return 'change the rule, or set "unmatched" to "skip"' if is_regex else "use the rule regex"
+    names, tried = listing.names[:_HINT_NAMES], found[:_HINT_NAMES]
+    if isinstance(labels, RegexLabels):
+        hint = find_hint(names, tried, pattern=labels.pattern, on=labels.on, group=labels.group)
+        otherwise = 'change the pattern, or set "unmatched" to "skip"'
+    else:
+        hint = find_hint(names, tried, pattern=None, on="name", group=1)
+        otherwise = "put the photos into one folder for each class, or use the rule regex"
+    return otherwise if hint is None else hint.message
 
 
 def _check_classes(found: Sequence[Labelled]) -> None:

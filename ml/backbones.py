@@ -4,14 +4,11 @@ The state dict of a classifier has torchvision's own names after ``body.`` (``bo
 ``body.features.0...``) and numbers after ``head.``.
 """
 
-import pickle
 from collections import OrderedDict
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 import torchvision
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -88,7 +85,9 @@ def _pretrained(row: Architecture, name: str) -> nn.Module:
     weights = torchvision.models.get_model_weights(row.name)[name]
     try:
         model: nn.Module = torchvision.models.get_model(row.name, weights=weights, progress=False)
-    except (URLError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise WeightsUnavailableError(
             f"{row.name} with {name} needs {row.weights[name]}, which cannot be loaded or "
@@ -102,7 +101,10 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Bytes that are no pickle make the unpickler raise nearly anything.
         raise WeightsUnavailableError(f"{path.name} is not a file of weights: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise WeightsUnavailableError(f"{path.name} holds no state dict of named tensors")

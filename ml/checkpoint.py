@@ -51,7 +51,8 @@ def _read(path: Path, payload: bytes) -> dict[str, Any]:
             io.BytesIO(payload), map_location="cpu", weights_only=True
         )
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointCorruptError(path, str(error).splitlines()[0]) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointCorruptError(path, reason) from error
     if set(values) != {field.name for field in _fields()}:
         raise CheckpointCorruptError(path, "it holds other fields than a training state")
     return values

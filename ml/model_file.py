@@ -39,7 +39,8 @@ class ModelCard:
 def save_model(path: Path, model: ImageClassifier, card: ModelCard) -> None:
     """The file holds the weights under their state-dict names, and the card in its metadata."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    metadata = {METADATA_KEY: json.dumps(dataclasses.asdict(card)), "format": "pt"}
+    # one entry only: with more, their order in the file would be a matter of chance
+    metadata = {METADATA_KEY: json.dumps(dataclasses.asdict(card))}
     write_whole(path, save(tensors, metadata))
 
 

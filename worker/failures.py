@@ -5,6 +5,7 @@ import errno
 import ml.errors
 from jobs.errors import SourceForbiddenError, SourceUnreachableError
 from jobs.job import Failure
+from ml.theory.errors import InvalidRegexError
 
 
 class JobFailedError(Exception):
@@ -40,6 +41,7 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
         "environment_changed",
         "submit the job again to train it from the start on this machine",
     ),
+    InvalidRegexError: ("invalid_regex", "write the pattern without that construct"),
     ml.errors.UnknownArchitectureError: ("unknown_architecture", "see GET /v1/architectures"),
 }
 

@@ -84,19 +84,27 @@ class Watch:
     def _look(self) -> None:
         now_s = time.monotonic()
         try:
-            if now_s - self._renewed_at_s >= self._settings.renew_s:
-                job = self._renew(now_s)
-            else:
-                job = store.get(self._database, self._job.id)
-        except LeaseLostError:
-            self._kill("the job belongs to another attempt")
-            return
+            job = self._job_now(now_s)
         except StoreUnavailableError as problem:
             log.warning("database_away", error=str(problem))
             return
-        self._give(self._wanted(job))
+        if job.fence != self._job.fence:
+            self._kill("the job belongs to another attempt")
+        elif job.state in LEASED_STATES:
+            self._give(self._wanted(job))
+        else:
+            # ended by the trainer, which has only to leave, or by a sweeper that gave us up
+            self._give(Order.ABANDON)
         if self._is_overdue(now_s):
             self._kill(f"it did not end within {self._settings.cancel_grace_s:g} s")
+
+    def _job_now(self, now_s: float) -> Job:
+        if now_s - self._renewed_at_s < self._settings.renew_s:
+            return store.get(self._database, self._job.id)
+        try:
+            return self._renew(now_s)
+        except LeaseLostError:
+            return store.get(self._database, self._job.id)
 
     def _renew(self, now_s: float) -> Job:
         lease_ms = int(self._settings.lease_s * 1000)

@@ -17,9 +17,7 @@ class StepColumns(Resource):
     loss: list[float | None] = Field(description="null where it was not finite")
     smoothed: list[float | None]
     momentum: list[float]
-    lr: list[list[float | None]] = Field(
-        description="one list for each layer group, the head last"
-    )
+    lr: list[list[float | None]] = Field(description="one list for each layer group, the head last")
 
 
 class EpochColumns(Resource):

@@ -127,7 +127,7 @@ class Unmatched(Resource):
     """Names that the label rule reads nothing from."""
 
     count: int = 0
-    examples: list[str] = []
+    examples: list[str] = Field(default_factory=list)
 
 
 class Finding(Resource):
@@ -174,12 +174,12 @@ class ReportResource(Resource):
     dataset_id: str
     files: int
     usable: int
-    unreadable: list[UnreadableFile] = Field(default=[], description="the first 1,000")
+    unreadable: list[UnreadableFile] = Field(default_factory=list, description="the first 1,000")
     unmatched: Unmatched = Unmatched()
     counts: PartCounts = PartCounts()
     sizes: Sizes | None = None
-    classes: list[ClassCount] = []
-    warnings: list[Finding] = []
+    classes: list[ClassCount] = Field(default_factory=list)
+    warnings: list[Finding] = Field(default_factory=list)
 
     @classmethod
     def of(cls, dataset: Dataset) -> "ReportResource":

@@ -134,6 +134,25 @@ class LabelledName(Resource):
     )
 
 
+class NearDuplicate(Resource):
+    """Labels that differ in case, separators or a single letter."""
+
+    labels: list[str]
+    kind: str = Field(description="spelling or one_edit")
+
+
+class LabelsHint(Resource):
+    """A rule that labels more of the names and no labelled one differently."""
+
+    message: str
+    rule: str
+    pattern: str | None
+    on: str | None
+    group: int | str | None
+    fixes: int = Field(description="names that it labels and the present rule does not")
+    remaining: int = Field(description="names that still have no label")
+
+
 class LabelsExplanation(Resource):
     """What the rule does to the names."""
 
@@ -150,10 +169,8 @@ class LabelsExplanation(Resource):
     classes: list[ClassCount] = Field(description="in the order of their class index")
     matched: int
     unmatched: int
-    near_duplicates: list[list[str]] = Field(
-        description="labels that differ in case, spaces, - and _ only"
-    )
-    hint: str | None = Field(description="what the unmatched names have in common")
+    near_duplicates: list[NearDuplicate] = Field(description="labels that may be one class")
+    hint: LabelsHint | None = Field(description="a rule that was tried and labels more names")
 
 
 class LayerDecay(Spec):
@@ -200,4 +217,3 @@ class ScheduleExplanation(Resource):
     )
 
     phases: list[SchedulePhase]
-

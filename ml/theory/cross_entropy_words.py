@@ -79,8 +79,8 @@ def _loss_step(sample: Worked) -> str:
 def _not_one_minus_p(samples: Sequence[Worked]) -> str:
     worst = max(samples, key=lambda sample: sample.plain_loss)
     return (
-        f"The loss is not 1 - p, here {_numbers([1 - sample.p_target for sample in samples])}: that "
-        "never exceeds 1 and hardly tells bad from hopeless. Sample "
+        f"The loss is not 1 - p, here {_numbers([1 - sample.p_target for sample in samples])}: "
+        "that never exceeds 1 and hardly tells bad from hopeless. Sample "
         f"{worst.index} gives its target {worst.p_target:.4f}, where 1 - p is "
         f"{1 - worst.p_target:.4f} and the cross-entropy {worst.plain_loss:.4f}."
     )

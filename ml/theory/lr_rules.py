@@ -60,7 +60,7 @@ def steepest(lrs: npt.ArrayLike, losses: npt.ArrayLike) -> int:
     """
     y = _at_least(losses, 2)
     log_lrs = np.log(np.asarray(lrs, dtype=np.float32))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         slopes = (y[1:] - y[:-1]) / (log_lrs[1:] - log_lrs[:-1])
     return int(np.argmin(slopes))
 
@@ -90,7 +90,7 @@ def slide(losses: npt.ArrayLike) -> int:
         NoAnswerError: there are fewer than 16 points.
     """
     y = _at_least(losses, SLIDE_WIDTH + 1)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         slopes = np.gradient(y)
         differs = np.abs(slopes[SLIDE_WIDTH:] - slopes[:-SLIDE_WIDTH]) > SLIDE_THRESHOLD
     settled = np.flatnonzero(~differs)
@@ -99,7 +99,8 @@ def slide(losses: npt.ArrayLike) -> int:
 
 
 def _at_least(losses: npt.ArrayLike, points: int) -> npt.NDArray[np.float32]:
-    y = np.asarray(losses, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        y = np.asarray(losses, dtype=np.float32)
     if len(y) < points:
         raise NoAnswerError("too_few_points", f"{len(y)} usable points, {points} needed")
     return y

@@ -35,6 +35,7 @@ RULES = (
 )
 CONSENSUS = ("valley", "minimum_over_10_zero_lag", "last_clear_descent")
 DIVERGED_FACTOR = 4.0
+LEAST_RATE = 1e-30
 CLEAR_DESCENT_DIVISOR = 3.0
 
 
@@ -122,7 +123,7 @@ def analyse(
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
-    """A recorded range test; ``smoothed`` is NaN where it was not finite."""
+    """A recorded range test; losses are NaN where they were not finite."""
 
     lrs: Floats
     raw: Floats
@@ -143,9 +144,9 @@ class _Curve:
         s = np.asarray(smoothed, dtype=np.float64)
         if not len(x) == len(y) == len(s):
             raise InvalidInputError("losses", f"{len(x)} rates, {len(y)} losses, {len(s)} smoothed")
-        if not np.all(np.isfinite(x) & (x > 0)) or not np.all(np.diff(x) > 0):
-            raise InvalidInputError("lrs", "the rates must be finite, above 0 and ascending")
-        s = np.where(np.isfinite(s), s, np.nan)
+        if not np.all((x >= LEAST_RATE) & (x <= 1 / LEAST_RATE)) or not np.all(np.diff(x) > 0):
+            raise InvalidInputError("lrs", "the rates must ascend within 1e-30 to 1e30")
+        y, s = _nan_unless_finite(y), _nan_unless_finite(s)
         return cls(x, y, s, zero_lag(y), num_steps)
 
     def reason(self, reason: str, steps: range) -> str:
@@ -170,6 +171,11 @@ class _Curve:
     def suggestion(self, step: int, divisor: float, losses: Floats) -> Suggestion:
         lr, loss = float(self.lrs[step]), float(losses[step])
         return Suggestion(lr / divisor, Marker(lr, loss if isfinite(loss) else None), step)
+
+
+def _nan_unless_finite(losses: Floats) -> Floats:
+    """The losses, NaN for those that float32 cannot hold."""
+    return np.where(np.abs(losses) <= np.finfo(np.float32).max, losses, np.nan)
 
 
 def _minimum_over_10(curve: _Curve, steps: range) -> Suggestion:

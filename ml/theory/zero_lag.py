@@ -74,7 +74,7 @@ def descent(losses: npt.ArrayLike, curve: Floats) -> Descent:
         NoAnswerError: there are fewer than 8 finite points.
     """
     raw = np.asarray(losses, dtype=np.float64)
-    raw = raw[: leading_finite(raw)]
+    raw = raw[: min(leading_finite(raw), leading_finite(curve))]
     if len(raw) < FEWEST_POINTS:
         raise NoAnswerError("too_few_points", f"{len(raw)} finite points, {FEWEST_POINTS} needed")
     finite = curve[: len(raw)]
@@ -92,7 +92,8 @@ def clear_descent_end(curve: Floats, fallen: Descent) -> int:
     if fallen.is_flat:
         raise NoAnswerError("flat", "the loss never falls below its start")
     level = fallen.start_loss - CLEAR_SHARE * fallen.fall
-    return int(np.flatnonzero(curve[: fallen.lowest + 1] <= level)[0])
+    cleared = np.flatnonzero(curve[: fallen.lowest] <= level)
+    return int(cleared[0]) if len(cleared) else fallen.lowest
 
 
 def _start_level(losses: Floats, lowest: int) -> float:

@@ -11,6 +11,12 @@ from ml.photos import LabelledPhoto
 from tests.ml.fakes import make_photos, pixels_of
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    # Images this small gain nothing from more, and other work on the machine cannot slow it down.
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def train(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledPhoto]:
     return make_photos(tmp_path_factory.mktemp("train"), 10)

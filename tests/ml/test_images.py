@@ -49,7 +49,7 @@ def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(path, quality=100)
 
     assert inspect(path).mode == "CMYK"
-    assert decode_rgb(path)[4, 4] == pytest.approx(RED, abs=4)
+    assert decode_rgb(path)[4, 4].astype(int) == pytest.approx(RED, abs=4)
 
 
 def test_sixteen_bits_keep_their_high_byte(tmp_path: Path) -> None:
@@ -155,12 +155,12 @@ def test_presizing_averages_what_it_drops() -> None:
     stripes = np.zeros((40, 40, 3), np.uint8)
     stripes[:, ::2] = 200
 
-    assert presize(stripes, 10)[5, 5] == pytest.approx((100, 100, 100), abs=6)
+    assert presize(stripes, 10)[5, 5].astype(int) == pytest.approx((100, 100, 100), abs=6)
 
 
 def test_thumbnails_fit_their_size_and_are_not_enlarged(tmp_path: Path) -> None:
     paths = write_thumbnails(np.zeros((100, 200, 3), np.uint8), tmp_path, "a7", sizes=(64, 256))
 
     assert [path.name for path in paths] == ["a7-64.jpg", "a7-256.jpg"]
-    assert [Image.open(path).size for path in paths] == [(64, 32), (200, 100)]
+    assert [(inspect(path).width, inspect(path).height) for path in paths] == [(64, 32), (200, 100)]
     assert len(list(tmp_path.iterdir())) == 2

@@ -10,7 +10,12 @@ import torch
 from ml.cache import Pixels
 from ml.checkpoint import load, save
 from ml.config import FineTuneConfig
-from ml.errors import EnvironmentChangedError, StoppedError, TooFewImagesError
+from ml.errors import (
+    EnvironmentChangedError,
+    LossDivergedError,
+    StoppedError,
+    TooFewImagesError,
+)
 from ml.photos import LabelledPhoto
 from ml.progress import Command
 from ml.train import FineTuneOutcome, fine_tune
@@ -177,6 +182,34 @@ def test_abandon_stops_at_once(bench: Bench) -> None:
     with pytest.raises(StoppedError, match="abandon"):
         bench(listener)
     assert listener.states == []
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_step(bench: Bench) -> None:
+    wild = dataclasses.replace(CONFIG, frozen_peaks=(1e30, 1e30, 1e30))
+
+    with pytest.raises(LossDivergedError, match="a lower learning rate usually helps") as caught:
+        bench(RememberingListener(), config=wild)
+    assert caught.value.step == 1
+
+
+def test_leaving_during_an_evaluation_evaluates_again_on_resumption(
+    bench: Bench, undisturbed: tuple[FineTuneOutcome, RememberingListener]
+) -> None:
+    before = LeavesWhileEvaluating()
+    left = bench(before)
+    after = RememberingListener()
+    resumed = bench(after, resume=before.states[-1])
+
+    assert (left.status, left.steps, left.epochs_done) == ("left", STEPS_PER_EPOCH, 0)
+    assert [report.epoch for report in before.epochs + after.epochs] == [0, 1, 2]
+    assert weights_of(resumed) == weights_of(undisturbed[0])
+
+
+class LeavesWhileEvaluating(RememberingListener):
+    """Wants to leave as soon as an evaluation is under way."""
+
+    def command(self) -> Command:
+        return Command.LEAVE if self.phases[-1] == "evaluating" else Command.CONTINUE
 
 
 def test_another_configuration_cannot_resume(bench: Bench) -> None:

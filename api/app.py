@@ -1,0 +1,133 @@
+"""The application: routers, error handlers, and what lives as long as the process."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from inspect import signature
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from api.documentation import DESCRIPTION, TAGS, add_documentation
+from api.envelope import LOOPBACK_NAMES, Envelope
+from api.problems import CODE_OF, Problem, from_domain, response_of
+from api.routes import (
+    architectures,
+    datasets,
+    evaluations,
+    explain,
+    fine_tunes,
+    jobs,
+    lr_finds,
+    models,
+    queue,
+    results,
+    system,
+)
+from api.services import opened
+from api.validation import validation_problem
+from jobs.settings import Settings
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+
+_ROUTERS = (datasets, lr_finds, fine_tunes, evaluations, jobs, results, models)
+_MORE_ROUTERS = (architectures, explain, queue, system)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application with these settings; it opens nothing before its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Tunesmith",
+        version=version(system.PACKAGE),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=MAX_BODY_BYTES,
+        lifespan=lifespan,
+    )
+    for module in (*_ROUTERS, *_MORE_ROUTERS):
+        app.include_router(module.router)
+    add_documentation(app)
+    _add_handlers(app)
+    app.add_middleware(Envelope, hosts={*LOOPBACK_NAMES, settings.host})
+    return app
+
+
+def _add_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(Problem, _handler(lambda _, error: error))
+    app.add_exception_handler(RequestValidationError, _handler(_invalid))
+    app.add_exception_handler(HTTPException, _handler(_refused))
+    app.add_exception_handler(jobs.StreamOverError, _no_content)
+    for kind in CODE_OF:
+        app.add_exception_handler(kind, _handler(lambda _, error: from_domain(error)))
+
+
+def _handler(
+    problem_of: Callable[[Request, Any], Any],
+) -> Callable[[Request, Exception], Any]:
+    async def handle(request: Request, error: Exception) -> Response:
+        return response_of(
+            problem_of(request, error),
+            instance=request.url.path,
+            request_id=request.state.request_id,
+        )
+
+    return handle
+
+
+async def _no_content(_: Request, __: Exception) -> Response:
+    return Response(status_code=204)
+
+
+def _invalid(request: Request, error: RequestValidationError) -> Problem:
+    errors = error.errors()
+    if errors[0]["type"] == "json_invalid":
+        reason = errors[0].get("ctx", {}).get("error", "")
+        place = errors[0]["loc"][-1]
+        return Problem("malformed_json", f"the body is no JSON: {reason} at character {place}")
+    if isinstance(error.body, bytes) and error.body:
+        sent = request.headers.get("content-type", "")[:100]
+        return Problem("unsupported_media_type", f"Content-Type is {sent!r}; send application/json")
+    return validation_problem(errors, error.body, _body_model(request))
+
+
+def _body_model(request: Request) -> type[BaseModel] | None:
+    """The model of the route's body, to name its fields."""
+    for parameter in signature(request.scope["endpoint"]).parameters.values():
+        origin = getattr(parameter.annotation, "__origin__", parameter.annotation)
+        if isinstance(origin, type) and issubclass(origin, BaseModel):
+            return origin
+    return None
+
+
+_CODE_OF_STATUS = {
+    400: "malformed_json",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "payload_too_large",
+    416: "range_not_satisfiable",
+}
+
+
+def _refused(request: Request, error: HTTPException) -> Problem:
+    code = _CODE_OF_STATUS[error.status_code]
+    details = {
+        "malformed_json": "the body is no JSON in UTF-8",
+        "not_found": f"there is nothing at {request.url.path[:200]!r}; see /docs",
+        "method_not_allowed": f"{request.method} is not possible at {request.url.path[:200]!r}",
+        "payload_too_large": f"the body is larger than {MAX_BODY_BYTES} bytes",
+        "range_not_satisfiable": "the Range lies outside the file",
+    }
+    return Problem(code, details[code], headers=error.headers)

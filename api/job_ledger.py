@@ -1,0 +1,198 @@
+"""The ledger of one job: which file it is, and its rows and sums as clients see them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, inf, isfinite, log
+from pathlib import Path
+from typing import Any
+
+from api.ledger import Filter, Row
+from api.problems import Problem, at
+from api.schemas.samples import (
+    Aggregate,
+    Breakdown,
+    ClassScore,
+    LossQuantiles,
+    SampleResource,
+    SampleSummary,
+)
+from api.services import Services
+from jobs import store
+from jobs.errors import ResultNotReadyError
+from jobs.job import Job, JobState, JobType
+
+_TOP = 5
+_WITH_LEDGER = frozenset({JobType.FINE_TUNE, JobType.EVALUATION})
+
+
+@dataclass(frozen=True, slots=True)
+class JobLedger:
+    """One part's ledger; ``within`` leaves out the rows of other parts in the same file."""
+
+    job: Job
+    split: str
+    file: Path
+    digest: str
+    classes: tuple[str, ...]
+    reported_loss: float | None
+    within: Filter
+
+    @property
+    def chance_loss(self) -> float:
+        """The loss of a guess of equal probabilities."""
+        return log(len(self.classes))
+
+
+def open_ledger(services: Services, job_id: str, split: str | None) -> JobLedger:
+    """The job's ledger of this part; without a part the one it has.
+
+    Raises:
+        NotFoundError: no job has this id.
+        ResultNotReadyError: the job has not succeeded.
+        Problem: a job of this type has none, or not of this part.
+    """
+    job = store.get(services.database, job_id)
+    if job.type not in _WITH_LEDGER:
+        raise Problem("not_found", f"job {job.id} is a {job.type}, which has no samples")
+    if job.state != JobState.SUCCEEDED:
+        raise ResultNotReadyError(job.id, "samples", job.state)
+    written: Mapping[str, Any] = job.result["samples"]
+    if not written:
+        detail = f"job {job.id} has no samples: its dataset has no valid part"
+        raise Problem("not_found", detail)
+    name, within = _part(written, split)
+    return JobLedger(
+        job=job,
+        split=split or name,
+        file=services.artifacts.absolute(written[name]["path"]),
+        digest=written[name]["digest"],
+        classes=tuple(job.result["classes"]),
+        reported_loss=_reported(job),
+        within=within,
+    )
+
+
+def _part(written: Mapping[str, Any], split: str | None) -> tuple[str, Filter]:
+    if split is None:
+        return next(iter(written)), Filter()
+    if split in written:
+        return split, Filter()
+    if "all" in written:
+        return "all", Filter(("split = ?",), (split,))
+    allowed = tuple(written)
+    detail = f"this job has no ledger of the part {split!r}; it has {', '.join(allowed)}"
+    raise at("/query/split", "validation_failed", detail, allowed=allowed)
+
+
+def _reported(job: Job) -> float | None:
+    reported: float | None = job.result.get("reported_valid_loss", job.result.get("reported_loss"))
+    return reported
+
+
+def sample_of(ledger: JobLedger, row: Row, *, with_probabilities: bool) -> SampleResource:
+    """One row as a client sees it."""
+    own = f"/v1/jobs/{ledger.job.id}/samples/{row['item_id']}"
+    scores = _scores(ledger.classes, row["logits"], row["logsumexp"])
+    top = sorted(scores, key=lambda score: -inf if score.logit is None else -score.logit)[:_TOP]
+    return SampleResource.model_validate(
+        {
+            **{name: value for name, value in row.items() if name != "logits"},
+            "breakdown": Breakdown(
+                logit_label=row["logit_label"],
+                logsumexp=row["logsumexp"],
+                loss=row["loss"],
+                top=top,
+            ),
+            "probabilities": {score.label: score.p for score in scores}
+            if with_probabilities
+            else None,
+            "image": f"{own}/image?size=256",
+        }
+    )
+
+
+def _scores(
+    classes: Sequence[str], logits: Sequence[float], logsumexp: float | None
+) -> list[ClassScore]:
+    return [
+        ClassScore(label=label, logit=logit, p=_probability(logit, logsumexp))
+        for label, logit in zip(classes, logits, strict=True)
+    ]
+
+
+def _probability(logit: float, logsumexp: float | None) -> float | None:
+    if logsumexp is None or not isfinite(logsumexp) or logit > logsumexp + 1:
+        return None
+    return exp(logit - logsumexp)
+
+
+def aggregate_of(services: Services, ledger: JobLedger, chosen: Filter) -> Aggregate:
+    """What the chosen rows come to."""
+    (sums,) = services.ledgers.select(
+        ledger.file, "count(*) AS count, avg(loss) AS mean_loss", chosen
+    )
+    return Aggregate(
+        **sums, reported_valid_loss=ledger.reported_loss, chance_loss=ledger.chance_loss
+    )
+
+
+_SUMMARY = """
+    count(*) AS count,
+    count(*) FILTER (correct) AS correct,
+    avg(loss) AS mean_loss,
+    count(*) FILTER (loss IS NULL OR NOT isfinite(loss)) AS not_finite,
+    quantile_cont(loss, 0.5) FILTER (isfinite(loss)) AS p50,
+    quantile_cont(loss, 0.9) FILTER (isfinite(loss)) AS p90,
+    quantile_cont(loss, 0.99) FILTER (isfinite(loss)) AS p99,
+    max(loss) FILTER (isfinite(loss)) AS max
+"""
+
+
+def summary_of(services: Services, ledger: JobLedger) -> SampleSummary:
+    """The ledger in a few numbers."""
+    (sums,) = services.ledgers.select(ledger.file, _SUMMARY, ledger.within)
+    count = sums["count"]
+    return SampleSummary(
+        job_id=ledger.job.id,
+        split=ledger.split,
+        count=count,
+        correct=sums["correct"],
+        accuracy=sums["correct"] / count if count else None,
+        mean_loss=sums["mean_loss"],
+        reported_valid_loss=ledger.reported_loss,
+        chance_loss=ledger.chance_loss,
+        not_finite=sums["not_finite"],
+        loss=LossQuantiles(p50=sums["p50"], p90=sums["p90"], p99=sums["p99"], max=sums["max"]),
+        share_of_loss_in_worst_tenth=_worst_tenth(services, ledger, count),
+    )
+
+
+def _worst_tenth(services: Services, ledger: JobLedger, count: int) -> float | None:
+    """The share of the chosen part's loss that its ``count / 10`` worst rows have."""
+    places = f"ORDER BY loss DESC NULLS LAST LIMIT {max(count // 10, 1):d}"
+    finite = ledger.within.also("isfinite(loss)")
+    worst = services.ledgers.select(ledger.file, "loss", finite, places)
+    (total,) = services.ledgers.select(ledger.file, "sum(loss) AS loss", finite)
+    if not total["loss"]:
+        return None
+    return float(sum(row["loss"] for row in worst) / total["loss"])
+
+
+def confusion_counts(services: Services, ledger: JobLedger) -> list[list[int]]:
+    """How often each class (row) was taken for each (column)."""
+    places = {label: place for place, label in enumerate(ledger.classes)}
+    counts = [[0] * len(places) for _ in places]
+    pairs = services.ledgers.select(
+        ledger.file, "label, predicted, count(*) AS count", ledger.within, "GROUP BY ALL"
+    )
+    for pair in pairs:
+        counts[places[pair["label"]]][places[pair["predicted"]]] = pair["count"]
+    return counts
+
+
+def mean_losses(services: Services, ledger: JobLedger) -> dict[str, float | None]:
+    """The mean loss of each class that has photos."""
+    rows = services.ledgers.select(
+        ledger.file, "label, avg(loss) AS mean_loss", ledger.within, "GROUP BY label"
+    )
+    return {row["label"]: row["mean_loss"] for row in rows}

@@ -1,0 +1,79 @@
+"""The entry point of the API process: ``python -m api.main``."""
+
+import socket
+import sys
+from types import FrameType
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from jobs.database import Database
+from jobs.logs import configure_logging
+from jobs.settings import Settings, SettingsError, load_settings
+
+SHUTDOWN_S = 5
+
+log = structlog.get_logger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Tells live streams to end as soon as the process is asked to."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """No new connection is taken, and streams end, so that clients come back elsewhere."""
+        services = getattr(self._app.state, "services", None)
+        if services is not None:
+            services.feed.end()
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings) -> None:
+    """The API answers on ``settings.host`` and port until the process is told to end.
+
+    The database's schema is brought to the newest revision first.
+    """
+    database = Database(settings.database_url)
+    database.migrate()
+    database.close()
+    app = create_app(settings)
+    listening = _bound(settings.host, settings.port)
+    host, port = listening.getsockname()[:2]
+    log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    Server(app, config).run(sockets=[listening])
+
+
+def main() -> None:
+    """The process serves with the environment's settings; wrong ones end it with a message."""
+    try:
+        settings = load_settings()
+    except SettingsError as wrong:
+        sys.exit(f"cannot start: {wrong}")
+    configure_logging(settings.log_format, settings.log_level)
+    serve(settings)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(socket.SOMAXCONN)
+    return listening
+
+
+if __name__ == "__main__":
+    main()

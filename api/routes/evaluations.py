@@ -1,0 +1,49 @@
+"""Evaluations: submit."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+
+from api.admission import check_evaluation
+from api.dependencies import ServicesDep
+from api.idempotency import OnceDep
+from api.job_answers import submit
+from api.problems import problem_responses
+from api.schemas.jobs import JobResource
+from api.schemas.resource import DatasetIdExample, ModelIdExample
+from jobs.job import JobType
+from jobs.spec import EvaluationSpec
+
+router = APIRouter(prefix="/v1/evaluations", tags=["Training"])
+
+_EXAMPLE = {"model": ModelIdExample, "dataset": DatasetIdExample, "split": "valid"}
+
+
+@router.post(
+    "",
+    operation_id="createEvaluation",
+    summary="Evaluate a model",
+    status_code=202,
+    response_model=JobResource,
+    responses=problem_responses(
+        "malformed_json",
+        "unsupported_media_type",
+        "validation_failed",
+        "labels_mismatch",
+        "too_few_images",
+        "dataset_not_ready",
+        "idempotency_key_reused",
+    ),
+)
+def create_evaluation(
+    services: ServicesDep, spec: Annotated[EvaluationSpec, Body(examples=[_EXAMPLE])], once: OnceDep
+) -> Response:
+    """The cross-entropy of every photo in one part of a dataset, for any model."""
+    return submit(
+        services,
+        once,
+        JobType.EVALUATION,
+        spec,
+        dataset_id=spec.dataset,
+        check=lambda: check_evaluation(services, spec),
+    )

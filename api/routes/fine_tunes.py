@@ -1,0 +1,59 @@
+"""Fine-tunes: submit."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+
+from api.admission import check_fine_tune
+from api.dependencies import ServicesDep
+from api.idempotency import OnceDep
+from api.job_answers import submit
+from api.problems import problem_responses
+from api.routes.lr_finds import SUBMISSION_PROBLEMS
+from api.schemas.jobs import JobResource
+from api.schemas.resource import DatasetIdExample, JobIdExample
+from jobs.job import JobType
+from jobs.spec import FineTuneSpec
+
+router = APIRouter(prefix="/v1/fine-tunes", tags=["Training"])
+
+_EXAMPLE = {
+    "dataset": DatasetIdExample,
+    "architecture": "resnet34",
+    "weights": "DEFAULT",
+    "presize": 460,
+    "size": 224,
+    "batch_size": 64,
+    "epochs": 6,
+    "freeze_epochs": 3,
+    "learning_rate": {"from_job": JobIdExample, "rule": "recommended"},
+    "discriminative": {"lr_mult": 100},
+    "schedule": {"pct_start": 0.3, "div": 5.0},
+    "seed": 42,
+    "metadata": {"owner": "ana"},
+}
+
+
+@router.post(
+    "",
+    operation_id="createFineTune",
+    summary="Fine-tune a network",
+    status_code=202,
+    response_model=JobResource,
+    responses=problem_responses(*SUBMISSION_PROBLEMS, "result_not_ready"),
+)
+def create_fine_tune(
+    services: ServicesDep, spec: Annotated[FineTuneSpec, Body(examples=[_EXAMPLE])], once: OnceDep
+) -> Response:
+    """Trains a new head with the body frozen, then everything with discriminative rates.
+
+    The job's results are a model, its loss curve, and a ledger with the loss of every photo.
+    """
+    return submit(
+        services,
+        once,
+        JobType.FINE_TUNE,
+        spec,
+        dataset_id=spec.dataset,
+        check=lambda: check_fine_tune(services, spec),
+    )

@@ -1,0 +1,334 @@
+"""Jobs: list, read, edit, delete, act on, watch."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from api.deletion import delete_folder
+from api.dependencies import JobIdPath, ServicesDep
+from api.idempotency import Once, OnceDep
+from api.job_answers import answer_of, etag_of, job_resource
+from api.negotiation import (
+    IfMatch,
+    IfNoneMatch,
+    Prefer,
+    expected_version,
+    holds_newest,
+    preferred_wait_s,
+    stale,
+)
+from api.pagination import PageDep, paged, take
+from api.problems import at, problem_responses
+from api.schemas.events import EventList, EventResource
+from api.schemas.jobs import JobEdit, JobList, JobResource
+from api.services import Services
+from api.sse import RETRY_MS
+from jobs import events, store, verbs
+from jobs.database import Database
+from jobs.errors import ResultNotReadyError
+from jobs.job import QUEUE_OF, Job, JobState, JobType
+
+LONGEST_WAIT_S = 60.0
+_METADATA_KEY = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
+
+router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
+
+
+class StreamOverError(Exception):
+    """The stream was read to its end before; 204 tells EventSource to stop."""
+
+
+@router.get(
+    "",
+    operation_id="listJobs",
+    summary="List jobs",
+    response_model=JobList,
+    responses=problem_responses("validation_failed"),
+)
+def list_jobs(  # noqa: PLR0913  (one parameter for each filter of the query string)
+    request: Request,
+    services: ServicesDep,
+    page: PageDep,
+    *,
+    job_type: Annotated[JobType | None, Query(alias="type", description="only this type")] = None,
+    state: Annotated[JobState | None, Query(description="only in this state")] = None,
+    dataset_id: Annotated[str | None, Query(max_length=64, description="only of this one")] = None,
+    created_after: Annotated[
+        datetime | None, Query(description="only younger ones; RFC 3339")
+    ] = None,
+    sort: Annotated[
+        Literal["created_at", "-created_at"], Query(description="oldest or newest first")
+    ] = "-created_at",
+) -> Response:
+    """All jobs, newest first. `metadata[owner]=ana` shows only jobs with that key and value."""
+    chosen = store.JobFilter(
+        type=job_type,
+        state=state,
+        dataset_id=dataset_id,
+        created_after_ms=None if created_after is None else int(created_after.timestamp() * 1000),
+        metadata=_metadata_filter(request),
+    )
+    found = store.list_jobs(
+        services.database,
+        chosen,
+        after=page.after_id("job"),
+        limit=page.limit + 1,
+        ascending=sort == "created_at",
+    )
+    jobs, has_more = take(found, page.limit)
+    cursor = jobs[-1].id if has_more else None
+    listing = JobList(
+        data=[job_resource(services, job) for job in jobs],
+        has_more=has_more,
+        next_cursor=cursor,
+    )
+    return paged(request, listing, cursor)
+
+
+@router.get(
+    "/{job_id}",
+    operation_id="getJob",
+    summary="Read a job",
+    response_model=JobResource,
+    responses={
+        304: {"description": "The job is still as in If-None-Match."},
+        **problem_responses("not_found"),
+    },
+)
+async def get_job(
+    services: ServicesDep,
+    job_id: JobIdPath,
+    *,
+    if_none_match: IfNoneMatch = None,
+    prefer: Prefer = None,
+) -> Response:
+    """The job as it is now; with `Prefer: wait=30` as soon as its state changes, or after 30 s."""
+    job = await run_in_threadpool(store.get, services.database, job_id)
+    wait_s = preferred_wait_s(prefer, longest_s=LONGEST_WAIT_S)
+    if wait_s > 0:
+        job = await services.feed.until_changed(job, wait_s)
+    resource = await run_in_threadpool(job_resource, services, job)
+    etag = etag_of(resource, job.event_seq)
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if wait_s > 0:
+        headers["Preference-Applied"] = f"wait={wait_s:g}"
+    if holds_newest(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    return Response(resource.model_dump_json(), media_type="application/json", headers=headers)
+
+
+@router.patch(
+    "/{job_id}",
+    operation_id="editJob",
+    summary="Rename or re-prioritise a job",
+    responses=problem_responses("not_found", "precondition_failed", "validation_failed"),
+)
+def edit_job(
+    services: ServicesDep,
+    job_id: JobIdPath,
+    edit: Annotated[JobEdit, Body(examples=[{"name": "first try", "priority": 7}])],
+    if_match: IfMatch = None,
+) -> JobResource:
+    """Changes name, metadata or priority; what is absent stays. Progress is no edit."""
+    changes = _changes(edit)
+    version = expected_version(if_match)
+    edited = store.edit(services.database, job_id, changes, expected_version=version)
+    if edited is None:
+        raise stale(f"job {job_id} has another version than v{version}; read it again")
+    return job_resource(services, edited)
+
+
+@router.delete(
+    "/{job_id}",
+    operation_id="deleteJob",
+    summary="Delete a finished job",
+    status_code=204,
+    responses=problem_responses("not_found", "invalid_state_transition"),
+)
+def delete_job(services: ServicesDep, job_id: JobIdPath) -> None:
+    """Removes the job, its history, its curves and its ledger. Its model stays."""
+    job = store.delete_job(services.database, job_id)
+    delete_folder(services.artifacts.job_folder(job.id))
+
+
+Verb = Callable[[Database, str], Job]
+_VERB_PROBLEMS = problem_responses(
+    "not_found", "invalid_state_transition", "idempotency_key_reused"
+)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    operation_id="cancelJob",
+    summary="Cancel a job",
+    response_model=JobResource,
+    responses=_VERB_PROBLEMS,
+)
+def cancel_job(services: ServicesDep, job_id: JobIdPath, once: OnceDep) -> Response:
+    """Ends the job and discards what it learned. Cancelling twice changes nothing."""
+    return _act(services, once, verbs.cancel, job_id)
+
+
+@router.post(
+    "/{job_id}/stop",
+    operation_id="stopJob",
+    summary="Stop a job early",
+    response_model=JobResource,
+    responses=_VERB_PROBLEMS,
+)
+def stop_job(services: ServicesDep, job_id: JobIdPath, once: OnceDep) -> Response:
+    """Ends training after the current step; the model so far is evaluated and kept."""
+    return _act(services, once, verbs.stop, job_id)
+
+
+@router.post(
+    "/{job_id}/pause",
+    operation_id="pauseJob",
+    summary="Pause a job",
+    response_model=JobResource,
+    responses=_VERB_PROBLEMS,
+)
+def pause_job(services: ServicesDep, job_id: JobIdPath, once: OnceDep) -> Response:
+    """Saves a checkpoint and frees the device. Pausing twice changes nothing."""
+    return _act(services, once, verbs.pause, job_id)
+
+
+@router.post(
+    "/{job_id}/resume",
+    operation_id="resumeJob",
+    summary="Resume a paused job",
+    response_model=JobResource,
+    responses=_VERB_PROBLEMS,
+)
+def resume_job(services: ServicesDep, job_id: JobIdPath, once: OnceDep) -> Response:
+    """Queues the job again; it goes on from its checkpoint."""
+    return _act(services, once, verbs.resume, job_id)
+
+
+@router.get(
+    "/{job_id}/events",
+    operation_id="listJobEvents",
+    summary="Read a job's history",
+    response_model=EventList,
+    responses=problem_responses("not_found", "validation_failed"),
+)
+def list_events(
+    request: Request, services: ServicesDep, job_id: JobIdPath, page: PageDep
+) -> Response:
+    """Everything that happened to the job, oldest first; `after` is a sequence number."""
+    store.get(services.database, job_id)
+    seq = _sequence_number(page.after or "0", "/query/after")
+    found = events.read_after(services.database, job_id, seq, limit=page.limit + 1)
+    shown, has_more = take(found, page.limit)
+    cursor = str(shown[-1].seq) if has_more else None
+    data = [EventResource.of(event) for event in shown]
+    return paged(request, EventList(data=data, has_more=has_more, next_cursor=cursor), cursor)
+
+
+async def stream_start(
+    services: ServicesDep,
+    job_id: JobIdPath,
+    last_event_id: Annotated[
+        str | None, Header(description="sequence number of the last event received")
+    ] = None,
+) -> int:
+    """The sequence number that the stream begins behind.
+
+    Raises:
+        StreamOverError: nothing can follow it.
+    """
+    seq = _sequence_number(last_event_id or "0", "/header/last-event-id")
+    job = await run_in_threadpool(store.get, services.database, job_id)
+    if job.is_terminal and seq >= job.event_seq:
+        raise StreamOverError
+    return seq
+
+
+@router.get(
+    "/{job_id}/stream",
+    operation_id="streamJobEvents",
+    summary="Watch a job live",
+    response_class=EventSourceResponse,
+    responses={
+        204: {"description": "The stream was read to its end before."},
+        **problem_responses("not_found", "validation_failed"),
+    },
+)
+async def stream(
+    services: ServicesDep, job_id: JobIdPath, after: Annotated[int, Depends(stream_start)]
+) -> AsyncIterator[ServerSentEvent]:
+    """Server-sent events: the history behind `Last-Event-ID`, then what happens, to the end."""
+    yield ServerSentEvent(retry=RETRY_MS)
+    async for event in services.feed.follow(job_id, after):
+        yield ServerSentEvent(
+            id=str(event.seq), event=event.type, raw_data=EventResource.of(event).model_dump_json()
+        )
+
+
+@router.get(
+    "/{job_id}/logs",
+    operation_id="getJobLogs",
+    summary="Read a job's log",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"example": "epoch 0 of 3 …\n"}}},
+        **problem_responses("not_found", "result_not_ready", "validation_failed"),
+    },
+)
+def get_logs(
+    services: ServicesDep,
+    job_id: JobIdPath,
+    max_bytes: Annotated[
+        int, Query(ge=1, le=16_777_216, description="only the end of a longer log")
+    ] = 1_048_576,
+) -> Response:
+    """The log of the latest attempt as plain text."""
+    job = store.get(services.database, job_id)
+    file = services.artifacts.attempt_folder(job.id, job.fence) / "log.txt"
+    if not file.is_file():
+        raise ResultNotReadyError(job.id, "log", job.state)
+    with file.open("rb") as stream:
+        stream.seek(max(file.stat().st_size - max_bytes, 0))
+        return Response(stream.read(max_bytes), media_type="text/plain; charset=utf-8")
+
+
+def _act(services: Services, once: Once, verb: Verb, job_id: str) -> Response:
+    replay = once.replayed()
+    if replay is not None:
+        return replay
+    job = verb(services.database, job_id)
+    services.doorbell.happened(job.id)
+    if job.state == JobState.QUEUED:
+        services.doorbell.ring(QUEUE_OF[job.type], job.id)
+    return once.remember(answer_of(services, job))
+
+
+def _changes(edit: JobEdit) -> dict[str, Any]:
+    changes = edit.model_dump(include=edit.model_fields_set)
+    for name in ("metadata", "priority"):
+        if name in changes and changes[name] is None:
+            raise at(f"/{name}", "validation_failed", f"{name} cannot be null; leave it out")
+    if not changes:
+        raise at("", "validation_failed", "nothing to change; send name, metadata or priority")
+    return changes
+
+
+def _metadata_filter(request: Request) -> dict[str, str] | None:
+    pairs = {
+        found[1]: value
+        for name, value in request.query_params.items()
+        if (found := _METADATA_KEY.fullmatch(name))
+    }
+    return pairs or None
+
+
+def _sequence_number(text: str, pointer: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        detail = f"{text[:100]!r} is not the sequence number of an event, such as 7"
+        raise at(pointer, "validation_failed", detail)
+    return int(text)

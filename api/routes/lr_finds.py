@@ -1,0 +1,67 @@
+"""Learning-rate finds: submit."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+
+from api.admission import check_lr_find
+from api.dependencies import ServicesDep
+from api.idempotency import OnceDep
+from api.job_answers import submit
+from api.problems import problem_responses
+from api.schemas.jobs import JobResource
+from api.schemas.resource import DatasetIdExample
+from jobs.job import JobType
+from jobs.spec import LrFindSpec
+
+router = APIRouter(prefix="/v1/lr-finds", tags=["Training"])
+
+SUBMISSION_PROBLEMS = (
+    "malformed_json",
+    "unsupported_media_type",
+    "validation_failed",
+    "unknown_architecture",
+    "weights_unavailable",
+    "source_forbidden",
+    "too_few_images",
+    "dataset_not_ready",
+    "idempotency_key_reused",
+)
+
+_EXAMPLE = {
+    "dataset": DatasetIdExample,
+    "architecture": "resnet34",
+    "weights": "DEFAULT",
+    "presize": 460,
+    "size": 224,
+    "batch_size": 64,
+    "start_lr": 1e-7,
+    "end_lr": 10,
+    "num_steps": 100,
+    "seed": 42,
+}
+
+
+@router.post(
+    "",
+    operation_id="createLrFind",
+    summary="Find a learning rate",
+    status_code=202,
+    response_model=JobResource,
+    responses=problem_responses(*SUBMISSION_PROBLEMS),
+)
+def create_lr_find(
+    services: ServicesDep, spec: Annotated[LrFindSpec, Body(examples=[_EXAMPLE])], once: OnceDep
+) -> Response:
+    """A range test: the rate rises from step to step until the loss diverges.
+
+    The job's `lr-curve` then has the curve, what every rule reads from it, and a recommendation.
+    """
+    return submit(
+        services,
+        once,
+        JobType.LR_FIND,
+        spec,
+        dataset_id=spec.dataset,
+        check=lambda: check_lr_find(services, spec),
+    )

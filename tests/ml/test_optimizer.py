@@ -1,0 +1,41 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ml.backbones import build_model
+from ml.optimizer import adamw, make_optimizer, set_rates
+from tests.ml.fakes import golden_cases, tiny_model
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    "case", golden_cases("head_optimizer", "adam"), ids=lambda case: str(case["id"])
+)
+def test_steps_are_those_of_fastais_adam(case: dict[str, Any]) -> None:
+    weights = nn.Parameter(torch.tensor(case["p0"], dtype=torch.float64))
+    decay = 0.0 if case["id"] == "no_wd" else 0.01
+    optimizer = adamw([{"params": [weights], "layer_group": 0, "weight_decay": decay}])
+
+    for gradient, expected in zip(case["grads"], case["steps"], strict=True):
+        weights.grad = torch.tensor(gradient, dtype=torch.float64)
+        set_rates(optimizer, [expected["lr"]], expected["mom"])
+        optimizer.step()
+        assert weights.tolist() == pytest.approx(expected["params"], rel=1e-9)
+
+
+def test_each_layer_group_has_its_own_rate_and_all_one_momentum() -> None:
+    optimizer = make_optimizer(build_model(tiny_model("resnet18"), seed=0), weight_decay=0.01)
+    set_rates(optimizer, (1e-5, 1e-4, 1e-3), 0.85)
+
+    rates = [(g["layer_group"], g["lr"], g["weight_decay"]) for g in optimizer.param_groups]
+    assert rates == [
+        (0, 1e-5, 0.01),
+        (0, 1e-5, 0.0),
+        (1, 1e-4, 0.01),
+        (1, 1e-4, 0.0),
+        (2, 1e-3, 0.01),
+        (2, 1e-3, 0.0),
+    ]
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.85, 0.99)}

@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from ml.backbones import ImageClassifier, build_model
+from ml.layer_groups import freeze_body
+from ml.optimizer import make_optimizer, set_rates
+from ml.step import Batch, Stepper, make_scaler
+from tests.ml.fakes import tiny_model
+
+CPU = torch.device("cpu")
+
+
+def eight_images() -> Batch:
+    torch.manual_seed(0)
+    labels = torch.arange(8) % 2
+    images = torch.randn(8, 3, 32, 32) + labels[:, None, None, None]
+    return Batch(images.contiguous(memory_format=torch.channels_last), labels)
+
+
+def stepper_of(model: ImageClassifier, *, label_smoothing: float = 0.0) -> Stepper:
+    optimizer = make_optimizer(model, weight_decay=0.01)
+    set_rates(optimizer, (1e-3, 1e-3, 1e-3), 0.9)
+    return Stepper(model, optimizer, make_scaler("fp32", CPU), "fp32", label_smoothing)
+
+
+@pytest.mark.parametrize("architecture", ["squeezenet1_1", "resnet18"])
+def test_a_few_steps_lower_the_loss_on_eight_images(architecture: str) -> None:
+    model = build_model(tiny_model(architecture), seed=0).train()
+    stepper, batch = stepper_of(model), eight_images()
+
+    losses = [stepper(batch).item() for _ in range(6)]
+
+    assert losses[-1] < losses[0] / 2
+
+
+def test_a_frozen_body_keeps_its_convolutions_while_its_norms_move() -> None:
+    model = build_model(tiny_model("resnet18"), seed=0).train()
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    freeze_body(model, train_norm_layers=True)
+
+    stepper_of(model)(eight_images())
+
+    after = model.state_dict()
+    assert torch.equal(after["body.conv1.weight"], before["body.conv1.weight"])
+    assert not torch.equal(after["body.bn1.weight"], before["body.bn1.weight"])
+    assert not torch.equal(after["body.bn1.running_mean"], before["body.bn1.running_mean"])
+    assert not torch.equal(after["head.8.weight"], before["head.8.weight"])
+
+
+def test_running_statistics_move_even_when_norms_are_frozen() -> None:
+    model = build_model(tiny_model("resnet18"), seed=0).train()
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    freeze_body(model, train_norm_layers=False)
+
+    stepper_of(model)(eight_images())
+
+    after = model.state_dict()
+    assert torch.equal(after["body.bn1.weight"], before["body.bn1.weight"])
+    assert not torch.equal(after["body.bn1.running_mean"], before["body.bn1.running_mean"])
+
+
+def test_gradients_are_gone_after_a_step() -> None:
+    model = build_model(tiny_model(), seed=0).train()
+
+    stepper_of(model)(eight_images())
+
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_smoothed_labels_cost_more_when_the_model_is_sure() -> None:
+    model = build_model(tiny_model(), seed=0).eval()
+    logits = torch.tensor([[9.0, 0.0]])
+
+    plain = torch.nn.functional.cross_entropy(logits, torch.tensor([0]))
+    smoothed = torch.nn.functional.cross_entropy(logits, torch.tensor([0]), label_smoothing=0.1)
+
+    assert smoothed > plain
+    assert stepper_of(model, label_smoothing=0.1).label_smoothing == 0.1

@@ -1,0 +1,112 @@
+"""A worker of this process: real forked trainers, a real database, nobody rings."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs import datasets, events, store
+from jobs.database import Database
+from jobs.job import Job, JobType
+from jobs.settings import Settings
+from jobs.spec import DatasetSpec, FineTuneSpec, JobSpec
+from tests.worker.photos import write_photos
+from worker.supervisor import Supervisor
+
+TINY = {
+    "architecture": "squeezenet1_1",
+    "weights": "none",
+    "size": 64,
+    "presize": 64,
+    "batch_size": 4,
+    "precision": "fp32",
+}
+
+
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    """Settings with short leases, one thread and no periodic checkpoints."""
+    return settings.model_copy(
+        update={"lease_s": 5.0, "renew_s": 0.5, "threads": 1, "checkpoint_s": 3600.0}
+    )
+
+
+@pytest.fixture
+def work(quick: Settings, database: Database) -> Iterator[Callable[[str], Supervisor]]:
+    """Starts a supervisor's work on a queue in a thread; it has ended after the test."""
+    running: list[tuple[Supervisor, threading.Thread]] = []
+
+    def start(queue: str) -> Supervisor:
+        supervisor = Supervisor(quick, database, queue=queue, worker_id=f"{queue}-test")
+        thread = threading.Thread(target=supervisor.work)
+        thread.start()
+        running.append((supervisor, thread))
+        return supervisor
+
+    yield start
+    for supervisor, thread in running:
+        supervisor.drain()
+        thread.join()
+        supervisor.close()
+
+
+@pytest.fixture
+def dataset_id(quick: Settings, database: Database, work: Callable[[str], Supervisor]) -> str:
+    """A ready dataset of 24 tiny photos in two classes, imported by a real worker."""
+    folder = quick.dataset_roots[0] / "tiny"
+    write_photos(folder)
+    return import_folder(database, work, folder).id
+
+
+def import_folder(
+    database: Database,
+    work: Callable[[str], Supervisor],
+    folder: Path,
+    **changes: object,
+) -> datasets.Dataset:
+    """The dataset after its import has ended, well or not."""
+    body = {
+        "name": "tiny",
+        "source": {"type": "path", "path": str(folder)},
+        "labels": {"rule": "regex", "pattern": r"^(.+)_\d+\.jpg$"},
+        "split": {"rule": "random", "valid_fraction": 0.25, "seed": 1},
+        **changes,
+    }
+    with database.write() as connection:
+        dataset = datasets.register(connection, DatasetSpec.model_validate(body))
+    work("prepare")
+    wait_for(database, dataset.job_id, lambda job: job.is_terminal)
+    return datasets.get(database, dataset.id)
+
+
+def submit(database: Database, kind: JobType, spec: JobSpec, dataset_id: str) -> Job:
+    """The queued job."""
+    with database.write() as connection:
+        return store.submit(connection, kind, spec, dataset_id=dataset_id)
+
+
+def fine_tune_spec(dataset_id: str, **changes: object) -> FineTuneSpec:
+    """A fine-tune of a few steps."""
+    body = {"dataset": dataset_id, "epochs": 2, "freeze_epochs": 1, **TINY, **changes}
+    return FineTuneSpec.model_validate(body)
+
+
+def wait_for(
+    database: Database, job_id: str, is_so: Callable[[Job], bool], *, within_s: float = 60
+) -> Job:
+    """The job as soon as the condition holds."""
+    ended = threading.Event()
+    for _ in range(int(within_s / 0.05)):
+        job = store.get(database, job_id)
+        if is_so(job):
+            return job
+        ended.wait(0.05)
+    raise AssertionError(f"after {within_s} s the job is still {job}")
+
+
+def event_types(database: Database, job_id: str) -> list[str]:
+    """The types of the job's events, whose numbers have no gap."""
+    history = events.read_after(database, job_id, 0, limit=10_000)
+    assert [event.seq for event in history] == list(range(1, len(history) + 1))
+    return [event.type for event in history]

@@ -1,0 +1,220 @@
+"""Jobs on a real worker: forked trainers, killed, drained and cancelled."""
+
+import math
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing.process import active_children
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import curves, models, verbs
+from jobs.artifacts import Artifacts
+from jobs.database import Database
+from jobs.job import Job, JobState, JobType
+from jobs.spec import EvaluationSpec, LrFindSpec
+from tests.worker.conftest import TINY, event_types, fine_tune_spec, submit, wait_for
+from worker.supervisor import Supervisor
+
+Work = Callable[[str], Supervisor]
+
+LONG = {"epochs": 40}
+
+
+def test_a_range_test_ends_with_a_curve_and_an_answer_of_every_rule(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    spec = LrFindSpec.model_validate({"dataset": dataset_id, "num_steps": 25, **TINY})
+    job = submit(database, JobType.LR_FIND, spec, dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    curve = ended.result["lr_curve"]
+    assert len(curve["lrs"]) == len(curve["losses"]) == len(curve["smoothed"])
+    assert set(curve["suggestions"]) >= {"minimum_over_10", "last_clear_descent", "valley"}
+    assert len(curves.read_points(database, job.id)) == len(curve["lrs"])
+
+
+def test_the_rows_of_the_ledger_average_to_the_reported_loss(
+    database: Database, work: Work, dataset_id: str, artifacts: Artifacts
+) -> None:
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id), dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    rows = _rows(ended, artifacts)
+    reported = ended.result["reported_valid_loss"]
+    assert sum(row["loss"] for row in rows) / len(rows) == pytest.approx(reported, abs=1e-9)
+    assert curves.read_epochs(database, job.id)[-1].valid_loss == pytest.approx(reported, abs=1e-6)
+    for row in rows:
+        assert row["loss"] == pytest.approx(row["logsumexp"] - row["logit_label"], abs=1e-9)
+        assert math.exp(-row["loss"]) == pytest.approx(row["p_label"], abs=1e-9)
+        assert len(row["loss_by_epoch"]) == 3
+
+
+def test_an_evaluation_of_the_same_photos_repeats_the_ledger(
+    database: Database, work: Work, dataset_id: str, artifacts: Artifacts
+) -> None:
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id), dataset_id)
+    work("train")
+    trained = wait_for(database, job.id, lambda job: job.is_terminal)
+    spec = EvaluationSpec(model=str(trained.model_id), dataset=dataset_id, precision="fp32")
+    again = submit(database, JobType.EVALUATION, spec, dataset_id)
+
+    work("train")
+    evaluated = wait_for(database, again.id, lambda job: job.is_terminal)
+
+    assert evaluated.state == JobState.SUCCEEDED, evaluated.error
+    assert evaluated.result["reported_loss"] == pytest.approx(
+        trained.result["reported_valid_loss"], abs=1e-5
+    )
+
+
+def test_a_drained_job_goes_on_to_the_bit_where_it_was(
+    database: Database, work: Work, dataset_id: str, artifacts: Artifacts
+) -> None:
+    spec = fine_tune_spec(dataset_id, epochs=4)
+    undisturbed = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+    work("train")
+    wait_for(database, undisturbed.id, lambda job: job.is_terminal)
+    drained = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+
+    supervisor = work("train")
+    wait_for(database, drained.id, lambda job: _steps(database, job) >= 3)
+    supervisor.drain()
+    waiting = wait_for(database, drained.id, lambda job: job.state == JobState.QUEUED)
+    work("train")
+    ended = wait_for(database, drained.id, lambda job: job.is_terminal)
+
+    assert waiting.checkpoint is not None
+    assert waiting.attempt == 0
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    _assert_equal_runs(database, artifacts, undisturbed.id, drained.id)
+
+
+def test_a_job_whose_trainer_is_killed_ends_as_if_nothing_had_happened(
+    database: Database, work: Work, dataset_id: str, artifacts: Artifacts
+) -> None:
+    spec = fine_tune_spec(dataset_id, epochs=4)
+    undisturbed = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+    work("train")
+    wait_for(database, undisturbed.id, lambda job: job.is_terminal)
+    killed = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+
+    work("train")
+    wait_for(database, killed.id, lambda job: _steps(database, job) >= 3)
+    os.kill(_trainer_of(killed.id), signal.SIGKILL)
+    ended = wait_for(database, killed.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    assert ended.attempt == 2
+    assert event_types(database, killed.id).count("job.started") == 2
+    _assert_equal_runs(database, artifacts, undisturbed.id, killed.id)
+
+
+def test_a_trainer_that_dies_twice_without_progress_fails_its_job(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, **LONG), dataset_id)
+
+    work("train")
+    for attempt in (1, 2):
+        wait_for(
+            database,
+            job.id,
+            lambda job, attempt=attempt: job.attempt == attempt and _steps(database, job) >= 1,
+        )
+        os.kill(_trainer_of(job.id), signal.SIGKILL)
+        wait_for(
+            database,
+            job.id,
+            lambda job, attempt=attempt: job.attempt > attempt or job.is_terminal,
+        )
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.FAILED
+    assert ended.error is not None
+    assert ended.error["code"] == "worker_lost"
+    assert "SIGKILL" in ended.error["message"]
+
+
+def test_a_cancelled_job_ends_cancelled_and_keeps_no_model(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, **LONG), dataset_id)
+
+    work("train")
+    wait_for(database, job.id, lambda job: _steps(database, job) >= 1)
+    verbs.cancel(database, job.id)
+    ended = wait_for(database, job.id, lambda job: job.is_terminal, within_s=10)
+
+    assert ended.state == JobState.CANCELLED
+    assert ended.model_id is None
+    assert event_types(database, job.id)[-1] == "job.cancelled"
+
+
+def test_a_stopped_job_succeeds_with_what_it_has_learned(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, **LONG), dataset_id)
+
+    work("train")
+    wait_for(database, job.id, lambda job: _steps(database, job) >= 1)
+    verbs.stop(database, job.id)
+    ended = wait_for(database, job.id, lambda job: job.is_terminal, within_s=20)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    assert ended.stop_reason == "user"
+    assert models.get(database, str(ended.model_id)).job_id == job.id
+
+
+def test_a_paused_job_waits_and_resumes(database: Database, work: Work, dataset_id: str) -> None:
+    spec = fine_tune_spec(dataset_id, epochs=6)
+    job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+
+    work("train")
+    wait_for(database, job.id, lambda job: _steps(database, job) >= 1)
+    verbs.pause(database, job.id)
+    paused = wait_for(database, job.id, lambda job: job.state == JobState.PAUSED)
+    verbs.resume(database, job.id)
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert paused.checkpoint is not None
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    steps = [point.global_step for point in curves.read_points(database, job.id)]
+    assert steps == list(range(len(steps)))
+
+
+def _steps(database: Database, job: Job) -> int:
+    return int((job.progress or {}).get("step") or 0) if job.state == JobState.RUNNING else 0
+
+
+def _trainer_of(job_id: str) -> int:
+    (pid,) = (child.pid for child in active_children() if child.name == job_id)
+    assert pid is not None
+    return pid
+
+
+def _rows(job: Job, artifacts: Artifacts) -> list[dict[str, object]]:
+    path = artifacts.absolute(job.result["samples"]["valid"]["path"])
+    return pq.read_table(path).to_pylist()
+
+
+def _assert_equal_runs(
+    database: Database, artifacts: Artifacts, first_id: str, second_id: str
+) -> None:
+    first, second = (curves.read_points(database, job_id) for job_id in (first_id, second_id))
+    assert [point.loss for point in first] == [point.loss for point in second]
+    weights = [
+        artifacts.absolute(model.path).read_bytes()
+        for model in models.list_models(database, dataset_id=None, after=None, limit=10)
+        if model.job_id in {first_id, second_id}
+    ]
+    assert len(weights) == 2
+    assert weights[0] == weights[1]
