@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from api.documentation import DESCRIPTION, TAGS, add_documentation
-from api.envelope import LOOPBACK_NAMES, Envelope
+from api.envelope import LOOPBACK_NAMES, MAX_BODY_BYTES, Envelope
 from api.problems import CODE_OF, Problem, from_domain, response_of
 from api.routes import (
     architectures,
@@ -30,8 +30,6 @@ from api.routes import (
 from api.services import opened
 from api.validation import validation_problem
 from jobs.settings import Settings
-
-MAX_BODY_BYTES = 32 * 1024 * 1024
 
 _ROUTERS = (datasets, lr_finds, fine_tunes, evaluations, jobs, results, models)
 _MORE_ROUTERS = (architectures, explain, queue, system)
@@ -54,7 +52,6 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        max_body_size=MAX_BODY_BYTES,
         lifespan=lifespan,
     )
     for module in (*_ROUTERS, *_MORE_ROUTERS):

@@ -2,16 +2,19 @@
 
 import re
 import time
+import traceback
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem, response_of
 from jobs.ids import new_request_id
 
+MAX_BODY_BYTES = 32 * 1024 * 1024
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -60,9 +63,9 @@ class Envelope:
             await self._send_problem(refusal, scope, receive, answer)
             return
         try:
-            await self._app(scope, receive, answer)
+            await self._app(scope, _Limited(receive), answer)
         except Exception:
-            log.exception("unexpected_error")
+            log.error("unexpected_error", exception=traceback.format_exc())
             if answer.status is not None:
                 raise
             problem = Problem("internal", "an unexpected error; the log has it by the request_id")
@@ -86,6 +89,21 @@ class Envelope:
             problem, instance=scope["path"], request_id=scope["state"]["request_id"]
         )
         await response(scope, receive, answer)
+
+
+class _Limited:
+    """Receives a body, up to a limit."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._bytes = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._bytes += len(message.get("body", b""))
+        if self._bytes > MAX_BODY_BYTES:
+            raise HTTPException(413)
+        return message
 
 
 class _Answer:

@@ -100,7 +100,7 @@ def sample_of(ledger: JobLedger, row: Row, *, with_probabilities: bool) -> Sampl
             "breakdown": Breakdown(
                 logit_label=row["logit_label"],
                 logsumexp=row["logsumexp"],
-                loss=row["loss"],
+                loss=row["loss"] if row.get("plain_loss") is None else row["plain_loss"],
                 top=top,
             ),
             "probabilities": {score.label: score.p for score in scores}

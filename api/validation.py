@@ -68,9 +68,11 @@ def _best_branches(
                 yield from branch
 
 
-def _misfit(errors: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    wrong_kind = sum(str(error["type"]).endswith("_type") for error in errors)
-    return (len(errors), wrong_kind)
+def _misfit(errors: Sequence[Mapping[str, Any]]) -> tuple[bool, int]:
+    """A branch of another kind of value fits worst, then the one with most errors."""
+    kinds = [str(error["type"]) for error in errors]
+    of_another_kind = len(kinds) == 1 and kinds[0].endswith(("_type", "literal_error"))
+    return of_another_kind, len(errors)
 
 
 def _union_place(aligned: tuple[Location, Location], error: Mapping[str, Any]) -> object:
@@ -206,7 +208,8 @@ def _models_in(annotation: object) -> list[type[BaseModel]]:
 
 def _answers_to(model: type[BaseModel], tag: int | str) -> bool:
     """Whether a union calls this branch by the tag: its name or its discriminator's value."""
-    if model.__name__ == tag:
+    # a model with validators of its own is called function-after[check(), Model]
+    if model.__name__ in re.findall(r"\w+", str(tag)):
         return True
     kinds = (model.model_fields.get(name) for name in ("type", "rule"))
     return any(field is not None and tag in get_args(field.annotation) for field in kinds)

@@ -75,7 +75,8 @@ class Client:
                     _refuse_problem(source.response)
                     for event in source.iter_sse():
                         last_seen = event.id or last_seen
-                        yield event.event, event.json()
+                        if event.data:
+                            yield event.event, event.json()["data"]
             except httpx.TransportError:
                 # the service may be restarting; asking again says whether it is gone
                 self.get("/healthz")

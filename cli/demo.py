@@ -83,6 +83,10 @@ class _Demo:
         job = self._fine_tune(dataset["id"], found)
         self._worst(job)
 
+    @property
+    def _from_nothing(self) -> bool:
+        return self._training.weights == "none"
+
     def _dataset(self, data: DemoData) -> Json:
         self._heading("1. A dataset, labelled by a regular expression")
         source: Json = (
@@ -104,7 +108,8 @@ class _Demo:
 
     def _lr_find(self, dataset_id: str) -> Json:
         self._heading("2. The learning-rate finder")
-        job = self._create("/v1/lr-finds", self._training_body(dataset_id))
+        body = self._training_body(dataset_id)
+        job = self._create("/v1/lr-finds", body | ({"sweep": "all"} if self._from_nothing else {}))
         self._watch(job["id"])
         curve = self._client.get(f"/v1/jobs/{job['id']}/lr-curve")
         self._console.print(show.suggestions_table(curve))
@@ -112,12 +117,14 @@ class _Demo:
         return job
 
     def _fine_tune(self, dataset_id: str, found: Json) -> Json:
-        self._heading("3. Fine-tuning: the head alone, then every layer group at its own rate")
+        self._heading("3. Fine-tuning at the recommended rate")
         body = self._training_body(dataset_id) | {
             "epochs": self._training.epochs,
-            "freeze_epochs": 1,
             "learning_rate": {"from_job": found["id"], "rule": "recommended"},
         }
+        if self._from_nothing:
+            # random layers have nothing worth freezing or sparing
+            body |= {"freeze_epochs": 0, "discriminative": "off"}
         job = self._create("/v1/fine-tunes", body)
         self._watch(job["id"])
         return self._client.get(f"/v1/jobs/{job['id']}")
@@ -197,5 +204,6 @@ class _Bars:
         self._progress.update(
             self._bars[phase],
             completed=told["step"],
+            total=told["steps"],
             numbers="" if loss is None else f"loss {loss:.3f}",
         )

@@ -1,5 +1,6 @@
 """The connection to the one truth: transactions, the clock, the schema's revision."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,9 +87,8 @@ class Database:
         Raises:
             StoreUnavailableError: the database does not answer.
         """
-        head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
         with self.read() as connection:
-            return MigrationContext.configure(connection).get_current_revision() == head
+            return MigrationContext.configure(connection).get_current_revision() == _head()
 
     def close(self) -> None:
         """All pooled connections are closed."""
@@ -98,6 +98,11 @@ class Database:
 def db_now_ms(connection: Connection) -> int:
     """The database's wall clock, milliseconds since 1970, UTC."""
     return int(connection.execute(text(_NOW_MS[connection.dialect.name])).scalar_one())
+
+
+@functools.cache
+def _head() -> str | None:
+    return ScriptDirectory.from_config(_alembic_config()).get_current_head()
 
 
 def _alembic_config() -> Config:

@@ -9,6 +9,8 @@ import structlog
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
+_CHATTY = ("alembic", "uvicorn.error")
+
 
 def configure_logging(log_format: LogFormat, level: LogLevel) -> None:
     """All log lines of this process go to standard error in this format.
@@ -38,10 +40,16 @@ def configure_logging(log_format: LogFormat, level: LogLevel) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _renderers(log_format: LogFormat) -> list[structlog.typing.Processor]:
     plain = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if log_format == "json":
         return [plain, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [plain, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # a trace with the values of local variables would show what clients sent
+    console = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+    return [plain, console]

@@ -184,11 +184,16 @@ class _TrainingFields(Spec):
 
 
 class LrFindSpec(_TrainingFields):
-    """A learning-rate range test (Smith 2017, arXiv:1506.01186) with the body frozen."""
+    """A learning-rate range test (Smith 2017, arXiv:1506.01186)."""
 
     start_lr: LearningRate = Field(default=1e-7, description="first rate of the sweep")
     end_lr: LearningRate = Field(default=10.0, description="rate the sweep grows towards")
     num_steps: int = Field(default=100, ge=20, le=10_000, description="steps of the sweep")
+    sweep: Literal["frozen_body", "all"] = Field(
+        default="frozen_body",
+        description="what learns during the sweep: the new head, as at the start of a fine-tune, "
+        "or every layer, as in a training from random weights",
+    )
 
     @model_validator(mode="after")
     def _sweep_rises(self) -> "LrFindSpec":

@@ -10,6 +10,7 @@ from ml.theory import architectures
 from ml.theory.architectures import Architecture
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
+Sweep = Literal["frozen_body", "all"]
 
 DEFAULT_WEIGHTS = "DEFAULT"
 NO_WEIGHTS = "none"
@@ -88,6 +89,8 @@ class LrRangeConfig:
     start_lr: float = 1e-7
     end_lr: float = 10.0
     num_steps: int = 100
+    sweep: Sweep = "frozen_body"
+    """What moves: the head (and norm layers) alone, or every layer."""
     weight_decay: float = 0.01
     train_norm_layers: bool = True
     precision: Precision = "auto"

@@ -1,7 +1,8 @@
 """The learning-rate range test: loss against a rate that grows from step to step.
 
-Smith 2017, arXiv:1506.01186, section 3.3, as fastai runs it: exponential growth, the body frozen,
-one rate for all layer groups, a short data set walked through again and again in a new order.
+Smith 2017, arXiv:1506.01186, section 3.3, as fastai runs it: exponential growth, one rate for all
+layer groups, a short data set walked through again and again in a new order. The body is frozen
+unless the sweep is to move every layer.
 """
 
 import math
@@ -93,7 +94,8 @@ def find_lr(
     listener.phase(PHASE)
     with seeded(config.seed, device):
         model = build_model(config.model, seed=config.seed).to(device).train()
-        freeze_body(model, train_norm_layers=config.train_norm_layers)
+        if config.sweep == "frozen_body":
+            freeze_body(model, train_norm_layers=config.train_norm_layers)
         optimizer = make_optimizer(model, weight_decay=config.weight_decay)
         scaler = make_scaler(precision, device)
         stepper = Stepper(model, optimizer, scaler, precision, label_smoothing=0.0)

@@ -33,6 +33,7 @@ def lr_range_config(
         start_lr=spec.start_lr,
         end_lr=spec.end_lr,
         num_steps=spec.num_steps,
+        sweep=spec.sweep,
         weight_decay=spec.weight_decay,
         train_norm_layers=spec.train_norm_layers,
         precision=spec.precision,

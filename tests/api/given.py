@@ -1,0 +1,208 @@
+"""What workers leave behind, written by hand: ready datasets, models, finished jobs."""
+
+from collections.abc import Mapping, Sequence
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from starlette.testclient import TestClient
+
+from jobs import datasets, leases, models, store
+from jobs.artifacts import Artifacts
+from jobs.database import Database
+from jobs.datasets import Dataset, ImportOutcome
+from jobs.ids import DatasetId, item_id, new_model_id
+from jobs.job import QUEUE_OF, Job, JobType
+from jobs.models import Model
+from jobs.spec import SPEC_OF, JobSpec
+from tests.jobs.given import LEASE_MS, a_dataset
+
+LABELS = ("cat", "dog")
+LOGITS = ((2.0, 0.0), (0.0, 1.0), (3.0, 0.0))
+"""Three photos: a cat taken for a cat, a dog for a dog, and a dog taken for a cat."""
+TARGETS = (0, 1, 1)
+LOSSES = (log(1 + exp(-2.0)), log(1 + exp(-1.0)), log(1 + exp(3.0)))
+MEAN_LOSS = sum(LOSSES) / 3
+
+
+def ready_dataset(
+    database: Database, *, labels: Sequence[str] = LABELS, train: int = 8, valid: int = 3
+) -> Dataset:
+    """A dataset whose import has succeeded."""
+    dataset = a_dataset(database)
+    counts = {"files": train + valid, "usable": train + valid, "train": train, "valid": valid}
+    outcome = ImportOutcome(
+        digest="d1",
+        counts={**counts, "test": 0, "classes": len(labels)},
+        classes=[{"label": label, "count": 4} for label in labels],
+        report={"files": train + valid, "usable": train + valid, "counts": counts},
+    )
+    job = leases.claim_next(database, "prepare", "worker-1", lease_ms=LEASE_MS)
+    assert job is not None
+    leases.succeed(
+        database,
+        job.id,
+        job.fence,
+        values={"result": {"digest": "d1"}},
+        also=lambda connection: datasets.mark_ready(connection, job, outcome),
+    )
+    return datasets.get(database, dataset.id)
+
+
+def a_model(database: Database, artifacts: Artifacts, dataset: Dataset) -> Model:
+    """A model of the two labels whose file has the bytes 0 to 99."""
+    model_id = new_model_id()
+    file = artifacts.model_file(model_id)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(bytes(range(100)))
+    model = Model(
+        id=model_id,
+        name=None,
+        owner="local",
+        job_id=dataset.job_id,
+        dataset_id=dataset.id,
+        architecture="resnet18",
+        classes=LABELS,
+        card={"size": 224},
+        path=artifacts.relative(file),
+        digest="ab" * 32,
+        size_bytes=100,
+        metadata={},
+        version=1,
+        created_ms=1_700_000_000_000,
+    )
+    with database.write() as connection:
+        models.add(connection, model)
+    return model
+
+
+def queued(
+    database: Database, job_type: JobType, dataset: Dataset, spec: Mapping[str, Any] | None = None
+) -> Job:
+    """A job on the dataset that waits for a worker."""
+    fields = {"model": "mdl_1"} if job_type == JobType.EVALUATION else {}
+    made: JobSpec = SPEC_OF[job_type](dataset=dataset.id, **fields, **(spec or {}))
+    with database.write() as connection:
+        return store.submit(connection, job_type, made, dataset_id=dataset.id)
+
+
+def started(database: Database, job_type: JobType, dataset: Dataset) -> Job:
+    """A job on the dataset that is running."""
+    queued(database, job_type, dataset)
+    job = leases.claim_next(database, QUEUE_OF[job_type], "worker-1", lease_ms=LEASE_MS)
+    assert job is not None
+    leases.enter_phase(database, job.id, job.fence, "frozen")
+    return store.get(database, job.id)
+
+
+def succeeded(
+    database: Database, job_type: JobType, dataset: Dataset, result: Mapping[str, Any]
+) -> Job:
+    """A job on the dataset with this result."""
+    job = started(database, job_type, dataset)
+    leases.succeed(database, job.id, job.fence, values={"result": dict(result)})
+    return store.get(database, job.id)
+
+
+def photo(dataset: Dataset, number: int) -> str:
+    """The id of one of the dataset's photos."""
+    return item_id(DatasetId(dataset.id), f"{number}.jpg")
+
+
+def a_ledger(
+    dataset: Dataset, file: Path, columns: Mapping[str, Sequence[Any]] | None = None
+) -> None:
+    """A ledger of the three photos; ``columns`` replace its own."""
+    order = sorted(range(3), key=lambda place: -LOSSES[place])
+    sums = [log(sum(map(exp, row))) for row in LOGITS]
+    chosen = [max((0, 1), key=row.__getitem__) for row in LOGITS]
+    table: dict[str, Any] = {
+        "item_id": [photo(dataset, place) for place in range(3)],
+        "path": [f"{place}.jpg" for place in range(3)],
+        "split": ["valid"] * 3,
+        "label": [LABELS[target] for target in TARGETS],
+        "predicted": [LABELS[place] for place in chosen],
+        "correct": [place == target for place, target in zip(chosen, TARGETS, strict=True)],
+        "rank": [order.index(place) + 1 for place in range(3)],
+        "loss": list(LOSSES),
+        "p_label": [exp(-loss) for loss in LOSSES],
+        "p_predicted": [exp(max(row) - total) for row, total in zip(LOGITS, sums, strict=True)],
+        "margin": [2.0, 1.0, -3.0],
+        "share_of_total_loss": [loss / sum(LOSSES) for loss in LOSSES],
+        "logit_label": [row[target] for row, target in zip(LOGITS, TARGETS, strict=True)],
+        "logsumexp": sums,
+        "logits": pa.array([list(row) for row in LOGITS], pa.list_(pa.float32())),
+        "loss_by_epoch": pa.array([[1.0, 0.5]] * 3, pa.list_(pa.float64())),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({**table, **(columns or {})}), file)
+
+
+def evaluated(
+    database: Database,
+    artifacts: Artifacts,
+    dataset: Dataset,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+) -> Job:
+    """A fine-tune with a ledger of three photos and the mean of their losses."""
+    job = started(database, JobType.FINE_TUNE, dataset)
+    file = artifacts.attempt_folder(job.id, job.fence) / "samples-valid.parquet"
+    a_ledger(dataset, file, columns)
+    entry = {"path": artifacts.relative(file), "digest": "l1", "count": 3, "mean_loss": MEAN_LOSS}
+    result = {
+        "classes": list(LABELS),
+        "samples": {"valid": {**entry, "accuracy": 2 / 3}},
+        "reported_valid_loss": MEAN_LOSS,
+    }
+    leases.succeed(database, job.id, job.fence, values={"result": result})
+    return store.get(database, job.id)
+
+
+def items(dataset: Dataset, artifacts: Artifacts) -> None:
+    """The dataset's items file: two photos and a file that is none; a thumbnail of the first."""
+    folder = artifacts.dataset_folder(dataset.id)
+    thumbnail = folder / "thumbs" / "256" / f"{photo(dataset, 0)}.jpg"
+    thumbnail.parent.mkdir(parents=True)
+    thumbnail.write_bytes(b"\xff\xd8 a thumbnail")
+    rows = {
+        "item_id": [photo(dataset, place) for place in range(3)],
+        "path": ["0.jpg", "1.jpg", "2.jpg"],
+        "label": ["cat", "dog", None],
+        "split": ["train", "valid", None],
+        "width": [8, 8, None],
+        "height": [6, 6, None],
+        "format": ["JPEG", "JPEG", None],
+        "mode": ["RGB", "RGB", None],
+        "size_bytes": [100, 100, 3],
+        "digest": ["a", "b", None],
+        "usable": [True, True, False],
+        "reason": [None, None, "truncated"],
+    }
+    pq.write_table(pa.table(rows), folder / "items.parquet")
+
+
+def problem(response: Any, status: int, code: str, pointer: str | None = None) -> dict[str, Any]:  # noqa: ANN401
+    """The body of an answer, which is this problem with the given field."""
+    assert response.headers["content-type"] == "application/problem+json", response.text
+    body: dict[str, Any] = response.json()
+    assert (response.status_code, body["code"]) == (status, code), body
+    assert body["type"] == f"/problems/{code}"
+    assert body["request_id"] == response.headers["x-request-id"]
+    if pointer is not None:
+        assert pointer in [field["pointer"] for field in body["errors"]], body
+    return body
+
+
+def field(body: Mapping[str, Any], pointer: str) -> dict[str, Any]:
+    """The first entry of a problem's errors with this pointer."""
+    found: dict[str, Any] = next(e for e in body["errors"] if e["pointer"] == pointer)
+    return found
+
+
+def get(client: TestClient, path: str, **headers: str) -> Any:  # noqa: ANN401  (any JSON)
+    """The JSON of a successful GET."""
+    response = client.get(path, headers=headers)
+    assert response.status_code == 200, response.text
+    return response.json()

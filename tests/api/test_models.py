@@ -1,0 +1,112 @@
+import pytest
+from starlette.testclient import TestClient
+
+from jobs.artifacts import Artifacts
+from jobs.database import Database
+from jobs.models import Model
+from tests.api.given import a_model, get, problem, ready_dataset
+
+CONTENT = bytes(range(100))
+
+
+@pytest.fixture
+def model(database: Database, artifacts: Artifacts) -> Model:
+    """A model whose file has the bytes 0 to 99."""
+    return a_model(database, artifacts, ready_dataset(database))
+
+
+def test_models_are_listed_and_read(client: TestClient, model: Model) -> None:
+    (listed,) = get(client, f"/v1/models?dataset_id={model.dataset_id}")["data"]
+
+    assert listed["classes"] == ["cat", "dog"]
+    assert listed["created_at"] == "2023-11-14T22:13:20.000Z"
+    assert get(client, f"/v1/models/{model.id}") == listed
+    assert get(client, "/v1/models?dataset_id=ds_other")["data"] == []
+
+
+def test_an_unknown_model_is_named(client: TestClient) -> None:
+    for path in ("/v1/models/mdl_nobody", "/v1/models/mdl_nobody/download"):
+        assert "'mdl_nobody'" in problem(client.get(path), 404, "not_found")["detail"]
+
+
+def test_a_model_is_downloaded_with_its_digest(client: TestClient, model: Model) -> None:
+    response = client.get(f"/v1/models/{model.id}/download")
+
+    assert response.content == CONTENT
+    assert response.headers["etag"] == f'"{model.digest}"'
+    assert response.headers["repr-digest"].startswith("sha-256=:q6ur")
+    assert f"{model.id}.safetensors" in response.headers["content-disposition"]
+
+
+def test_a_part_of_a_model_is_downloaded(client: TestClient, model: Model) -> None:
+    response = client.get(f"/v1/models/{model.id}/download", headers={"Range": "bytes=90-"})
+
+    assert response.status_code == 206
+    assert response.headers["content-range"] == "bytes 90-99/100"
+    assert response.content == CONTENT[90:]
+
+
+def test_a_range_outside_the_file_is_refused(client: TestClient, model: Model) -> None:
+    response = client.get(f"/v1/models/{model.id}/download", headers={"Range": "bytes=200-"})
+
+    problem(response, 416, "range_not_satisfiable")
+    assert response.headers["content-range"] == "bytes */100"
+
+
+def test_a_download_goes_on_only_with_the_same_file(client: TestClient, model: Model) -> None:
+    path = f"/v1/models/{model.id}/download"
+
+    same = client.get(path, headers={"Range": "bytes=90-", "If-Range": f'"{model.digest}"'})
+    other = client.get(path, headers={"Range": "bytes=90-", "If-Range": '"another"'})
+
+    assert (same.status_code, other.status_code) == (206, 200)
+
+
+def test_a_model_that_is_known_is_not_sent_again(client: TestClient, model: Model) -> None:
+    response = client.get(
+        f"/v1/models/{model.id}/download", headers={"If-None-Match": f'"{model.digest}"'}
+    )
+
+    assert (response.status_code, response.content) == (304, b"")
+
+
+def test_another_format_is_refused(client: TestClient, model: Model) -> None:
+    response = client.get(f"/v1/models/{model.id}/download?format=pickle")
+
+    problem(response, 422, "validation_failed", "/query/format")
+
+
+def test_a_model_whose_file_is_gone_is_not_found(
+    client: TestClient, model: Model, artifacts: Artifacts
+) -> None:
+    artifacts.model_file(model.id).unlink()
+
+    body = problem(client.get(f"/v1/models/{model.id}/download"), 404, "not_found")
+
+    assert "not in the artifact store" in body["detail"]
+
+
+def test_architectures_are_listed_with_their_layer_groups(client: TestClient) -> None:
+    listed = get(client, "/v1/architectures?limit=200")["data"]
+
+    names = [architecture["name"] for architecture in listed]
+    assert "resnet34" in names
+    resnet = get(client, "/v1/architectures/resnet34")
+    assert [group["name"] for group in resnet["layer_groups"]] == ["body_0", "body_1", "head"]
+    assert resnet["layer_groups"][0]["modules"] == ["conv1", "bn1", "layer1", "layer2"]
+
+
+def test_architectures_come_page_by_page(client: TestClient) -> None:
+    whole = get(client, "/v1/architectures?limit=200")["data"]
+    first = get(client, "/v1/architectures?limit=2")
+
+    second = get(client, f"/v1/architectures?limit=200&after={first['next_cursor']}")
+
+    assert [*first["data"], *second["data"]] == whole
+    problem(client.get("/v1/architectures?after=x"), 422, "validation_failed", "/query/after")
+
+
+def test_an_unknown_architecture_is_not_found(client: TestClient) -> None:
+    body = problem(client.get("/v1/architectures/resnet43"), 404, "not_found")
+
+    assert "resnet34" in body["detail"]

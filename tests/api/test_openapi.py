@@ -1,0 +1,155 @@
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from openapi_spec_validator import validate
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from api.problems import KINDS
+from jobs.settings import Settings
+from tests.api.given import get
+
+PATHS = {
+    *("/v1/datasets", "/v1/datasets/{dataset_id}", "/v1/datasets/{dataset_id}/report"),
+    *("/v1/datasets/{dataset_id}/items", "/v1/datasets/{dataset_id}/items/{item_id}/image"),
+    *("/v1/lr-finds", "/v1/fine-tunes", "/v1/evaluations", "/v1/jobs", "/v1/jobs/{job_id}"),
+    *("/v1/jobs/{job_id}/cancel", "/v1/jobs/{job_id}/stop"),
+    *("/v1/jobs/{job_id}/pause", "/v1/jobs/{job_id}/resume"),
+    *("/v1/jobs/{job_id}/events", "/v1/jobs/{job_id}/stream", "/v1/jobs/{job_id}/logs"),
+    *("/v1/jobs/{job_id}/loss-curve", "/v1/jobs/{job_id}/lr-curve"),
+    *("/v1/jobs/{job_id}/samples", "/v1/jobs/{job_id}/samples/summary"),
+    *("/v1/jobs/{job_id}/samples/{item_id}", "/v1/jobs/{job_id}/samples/{item_id}/image"),
+    *("/v1/jobs/{job_id}/confusion", "/v1/jobs/{job_id}/classes"),
+    *("/v1/models", "/v1/models/{model_id}", "/v1/models/{model_id}/download"),
+    *("/v1/architectures", "/v1/architectures/{name}"),
+    *("/v1/explain/cross-entropy", "/v1/explain/lr-suggestions"),
+    *("/v1/explain/labels", "/v1/explain/schedule"),
+    *("/v1/queue", "/healthz", "/readyz", "/version", "/problems/{slug}"),
+}
+
+Operation = tuple[str, str, dict[str, Any]]
+
+
+@pytest.fixture
+def document(settings: Settings) -> dict[str, Any]:
+    """The OpenAPI document as clients read it."""
+    parsed: dict[str, Any] = json.loads(json.dumps(create_app(settings).openapi()))
+    return parsed
+
+
+def operations(document: dict[str, Any]) -> Iterator[Operation]:
+    """Every method and path with its documentation."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    validate(document)
+
+
+def test_the_document_has_the_paths_that_work_and_no_other(document: dict[str, Any]) -> None:
+    assert set(document["paths"]) == PATHS
+
+
+def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+
+    assert len(set(names)) == len(names)
+    assert all(
+        operation["summary"] and operation["description"] and operation["tags"]
+        for _, _, operation in operations(document)
+    )
+
+
+def test_every_parameter_and_body_field_of_a_request_is_described(
+    document: dict[str, Any],
+) -> None:
+    for _, path, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            described = parameter.get("description") or parameter["schema"].get("description")
+            assert described or parameter["in"] == "path", (path, parameter["name"])
+
+
+def test_every_operation_documents_its_problems(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        if path in {"/healthz", "/version"}:
+            continue
+        problems = {status for status in operation["responses"] if status >= "400"}
+        assert problems, path
+        for status in problems:
+            content = operation["responses"][status]["content"]
+            assert list(content) == ["application/problem+json"], (path, status)
+            for code in content["application/problem+json"]["examples"]:
+                assert KINDS[code].status == int(status)
+
+
+def test_no_foreign_form_of_error_is_left(document: dict[str, Any]) -> None:
+    assert "HTTPValidationError" not in json.dumps(document)
+
+
+def test_every_example_of_an_answer_fits_its_schema(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    with_example = {name: schema for name, schema in schemas.items() if "example" in schema}
+
+    assert len(with_example) > 15
+    for schema in with_example.values():
+        _check(schema["example"], schema, document)
+
+
+def test_every_example_of_a_request_fits_its_schema(document: dict[str, Any]) -> None:
+    checked = 0
+    for _, path, operation in operations(document):
+        if "requestBody" not in operation:
+            continue
+        content = operation["requestBody"]["content"]["application/json"]
+        examples = content["schema"].get("examples", [])
+        examples += [example["value"] for example in content.get("examples", {}).values()]
+        assert examples, path
+        for example in examples:
+            _check(example, content["schema"], document)
+            checked += 1
+    assert checked > 8
+
+
+def _check(example: object, schema: dict[str, Any], document: dict[str, Any]) -> None:
+    within = {**schema, "components": document["components"]}
+    jsonschema.Draft202012Validator(within).validate(example)
+
+
+def test_every_example_that_needs_nothing_really_runs(
+    client: TestClient, document: dict[str, Any]
+) -> None:
+    ran = 0
+    for method, path, operation in operations(document):
+        if method != "post" or not path.startswith("/v1/explain"):
+            continue
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        assert client.post(path, json=schema["examples"][0]).status_code == 200, path
+        ran += 1
+    first = document["paths"]["/v1/datasets"]["post"]["requestBody"]["content"]
+    sample = first["application/json"]["examples"]["sample"]["value"]
+    assert client.post("/v1/datasets", json=sample).status_code == 202
+    assert ran == 4
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_the_documentation_needs_no_other_host(client: TestClient, page: str) -> None:
+    response = client.get(page)
+
+    sources = re.findall(r'(?:src|href|url)(?:=|: )["\']([^"\']+)', response.text)
+    assert len(sources) >= 2
+    for source in sources:
+        assert source.startswith("/"), source
+        assert client.get(source).status_code == 200
+    assert "http://" not in response.text
+    assert "https://" not in response.text
+    assert "default-src 'self'" in response.headers["content-security-policy"]
+
+
+def test_the_document_is_served(client: TestClient, document: dict[str, Any]) -> None:
+    assert get(client, "/openapi.json") == document

@@ -1,0 +1,387 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from jobs import store
+from jobs.artifacts import Artifacts
+from jobs.database import Database
+from jobs.job import JobType
+from tests.api.given import a_model, field, get, problem, queued, ready_dataset, succeeded
+from tests.jobs.given import a_dataset
+
+TRAINING = ("/v1/lr-finds", "/v1/fine-tunes")
+ANSWER = {"lr": 0.002, "marker": None, "step": 5}
+CURVE = {
+    "lrs": [1e-4, 1e-3],
+    "losses": [2.0, None],
+    "smoothed": [2.0, None],
+    "zero_lag": [2.0, None],
+    "stopped": "diverged",
+    "diverged_at_step": 1,
+    "suggestions": {"valley": ANSWER, "slide": None},
+    "recommended": {
+        "lr": 0.002,
+        "rule": "consensus",
+        "range": [0.001, 0.004],
+        "confidence": "medium",
+        "reasons": ["rules_agree"],
+    },
+    "warnings": [{"code": "slide_unavailable", "detail": "2 usable points, 16 needed"}],
+}
+
+
+@pytest.mark.parametrize("path", TRAINING)
+def test_a_training_is_queued_and_shown_at_once(
+    client: TestClient, database: Database, path: str
+) -> None:
+    dataset = ready_dataset(database)
+
+    response = client.post(path, json={"dataset": dataset.id, "metadata": {"owner": "ana"}})
+
+    job = response.json()
+    assert response.status_code == 202, response.text
+    assert response.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert response.headers["retry-after"] == "2"
+    assert (job["state"], job["is_terminal"]) == ("queued", False)
+    assert job["queue"] == {"position": 1, "estimated_start_at": None, "waiting_for": ["worker"]}
+    assert job["hyperparameters"]["batch_size"] == 64
+    assert get(client, f"/v1/jobs/{job['id']}") == job
+
+
+def test_an_evaluation_is_queued(
+    client: TestClient, database: Database, artifacts: Artifacts
+) -> None:
+    dataset = ready_dataset(database)
+    model = a_model(database, artifacts, dataset)
+
+    response = client.post("/v1/evaluations", json={"model": model.id, "dataset": dataset.id})
+
+    assert response.status_code == 202, response.text
+    assert response.json()["type"] == "evaluation"
+
+
+def test_jobs_line_up_behind_those_of_higher_priority(
+    client: TestClient, database: Database
+) -> None:
+    dataset = ready_dataset(database)
+    body = {"dataset": dataset.id}
+
+    first = client.post("/v1/lr-finds", json=body).json()
+    urgent = client.post("/v1/fine-tunes", json={**body, "priority": 9}).json()
+
+    assert urgent["queue"]["position"] == 1
+    assert get(client, f"/v1/jobs/{first['id']}")["queue"]["position"] == 2
+
+
+@pytest.mark.parametrize("path", TRAINING)
+def test_an_unknown_architecture_is_refused_with_the_nearest(
+    client: TestClient, database: Database, path: str
+) -> None:
+    body = {"dataset": ready_dataset(database).id, "architecture": "resnet43"}
+
+    refused = problem(client.post(path, json=body), 422, "unknown_architecture", "/architecture")
+
+    assert "'resnet43'" in refused["detail"]
+    assert "resnet34" in field(refused, "/architecture")["did_you_mean"]
+
+
+def test_unknown_weights_are_refused_with_those_there_are(
+    client: TestClient, database: Database
+) -> None:
+    body = {"dataset": ready_dataset(database).id, "weights": "IMAGENET1K_V7"}
+
+    refused = problem(
+        client.post("/v1/fine-tunes", json=body), 422, "weights_unavailable", "/weights"
+    )
+
+    assert "resnet34 has no weights named 'IMAGENET1K_V7'" in refused["detail"]
+    assert field(refused, "/weights")["allowed"] == ["DEFAULT", "none", "IMAGENET1K_V1"]
+
+
+def test_a_weights_file_outside_the_roots_is_refused(
+    client: TestClient, database: Database
+) -> None:
+    body = {"dataset": ready_dataset(database).id, "weights": {"path": "/etc/passwd"}}
+
+    refused = problem(
+        client.post("/v1/fine-tunes", json=body), 422, "source_forbidden", "/weights/path"
+    )
+
+    assert "'/etc/passwd'" in refused["detail"]
+
+
+def test_a_weights_file_that_is_missing_is_refused(
+    client: TestClient, database: Database, photos: Path
+) -> None:
+    dataset = ready_dataset(database)
+    for path in (photos / "none.pth", photos):
+        body = {"dataset": dataset.id, "weights": {"path": str(path)}}
+
+        refused = problem(
+            client.post("/v1/fine-tunes", json=body), 422, "weights_unavailable", "/weights/path"
+        )
+
+        assert str(path) in refused["detail"]
+
+
+def test_a_weights_file_inside_the_roots_is_accepted(
+    client: TestClient, database: Database, photos: Path
+) -> None:
+    (photos / "weights.safetensors").touch()
+    body = {
+        "dataset": ready_dataset(database).id,
+        "weights": {"path": str(photos / "weights.safetensors")},
+    }
+
+    assert client.post("/v1/fine-tunes", json=body).status_code == 202
+
+
+def test_a_size_below_the_architecture_s_smallest_is_refused(
+    client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from ml.theory import architectures
+
+    demanding = replace(architectures.get("resnet34"), smallest_image_px=96)
+    monkeypatch.setattr("api.admission.architectures.get", lambda _: demanding)
+    body = {"dataset": ready_dataset(database).id, "size": 64}
+
+    refused = problem(client.post("/v1/lr-finds", json=body), 422, "validation_failed", "/size")
+
+    assert "size 64 is too small for resnet34, which needs 96 or more" in refused["detail"]
+
+
+@pytest.mark.parametrize("path", TRAINING)
+def test_an_unknown_dataset_is_refused(client: TestClient, path: str) -> None:
+    refused = problem(
+        client.post(path, json={"dataset": "ds_nobody"}), 422, "validation_failed", "/dataset"
+    )
+
+    assert field(refused, "/dataset")["code"] == "not_found"
+    assert "'ds_nobody'" in refused["detail"]
+
+
+def test_a_dataset_that_is_importing_can_be_asked_for_again_soon(
+    client: TestClient, database: Database
+) -> None:
+    dataset = a_dataset(database)
+
+    response = client.post("/v1/lr-finds", json={"dataset": dataset.id})
+
+    body = problem(response, 409, "dataset_not_ready")
+    assert response.headers["retry-after"] == "2"
+    assert body["state"] == "importing"
+
+
+def test_a_dataset_that_failed_will_never_be_ready(client: TestClient, database: Database) -> None:
+    dataset = a_dataset(database)
+    client.post(f"/v1/jobs/{dataset.job_id}/cancel")
+
+    response = client.post("/v1/lr-finds", json={"dataset": dataset.id})
+
+    problem(response, 409, "dataset_not_ready")
+    assert "retry-after" not in response.headers
+
+
+def test_a_dataset_with_one_training_photo_is_refused(
+    client: TestClient, database: Database
+) -> None:
+    dataset = ready_dataset(database, train=1)
+
+    refused = problem(
+        client.post("/v1/lr-finds", json={"dataset": dataset.id}),
+        422,
+        "too_few_images",
+        "/dataset",
+    )
+
+    assert "1 train" in refused["detail"]
+
+
+def tune(client: TestClient, dataset_id: str, rate: object) -> Any:  # noqa: ANN401
+    return client.post("/v1/fine-tunes", json={"dataset": dataset_id, "learning_rate": rate})
+
+
+@pytest.mark.parametrize("rule", ["recommended", "valley"])
+def test_a_rate_can_come_from_a_finished_find(
+    client: TestClient, database: Database, rule: str
+) -> None:
+    dataset = ready_dataset(database)
+    find = succeeded(database, JobType.LR_FIND, dataset, {"lr_curve": CURVE})
+
+    response = tune(client, dataset.id, {"from_job": find.id, "rule": rule})
+
+    assert response.status_code == 202, response.text
+
+
+def test_a_rule_that_found_nothing_is_refused_with_those_that_did(
+    client: TestClient, database: Database
+) -> None:
+    dataset = ready_dataset(database)
+    find = succeeded(database, JobType.LR_FIND, dataset, {"lr_curve": CURVE})
+
+    refused = problem(
+        tune(client, dataset.id, {"from_job": find.id, "rule": "slide"}),
+        422,
+        "validation_failed",
+        "/learning_rate/rule",
+    )
+
+    assert "'slide' found no rate" in refused["detail"]
+    assert field(refused, "/learning_rate/rule")["allowed"] == ["recommended", "valley"]
+
+
+def test_a_rate_from_a_find_that_runs_is_not_ready(client: TestClient, database: Database) -> None:
+    dataset = ready_dataset(database)
+    find = queued(database, JobType.LR_FIND, dataset)
+
+    response = tune(client, dataset.id, {"from_job": find.id})
+
+    problem(response, 409, "result_not_ready")
+    assert response.headers["retry-after"] == "2"
+
+
+def test_a_rate_from_nowhere_is_refused(client: TestClient, database: Database) -> None:
+    dataset = ready_dataset(database)
+    other = queued(database, JobType.FINE_TUNE, dataset)
+    cancelled = queued(database, JobType.LR_FIND, dataset)
+    client.post(f"/v1/jobs/{cancelled.id}/cancel")
+
+    for job_id, reason in (
+        ("job_nobody", "no job has the id 'job_nobody'"),
+        (other.id, "is a fine_tune"),
+        (cancelled.id, "is cancelled"),
+    ):
+        refused = problem(
+            tune(client, dataset.id, {"from_job": job_id}),
+            422,
+            "validation_failed",
+            "/learning_rate/from_job",
+        )
+        assert reason in refused["detail"]
+
+
+def test_rates_for_another_number_of_groups_are_refused(
+    client: TestClient, database: Database
+) -> None:
+    dataset = ready_dataset(database)
+
+    refused = problem(
+        tune(client, dataset.id, {"per_group": [1e-4, 1e-3]}),
+        422,
+        "validation_failed",
+        "/learning_rate/per_group",
+    )
+
+    assert "2 rates for the 3 layer groups of resnet34" in refused["detail"]
+    assert tune(client, dataset.id, {"per_group": [1e-5, 1e-4, 1e-3]}).status_code == 202
+
+
+def test_an_unknown_model_is_refused(client: TestClient, database: Database) -> None:
+    body = {"model": "mdl_nobody", "dataset": ready_dataset(database).id}
+
+    refused = problem(client.post("/v1/evaluations", json=body), 422, "validation_failed", "/model")
+
+    assert "'mdl_nobody'" in refused["detail"]
+
+
+def test_labels_that_the_model_does_not_know_are_refused_by_name(
+    client: TestClient, database: Database, artifacts: Artifacts
+) -> None:
+    model = a_model(database, artifacts, ready_dataset(database))
+    strange = ready_dataset(database, labels=("cat", "emu"))
+
+    refused = problem(
+        client.post("/v1/evaluations", json={"model": model.id, "dataset": strange.id}),
+        422,
+        "labels_mismatch",
+        "/dataset",
+    )
+
+    assert "does not know the labels 'emu'" in refused["detail"]
+    assert "'cat', 'dog'" in refused["detail"]
+
+
+def test_a_part_without_photos_is_refused(
+    client: TestClient, database: Database, artifacts: Artifacts
+) -> None:
+    dataset = ready_dataset(database)
+    model = a_model(database, artifacts, dataset)
+    body = {"model": model.id, "dataset": dataset.id, "split": "test"}
+
+    refused = problem(client.post("/v1/evaluations", json=body), 422, "too_few_images", "/split")
+
+    assert "8 train, 3 valid, 0 test" in refused["detail"]
+
+
+def test_equal_requests_with_one_key_make_one_job(client: TestClient, database: Database) -> None:
+    body = {"dataset": ready_dataset(database).id}
+    key = {"Idempotency-Key": "k1"}
+
+    first = client.post("/v1/lr-finds", json=body, headers=key)
+    second = client.post("/v1/lr-finds", json=body, headers=key)
+
+    assert first.content == second.content
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert second.headers["location"] == first.headers["location"]
+    assert "idempotency-replayed" not in first.headers
+    assert second.headers["idempotency-replayed"] == "true"
+    finds = store.list_jobs(database, store.JobFilter(type=JobType.LR_FIND), after=None, limit=5)
+    assert len(finds) == 1
+
+
+def test_a_key_sent_with_another_body_is_refused(client: TestClient, database: Database) -> None:
+    body = {"dataset": ready_dataset(database).id}
+    key = {"Idempotency-Key": "k1"}
+    client.post("/v1/lr-finds", json=body, headers=key)
+
+    response = client.post("/v1/lr-finds", json={**body, "seed": 1}, headers=key)
+
+    refused = problem(response, 422, "idempotency_key_reused")
+    assert "'k1'" in refused["detail"]
+
+
+def test_a_key_counts_for_one_path_only(client: TestClient, database: Database) -> None:
+    body = {"dataset": ready_dataset(database).id}
+    key = {"Idempotency-Key": "k1"}
+
+    find = client.post("/v1/lr-finds", json=body, headers=key)
+    tuned = client.post("/v1/fine-tunes", json=body, headers=key)
+
+    assert find.json()["id"] != tuned.json()["id"]
+
+
+def test_a_refusal_is_not_kept_under_its_key(client: TestClient, database: Database) -> None:
+    body = {"dataset": "ds_nobody"}
+    key = {"Idempotency-Key": "k1"}
+    client.post("/v1/lr-finds", json=body, headers=key)
+
+    response = client.post(
+        "/v1/lr-finds", json={"dataset": ready_dataset(database).id}, headers=key
+    )
+
+    assert response.status_code == 202
+
+
+def test_a_dataset_is_made_once_for_one_key(client: TestClient) -> None:
+    body = {"name": "cats", "source": {"type": "sample"}, "labels": {"rule": "regex",
+            "pattern": "^(.+)_\\d+\\.jpg$"}}  # fmt: skip
+    key = {"Idempotency-Key": "k1"}
+
+    first = client.post("/v1/datasets", json=body, headers=key)
+    second = client.post("/v1/datasets", json=body, headers=key)
+
+    assert first.content == second.content
+    assert len(get(client, "/v1/datasets")["data"]) == 1
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+def test_a_key_that_cannot_be_kept_is_refused(client: TestClient, key: str) -> None:
+    response = client.post(
+        "/v1/lr-finds", json={"dataset": "ds_1"}, headers={"Idempotency-Key": key}
+    )
+
+    problem(response, 422, "validation_failed", "/header/idempotency-key")
