@@ -20,6 +20,7 @@ from api.routes import (
     evaluations,
     explain,
     fine_tunes,
+    history,
     jobs,
     lr_finds,
     models,
@@ -31,7 +32,7 @@ from api.services import opened
 from api.validation import validation_problem
 from jobs.settings import Settings
 
-_ROUTERS = (datasets, lr_finds, fine_tunes, evaluations, jobs, results, models)
+_ROUTERS = (datasets, lr_finds, fine_tunes, evaluations, jobs, history, results, models)
 _MORE_ROUTERS = (architectures, explain, queue, system)
 
 
@@ -66,7 +67,7 @@ def _add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _handler(lambda _, error: error))
     app.add_exception_handler(RequestValidationError, _handler(_invalid))
     app.add_exception_handler(HTTPException, _handler(_refused))
-    app.add_exception_handler(jobs.StreamOverError, _no_content)
+    app.add_exception_handler(history.StreamOverError, _no_content)
     for kind in CODE_OF:
         app.add_exception_handler(kind, _handler(lambda _, error: from_domain(error)))
 

@@ -1,5 +1,6 @@
 """The OpenAPI document and the pages that show it, from files of this installation only."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,21 @@ from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
 
 from api.problems import ProblemDetails
+from api.schemas.resource import Resource
 
 STATIC_URL = "/docs-static"
 # nothing on these pages may come from anywhere else, whatever the bundled scripts would like
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; worker-src 'self' blob:; frame-ancestors 'none'"
+)
+
+_STREAM = (
+    'retry: 3000\n\nevent: job.queued\ndata: {"object":"event","seq":1,"type":"job.queued",…}\n'
+    "id: 1\n\n"
 )
 
 DESCRIPTION = """
@@ -66,8 +74,33 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas = document["components"]["schemas"]
         schemas.update(problem.pop("$defs", {}))
         schemas["ProblemDetails"] = problem
+        _restore_nulls(schemas)
+        _describe_streams(document)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _restore_nulls(schemas: dict[str, Any]) -> None:
+    """The examples of answers say null where an answer would; FastAPI leaves nulls out."""
+    for model in _below(Resource):
+        extra = model.model_config.get("json_schema_extra")
+        if isinstance(extra, dict) and model.__name__ in schemas:
+            schemas[model.__name__] |= extra
+
+
+def _below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for child in model.__subclasses__():
+        yield child
+        yield from _below(child)
+
+
+def _describe_streams(document: dict[str, Any]) -> None:
+    """Streams are described as text: what FastAPI writes is of a later OpenAPI version."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            content = operation["responses"].get("200", {}).get("content", {})
+            if "text/event-stream" in content:
+                content["text/event-stream"] = {"schema": {"type": "string"}, "example": _STREAM}
 
 
 def _swagger(app: FastAPI) -> Any:  # noqa: ANN401  (an endpoint)

@@ -149,22 +149,30 @@ class Ledgers:
         """
         window = chosen if after is None else order.behind(chosen, after)
         sql = (
-            f"SELECT {order.last} AS is_last, {order.column} AS value, item_id"  # noqa: S608
+            f"SELECT {order.last} AS is_last, {order.column} AS value, item_id, rank AS place"  # noqa: S608
             f" FROM read_parquet(?) WHERE {window.sql} ORDER BY {order.sql} LIMIT {limit + 1:d}"
         )
         found = self._rows(sql, [str(file), *window.parameters])
         shown, more = found[:limit], len(found) > limit
-        ids = [row["item_id"] for row in shown]
-        by_id = {row["item_id"]: row for row in self.rows(file, ids)}
-        return [by_id[item_id] for item_id in ids], _position(shown[-1]) if more else None
+        by_id = {row["item_id"]: row for row in self._whole(file, shown)}
+        return [by_id[row["item_id"]] for row in shown], _position(shown[-1]) if more else None
 
-    def rows(self, file: Path, item_ids: Sequence[str]) -> list[Row]:
-        """The whole rows of these photos, in no order."""
-        if not item_ids:
+    def row(self, file: Path, item_id: str) -> Row | None:
+        """The whole row of this photo; None when the ledger has no such photo."""
+        rows = self.select(file, "*", Filter(("item_id = ?",), (item_id,)))
+        return rows[0] if rows else None
+
+    def _whole(self, file: Path, found: Sequence[Row]) -> list[Row]:
+        """The rows in full, in no order; the file is sorted by rank, so little of it is read."""
+        if not found:
             return []
-        marks = ", ".join("?" for _ in item_ids)
-        sql = f"SELECT * FROM read_parquet(?) WHERE item_id IN ({marks})"  # noqa: S608
-        return self._rows(sql, [str(file), *item_ids])
+        ranks = [row["place"] for row in found]
+        marks = ", ".join("?" for _ in found)
+        chosen = Filter(
+            ("rank BETWEEN ? AND ?", f"item_id IN ({marks})"),
+            (min(ranks), max(ranks), *(row["item_id"] for row in found)),
+        )
+        return self.select(file, "*", chosen)
 
     def select(self, file: Path, expressions: str, chosen: Filter, tail: str = "") -> list[Row]:
         """Rows of SQL expressions over the chosen rows; ``tail`` groups, orders and limits."""

@@ -1,11 +1,14 @@
 """Which representation a client accepts, and whether it holds the newest one already."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Header, Request
 
 from api.problems import Problem
+
+_RANGE = re.compile(r"[0-9]+-[0-9]*|-[0-9]+")
 
 IfNoneMatch = Annotated[
     str | None, Header(description="the ETag of the newest known answer; 304 if it still is")
@@ -71,6 +74,30 @@ def preferred_wait_s(prefer: str | None, *, longest_s: float) -> float:
         if name.strip().lower() == "wait" and value.strip().isdecimal():
             return min(float(value), longest_s)
     return 0.0
+
+
+def check_range(header: str, size_bytes: int) -> None:
+    """Some of the bytes that Range asks for exist.
+
+    Raises:
+        Problem: none do, or it is no range of bytes.
+    """
+    unit, _, ranges = header.partition("=")
+    known = unit.strip() == "bytes" and all(_RANGE.fullmatch(r.strip()) for r in ranges.split(","))
+    if known and any(_first_byte(r.strip(), size_bytes) < size_bytes for r in ranges.split(",")):
+        return
+    raise Problem(
+        "range_not_satisfiable",
+        f"Range is {header[:100]!r}; the file has bytes 0-{size_bytes - 1}",
+        headers={"Content-Range": f"bytes */{size_bytes}"},
+    )
+
+
+def _first_byte(part: str, size_bytes: int) -> int:
+    first, _, last = part.partition("-")
+    if first:
+        return int(first) if not last or int(last) >= int(first) else size_bytes
+    return size_bytes - int(last)
 
 
 def _wish(part: str) -> tuple[str, float]:

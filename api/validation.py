@@ -38,7 +38,7 @@ def validation_problem(errors: Sequence[Mapping[str, Any]], body: object, model:
         body: the parsed body, to find the fields in.
         model: the body's type, to know the names of its fields; None when there is no body.
     """
-    fields = [_field(error, body, model) for error in _best_branches(errors, body)]
+    fields = [_field(error, body, model) for error in _best_branches(errors, body, model)]
     unique = tuple(dict.fromkeys(fields))
     first = unique[0]
     more = f" (and {len(unique) - 1} more)" if len(unique) > 1 else ""
@@ -54,7 +54,7 @@ def shown(value: object) -> str:
 
 
 def _best_branches(
-    errors: Sequence[Mapping[str, Any]], body: object
+    errors: Sequence[Mapping[str, Any]], body: object, model: object
 ) -> Iterator[Mapping[str, Any]]:
     """Of a union's branches only the ones that the input fits best."""
     located = [(_aligned(error, body), error) for error in errors]
@@ -62,17 +62,25 @@ def _best_branches(
         branches: dict[object, list[Mapping[str, Any]]] = {}
         for (_, tag), error in group:
             branches.setdefault(tag, []).append(error)
-        fewest = min(_misfit(branch) for branch in branches.values())
-        for branch in branches.values():
-            if _misfit(branch) == fewest:
+        misfits = [_misfit(branch, body, model) for branch in branches.values()]
+        for branch, misfit in zip(branches.values(), misfits, strict=True):
+            if misfit == min(misfits):
                 yield from branch
 
 
-def _misfit(errors: Sequence[Mapping[str, Any]]) -> tuple[bool, int]:
-    """A branch of another kind of value fits worst, then the one with most errors."""
+def _misfit(
+    errors: Sequence[Mapping[str, Any]], body: object, model: object
+) -> tuple[bool, int, int]:
+    """A branch of another kind of value fits worst, then one whose fields were not meant."""
     kinds = [str(error["type"]) for error in errors]
     of_another_kind = len(kinds) == 1 and kinds[0].endswith(("_type", "literal_error"))
-    return of_another_kind, len(errors)
+    strangers = [
+        error
+        for error in errors
+        if error["type"] == "extra_forbidden"
+        and _names(error, *_aligned(error, body), model)[1] is None
+    ]
+    return of_another_kind, len(strangers), len(errors)
 
 
 def _union_place(aligned: tuple[Location, Location], error: Mapping[str, Any]) -> object:

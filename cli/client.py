@@ -46,13 +46,16 @@ class Client:
         """
         return _answer(self._http.get(path, params=query))
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Json:
-        """What was created or done.
+    def post(
+        self, path: str, body: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Json:
+        """What was created or done; a key makes the request safe to repeat.
 
         Raises:
             ProblemError: the service answered with a problem.
         """
-        return _answer(self._http.post(path, json=dict(body)))
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return _answer(self._http.post(path, json=dict(body), headers=headers))
 
     def follow(self, job_id: str) -> Iterator[tuple[str, Json]]:
         """Type and data of each event of the job, from the first to the last, as they come.

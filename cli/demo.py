@@ -34,12 +34,49 @@ class DemoData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoTraining:
-    """How the demo trains."""
+    """How the demo trains; ``weights`` is a torchvision name, a file or ``none``."""
 
     architecture: str
     weights: str
-    epochs: int
-    size: int
+    epochs: int | None = None
+
+    @property
+    def from_nothing(self) -> bool:
+        """Whether the network starts with random weights."""
+        return self.weights == "none"
+
+    def body(self, dataset_id: str) -> Json:
+        """What the range test and the fine-tune have in common."""
+        path = Path(self.weights)
+        weights = {"path": str(path.absolute())} if path.is_file() else self.weights
+        sizes = _SMALL if self.from_nothing else _CUSTOMARY
+        return {
+            "dataset": dataset_id,
+            "architecture": self.architecture,
+            "weights": weights,
+            **sizes,
+        }
+
+    def lr_find(self, dataset_id: str) -> Json:
+        """The body of the range test."""
+        # a random network learns little in a hundred small steps, and nothing below 1e-5
+        wider = {"sweep": "all", "start_lr": 1e-5, "end_lr": 1.0, "num_steps": 200}
+        return self.body(dataset_id) | (wider if self.from_nothing else {})
+
+    def fine_tune(self, dataset_id: str, found_by: str) -> Json:
+        """The body of the fine-tune at the rate that the range test recommends."""
+        # random layers have nothing worth freezing or sparing
+        plan: Json = (
+            {"epochs": self.epochs or 16, "freeze_epochs": 0, "discriminative": "off"}
+            if self.from_nothing
+            else {"epochs": self.epochs or 3, "freeze_epochs": 1}
+        )
+        rate = {"from_job": found_by, "rule": "recommended"}
+        return self.body(dataset_id) | plan | {"learning_rate": rate}
+
+
+_SMALL: Json = {"size": 96, "presize": 128, "batch_size": 16}
+_CUSTOMARY: Json = {"size": 224, "presize": 460, "batch_size": 32}
 
 
 def run_demo(data: DemoData, training: DemoTraining) -> None:
@@ -83,10 +120,6 @@ class _Demo:
         job = self._fine_tune(dataset["id"], found)
         self._worst(job)
 
-    @property
-    def _from_nothing(self) -> bool:
-        return self._training.weights == "none"
-
     def _dataset(self, data: DemoData) -> Json:
         self._heading("1. A dataset, labelled by a regular expression")
         source: Json = (
@@ -108,8 +141,7 @@ class _Demo:
 
     def _lr_find(self, dataset_id: str) -> Json:
         self._heading("2. The learning-rate finder")
-        body = self._training_body(dataset_id)
-        job = self._create("/v1/lr-finds", body | ({"sweep": "all"} if self._from_nothing else {}))
+        job = self._create("/v1/lr-finds", self._training.lr_find(dataset_id))
         self._watch(job["id"])
         curve = self._client.get(f"/v1/jobs/{job['id']}/lr-curve")
         self._console.print(show.suggestions_table(curve))
@@ -118,14 +150,7 @@ class _Demo:
 
     def _fine_tune(self, dataset_id: str, found: Json) -> Json:
         self._heading("3. Fine-tuning at the recommended rate")
-        body = self._training_body(dataset_id) | {
-            "epochs": self._training.epochs,
-            "learning_rate": {"from_job": found["id"], "rule": "recommended"},
-        }
-        if self._from_nothing:
-            # random layers have nothing worth freezing or sparing
-            body |= {"freeze_epochs": 0, "discriminative": "off"}
-        job = self._create("/v1/fine-tunes", body)
+        job = self._create("/v1/fine-tunes", self._training.fine_tune(dataset_id, found["id"]))
         self._watch(job["id"])
         return self._client.get(f"/v1/jobs/{job['id']}")
 
@@ -135,19 +160,6 @@ class _Demo:
         for row in page["data"]:
             self._console.print(show.sample_lines(row), highlight=False)
         self._console.print(show.aggregate_line(page["aggregate"], job))
-
-    def _training_body(self, dataset_id: str) -> Json:
-        weights: str | Json = self._training.weights
-        if Path(self._training.weights).is_file():
-            weights = {"path": str(Path(self._training.weights).absolute())}
-        return {
-            "dataset": dataset_id,
-            "architecture": self._training.architecture,
-            "weights": weights,
-            "size": self._training.size,
-            "presize": max(self._training.size, round(self._training.size * 1.25)),
-            "batch_size": 32,
-        }
 
     def _create(self, path: str, body: Json) -> Json:
         self._console.print(f"POST {path} {show.one_line(body)}", highlight=False)

@@ -84,15 +84,16 @@ def demo(
     ] = r"^(.+)_\d+\.jpg$",
     arch: Annotated[str, typer.Option(help="torchvision's name of the network")] = "resnet18",
     weights: Annotated[
-        str, typer.Option(help="none, DEFAULT, a torchvision name or a file")
-    ] = "none",
-    epochs: Annotated[int, typer.Option(help="unfrozen epochs")] = 6,
-    size: Annotated[int, typer.Option(help="side of the network's input, pixels")] = 128,
+        str | None,
+        typer.Option(help="DEFAULT, a torchvision name, a file or none; absent: fits the photos"),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="unfrozen epochs")] = None,
 ) -> None:
     """Run the main job from nothing to a fine-tuned model, over HTTP, and clean up."""
+    fitting = "none" if data is None else "DEFAULT"
     run_demo(
         DemoData(folder=data, pattern=pattern),
-        DemoTraining(architecture=arch, weights=weights, epochs=epochs, size=size),
+        DemoTraining(architecture=arch, weights=weights or fitting, epochs=epochs),
     )
 
 

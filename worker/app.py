@@ -21,11 +21,13 @@ from jobs.queue import LOOK_TASKS, make_celery
 from jobs.settings import Settings, load_settings
 from worker.supervisor import Supervisor
 
-_ALLOCATOR = {
+_TRAINER_ENVIRONMENT = {
     # glibc gives every large activation back to the kernel and faults it in again; keeping
     # them saves some 200,000 page faults in each step of a training on the CPU
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    # threads that wait for work should not burn the core that another process could use
+    "OMP_WAIT_POLICY": "PASSIVE",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 
@@ -122,7 +124,7 @@ def main() -> None:
     queue = parser.parse_args().queue
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
-    os.environ.update(_ALLOCATOR)  # noqa: TID251 - written for the trainers, never read
+    os.environ.update(_TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read
     worker = Worker(settings, queue)
     app = make_app(worker, settings)
     setup_logging.connect(_leave_logging_alone)

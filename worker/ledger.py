@@ -17,6 +17,8 @@ from jobs.artifacts import Artifacts, published, sha256_of
 from ml.theory import cross_entropy
 from worker.items import Item
 
+_FEWEST_ROWS, _MOST_ROWS, _LOGITS_IN_A_GROUP = 256, 4096, 500_000
+
 Logits = NDArray[np.float32]
 Column = NDArray[Any]
 
@@ -54,7 +56,12 @@ def write_ledger(path: Path, evaluated: Evaluated) -> Totals:
     arrays["logits"] = _lists(evaluated.logits[order])
     arrays["loss_by_epoch"] = _lists(_history(evaluated)[order])
     with published(path) as temporary:
-        pq.write_table(pa.table(arrays), temporary, compression="zstd")
+        pq.write_table(
+            pa.table(arrays),
+            temporary,
+            compression="zstd",
+            row_group_size=_row_group_size(len(evaluated.classes)),
+        )
     return Totals(
         count=len(order),
         mean_loss=float(columns["loss"].mean()),
@@ -65,6 +72,11 @@ def write_ledger(path: Path, evaluated: Evaluated) -> Totals:
 def samples_entry(artifacts: Artifacts, path: Path, totals: Totals) -> dict[str, Any]:
     """How a job's result names a ledger: where it lies, its digest, what it adds up to."""
     return {"path": artifacts.relative(path), "digest": sha256_of(path), **asdict(totals)}
+
+
+def _row_group_size(classes: int) -> int:
+    """Rows that a reader with little memory can hold at once, logits included."""
+    return max(_FEWEST_ROWS, min(_MOST_ROWS, _LOGITS_IN_A_GROUP // classes))
 
 
 def _columns(evaluated: Evaluated) -> dict[str, Column]:

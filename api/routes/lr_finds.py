@@ -38,6 +38,7 @@ _EXAMPLE = {
     "start_lr": 1e-7,
     "end_lr": 10,
     "num_steps": 100,
+    "sweep": "frozen_body",
     "seed": 42,
 }
 

@@ -3,11 +3,11 @@
 import base64
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from api.dependencies import ModelIdPath, ServicesDep
-from api.negotiation import IfNoneMatch, holds_newest
+from api.negotiation import IfNoneMatch, check_range, holds_newest
 from api.pagination import PageDep, paged, take
 from api.problems import Problem, problem_responses
 from api.schemas.models import ModelList, ModelResource
@@ -74,6 +74,12 @@ def download_model(
         Literal["safetensors"], Query(alias="format", description="file format")
     ] = "safetensors",
     if_none_match: IfNoneMatch = None,
+    byte_range: Annotated[
+        str | None, Header(alias="range", description="bytes=0-99 sends these only")
+    ] = None,
+    if_range: Annotated[
+        str | None, Header(description="the ETag that Range counts for; else all is sent")
+    ] = None,
 ) -> Response:
     """The weights as a safetensors file; Range, If-Range and If-None-Match work."""
     model = models.get(services.database, model_id)
@@ -83,6 +89,8 @@ def download_model(
     etag = f'"{model.digest}"'
     if holds_newest(if_none_match, etag):
         return Response(status_code=304, headers={"ETag": etag})
+    if byte_range is not None and if_range in {None, etag}:
+        check_range(byte_range, file.stat().st_size)
     digest = base64.b64encode(bytes.fromhex(model.digest)).decode()
     return FileResponse(
         file,

@@ -193,10 +193,10 @@ def get_sample(
     services: ServicesDep, ledger: LedgerDep, item_id: ItemIdPath, expand: Expand = None
 ) -> SampleResource:
     """One row of the ledger."""
-    rows = services.ledgers.rows(ledger.file, [item_id])
-    if not rows:
+    row = services.ledgers.row(ledger.file, item_id)
+    if row is None:
         raise Problem("not_found", f"job {ledger.job.id} has no sample {item_id!r}")
-    return sample_of(ledger, rows[0], with_probabilities=expand is not None)
+    return sample_of(ledger, row, with_probabilities=expand is not None)
 
 
 @router.get(
@@ -231,7 +231,7 @@ def get_confusion(services: ServicesDep, ledger: LedgerDep) -> Confusion:
     return Confusion(
         job_id=ledger.job.id,
         split=ledger.split,
-        classes=list(ledger.classes),
+        labels=list(ledger.classes),
         matrix=counts,
         most_confused=[
             ConfusedPair(label=pair.actual, predicted=pair.predicted, count=pair.count)

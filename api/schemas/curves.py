@@ -4,7 +4,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.schemas.datasets import Finding
 from api.schemas.resource import JobIdExample, Resource, example
 
 
@@ -71,6 +70,15 @@ class Suggestion(Resource):
     step: int | None = Field(default=None, description="0-based, in the recorded list")
 
 
+class CurveWarning(Resource):
+    """Something to know about the curve or a rule."""
+
+    code: str = Field(description="such as slide_unavailable, flat or at_edge_of_range")
+    detail: str
+    rule: str | None = Field(default=None, description="the rule that has no answer")
+    reason: str | None = Field(default=None, description="why it has none, as a code")
+
+
 class Recommendation(Resource):
     """The rate to use, half to double of it, and how far to trust it."""
 
@@ -93,7 +101,14 @@ LR_CURVE_EXAMPLE = {
         "confidence": "medium",
         "reasons": ["rules_agree"],
     },
-    "warnings": [{"code": "slide_unavailable", "detail": "10 usable points, 16 needed"}],
+    "warnings": [
+        {
+            "code": "slide_unavailable",
+            "detail": "10 usable points, 16 needed",
+            "rule": "slide",
+            "reason": "too_few_points",
+        }
+    ],
 }
 
 
@@ -122,4 +137,4 @@ class LrCurve(Resource):
     diverged_at_step: int | None
     suggestions: dict[str, Suggestion | None]
     recommended: Recommendation | None
-    warnings: list[Finding]
+    warnings: list[CurveWarning]

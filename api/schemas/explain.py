@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from api.schemas.curves import LR_CURVE_EXAMPLE, Recommendation, Suggestion
-from api.schemas.datasets import ClassCount, Finding
+from api.schemas.curves import LR_CURVE_EXAMPLE, CurveWarning, Recommendation, Suggestion
+from api.schemas.datasets import ClassCount
 from api.schemas.resource import Resource, example
 from jobs.spec import (
     Labels,
@@ -111,7 +111,7 @@ class LrSuggestions(Resource):
 
     suggestions: dict[str, Suggestion | None]
     recommended: Recommendation | None
-    warnings: list[Finding]
+    warnings: list[CurveWarning]
     zero_lag: list[float | None] = Field(description="the losses without the lag of an average")
 
 

@@ -162,7 +162,7 @@ class Confusion(Resource):
         object="confusion",
         job_id=JobIdExample,
         split="valid",
-        classes=["beagle", "pug"],
+        labels=["beagle", "pug"],
         matrix=[[9, 1], [0, 10]],
         most_confused=[{"label": "beagle", "predicted": "pug", "count": 1}],
         count=20,
@@ -173,7 +173,7 @@ class Confusion(Resource):
     object: Literal["confusion"] = "confusion"
     job_id: str
     split: str
-    classes: list[str]
+    labels: list[str] = Field(description="of the rows and columns, in order")
     matrix: list[list[int]] = Field(description="rows are labels, columns are predictions")
     most_confused: list[ConfusedPair] = Field(description="largest first, at most 100")
     count: int

@@ -82,8 +82,9 @@ def queued(
     database: Database, job_type: JobType, dataset: Dataset, spec: Mapping[str, Any] | None = None
 ) -> Job:
     """A job on the dataset that waits for a worker."""
-    fields = {"model": "mdl_1"} if job_type == JobType.EVALUATION else {}
-    made: JobSpec = SPEC_OF[job_type](dataset=dataset.id, **fields, **(spec or {}))
+    needed = {"model": "mdl_1"} if job_type == JobType.EVALUATION else {}
+    fields: dict[str, Any] = {"dataset": dataset.id, **needed, **(spec or {})}
+    made: JobSpec = SPEC_OF[job_type](**fields)
     with database.write() as connection:
         return store.submit(connection, job_type, made, dataset_id=dataset.id)
 

@@ -46,8 +46,9 @@ def test_a_part_of_a_model_is_downloaded(client: TestClient, model: Model) -> No
     assert response.content == CONTENT[90:]
 
 
-def test_a_range_outside_the_file_is_refused(client: TestClient, model: Model) -> None:
-    response = client.get(f"/v1/models/{model.id}/download", headers={"Range": "bytes=200-"})
+@pytest.mark.parametrize("asked", ["bytes=200-", "bytes=-0", "bytes=9-5", "lines=1-2", "bytes=x"])
+def test_a_range_outside_the_file_is_refused(client: TestClient, model: Model, asked: str) -> None:
+    response = client.get(f"/v1/models/{model.id}/download", headers={"Range": asked})
 
     problem(response, 416, "range_not_satisfiable")
     assert response.headers["content-range"] == "bytes */100"

@@ -3,7 +3,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # no stubs
 import pytest
 from openapi_spec_validator import validate
 from starlette.testclient import TestClient

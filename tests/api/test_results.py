@@ -221,7 +221,7 @@ def test_the_summary_reconciles_with_the_rows(client: TestClient, job: Job) -> N
 def test_the_confusion_matrix_reconciles_with_the_rows(client: TestClient, job: Job) -> None:
     confusion = get(client, f"/v1/jobs/{job.id}/confusion")
 
-    assert confusion["classes"] == ["cat", "dog"]
+    assert confusion["labels"] == ["cat", "dog"]
     assert confusion["matrix"] == [[1, 0], [1, 1]]
     assert confusion["most_confused"] == [{"label": "dog", "predicted": "cat", "count": 1}]
     assert (confusion["count"], confusion["correct"]) == (3, 2)
@@ -295,7 +295,7 @@ def test_an_import_has_no_results_of_training(
 def test_a_fine_tune_without_a_valid_part_has_no_samples(
     client: TestClient, database: Database
 ) -> None:
-    result = {"classes": ["cat", "dog"], "samples": {}, "reported_valid_loss": None}
+    result: dict[str, Any] = {"classes": ["cat", "dog"], "samples": {}}
     job = succeeded(database, JobType.FINE_TUNE, ready_dataset(database), result)
 
     body = problem(client.get(f"/v1/jobs/{job.id}/samples"), 404, "not_found")

@@ -64,6 +64,7 @@ def test_a_misspelt_field_is_refused_with_the_right_name(client: TestClient) -> 
             "/learning_rate/highst",
             "highest",
         ),
+        ({"learning_rate": {"lowst": 1e-6}}, "/learning_rate/lowst", "lowest"),
     ],
 )
 def test_a_misspelt_nested_field_is_refused_with_the_right_name(
@@ -113,20 +114,15 @@ def test_a_number_out_of_range_is_named_with_its_bound(client: TestClient) -> No
     assert "5000" in wrong["detail"]
 
 
-@pytest.mark.parametrize("rate", [0, -1, 1e400, "fast", None, [], True])
-def test_a_learning_rate_that_is_none_is_refused(client: TestClient, rate: object) -> None:
+@pytest.mark.parametrize("rate", ["0", "-1", "1e400", "NaN", '"fast"', "null", "[]", "true"])
+def test_a_learning_rate_that_is_none_is_refused(client: TestClient, rate: str) -> None:
     response = client.post(
         "/v1/fine-tunes",
-        content=f'{{"dataset": "ds_1", "learning_rate": {_json(rate)}}}',
+        content=f'{{"dataset": "ds_1", "learning_rate": {rate}}}',
         headers={"Content-Type": "application/json"},
     )
 
     problem(response, 422, "validation_failed", "/learning_rate")
-
-
-def _json(value: object) -> str:
-    special = {True: "true", None: "null", "fast": '"fast"'}
-    return "1e400" if value == 1e400 else special.get(value, str(value)) if value != [] else "[]"  # type: ignore[call-overload,no-any-return]
 
 
 def test_fields_that_do_not_fit_each_other_are_named(client: TestClient) -> None:

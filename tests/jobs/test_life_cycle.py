@@ -172,7 +172,7 @@ def test_the_laws_of_the_life_cycle_hold_whatever_happens(migrated_sqlite: Path)
         empty_database = migrated_sqlite
 
     bounded = settings(
-        max_examples=60,
+        max_examples=30,
         stateful_step_count=50,
         deadline=None,
         database=None,

@@ -1,0 +1,116 @@
+"""What happened to a job: its history in pages, as a live stream, and its log."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies import JobIdPath, ServicesDep
+from api.pagination import PageDep, paged, take
+from api.problems import at, problem_responses
+from api.schemas.events import EventList, EventResource
+from api.sse import RETRY_MS
+from jobs import events, store
+from jobs.errors import ResultNotReadyError
+
+router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
+
+
+class StreamOverError(Exception):
+    """The stream was read to its end before; 204 tells EventSource to stop."""
+
+
+@router.get(
+    "/{job_id}/events",
+    operation_id="listJobEvents",
+    summary="Read a job's history",
+    response_model=EventList,
+    responses=problem_responses("not_found", "validation_failed"),
+)
+def list_events(
+    request: Request, services: ServicesDep, job_id: JobIdPath, page: PageDep
+) -> Response:
+    """Everything that happened to the job, oldest first; `after` is a sequence number."""
+    store.get(services.database, job_id)
+    seq = _sequence_number(page.after or "0", "/query/after")
+    found = events.read_after(services.database, job_id, seq, limit=page.limit + 1)
+    shown, has_more = take(found, page.limit)
+    cursor = str(shown[-1].seq) if has_more else None
+    data = [EventResource.of(event) for event in shown]
+    return paged(request, EventList(data=data, has_more=has_more, next_cursor=cursor), cursor)
+
+
+async def stream_start(
+    services: ServicesDep,
+    job_id: JobIdPath,
+    last_event_id: Annotated[
+        str | None, Header(description="sequence number of the last event received")
+    ] = None,
+) -> int:
+    """The sequence number that the stream begins behind.
+
+    Raises:
+        StreamOverError: nothing can follow it.
+    """
+    seq = _sequence_number(last_event_id or "0", "/header/last-event-id")
+    job = await run_in_threadpool(store.get, services.database, job_id)
+    if job.is_terminal and seq >= job.event_seq:
+        raise StreamOverError
+    return seq
+
+
+@router.get(
+    "/{job_id}/stream",
+    operation_id="streamJobEvents",
+    summary="Watch a job live",
+    response_class=EventSourceResponse,
+    responses={
+        204: {"description": "The stream was read to its end before."},
+        **problem_responses("not_found", "validation_failed"),
+    },
+)
+async def stream(
+    services: ServicesDep, job_id: JobIdPath, after: Annotated[int, Depends(stream_start)]
+) -> AsyncIterator[ServerSentEvent]:
+    """Server-sent events: the history behind `Last-Event-ID`, then what happens, to the end."""
+    yield ServerSentEvent(retry=RETRY_MS)
+    async for event in services.feed.follow(job_id, after):
+        yield ServerSentEvent(
+            id=str(event.seq), event=event.type, raw_data=EventResource.of(event).model_dump_json()
+        )
+
+
+@router.get(
+    "/{job_id}/logs",
+    operation_id="getJobLogs",
+    summary="Read a job's log",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"example": "epoch 0 of 3 …\n"}}},
+        **problem_responses("not_found", "result_not_ready", "validation_failed"),
+    },
+)
+def get_logs(
+    services: ServicesDep,
+    job_id: JobIdPath,
+    max_bytes: Annotated[
+        int, Query(ge=1, le=16_777_216, description="only the end of a longer log")
+    ] = 1_048_576,
+) -> Response:
+    """The log of the latest attempt as plain text."""
+    job = store.get(services.database, job_id)
+    file = services.artifacts.attempt_folder(job.id, job.fence) / "log.txt"
+    if not file.is_file():
+        raise ResultNotReadyError(job.id, "log", job.state)
+    with file.open("rb") as stream:
+        stream.seek(max(file.stat().st_size - max_bytes, 0))
+        return Response(stream.read(max_bytes), media_type="text/plain; charset=utf-8")
+
+
+def _sequence_number(text: str, pointer: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        detail = f"{text[:100]!r} is not the sequence number of an event, such as 7"
+        raise at(pointer, "validation_failed", detail)
+    return int(text)
