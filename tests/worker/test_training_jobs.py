@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from multiprocessing.process import active_children
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -85,7 +86,7 @@ def test_a_drained_job_goes_on_to_the_bit_where_it_was(
     drained = submit(database, JobType.FINE_TUNE, spec, dataset_id)
 
     supervisor = work("train")
-    wait_for(database, drained.id, lambda job: _steps(database, job) >= 3)
+    wait_for(database, drained.id, lambda job: _steps(job) >= 3)
     supervisor.drain()
     waiting = wait_for(database, drained.id, lambda job: job.state == JobState.QUEUED)
     work("train")
@@ -107,7 +108,7 @@ def test_a_job_whose_trainer_is_killed_ends_as_if_nothing_had_happened(
     killed = submit(database, JobType.FINE_TUNE, spec, dataset_id)
 
     work("train")
-    wait_for(database, killed.id, lambda job: _steps(database, job) >= 3)
+    wait_for(database, killed.id, lambda job: _steps(job) >= 3)
     os.kill(_trainer_of(killed.id), signal.SIGKILL)
     ended = wait_for(database, killed.id, lambda job: job.is_terminal)
 
@@ -124,17 +125,7 @@ def test_a_trainer_that_dies_twice_without_progress_fails_its_job(
 
     work("train")
     for attempt in (1, 2):
-        wait_for(
-            database,
-            job.id,
-            lambda job, attempt=attempt: job.attempt == attempt and _steps(database, job) >= 1,
-        )
-        os.kill(_trainer_of(job.id), signal.SIGKILL)
-        wait_for(
-            database,
-            job.id,
-            lambda job, attempt=attempt: job.attempt > attempt or job.is_terminal,
-        )
+        _kill_attempt(database, job.id, attempt)
     ended = wait_for(database, job.id, lambda job: job.is_terminal)
 
     assert ended.state == JobState.FAILED
@@ -149,7 +140,7 @@ def test_a_cancelled_job_ends_cancelled_and_keeps_no_model(
     job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, **LONG), dataset_id)
 
     work("train")
-    wait_for(database, job.id, lambda job: _steps(database, job) >= 1)
+    wait_for(database, job.id, lambda job: _steps(job) >= 1)
     verbs.cancel(database, job.id)
     ended = wait_for(database, job.id, lambda job: job.is_terminal, within_s=10)
 
@@ -164,7 +155,7 @@ def test_a_stopped_job_succeeds_with_what_it_has_learned(
     job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, **LONG), dataset_id)
 
     work("train")
-    wait_for(database, job.id, lambda job: _steps(database, job) >= 1)
+    wait_for(database, job.id, lambda job: _steps(job) >= 1)
     verbs.stop(database, job.id)
     ended = wait_for(database, job.id, lambda job: job.is_terminal, within_s=20)
 
@@ -178,7 +169,7 @@ def test_a_paused_job_waits_and_resumes(database: Database, work: Work, dataset_
     job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
 
     work("train")
-    wait_for(database, job.id, lambda job: _steps(database, job) >= 1)
+    wait_for(database, job.id, lambda job: _steps(job) >= 1)
     verbs.pause(database, job.id)
     paused = wait_for(database, job.id, lambda job: job.state == JobState.PAUSED)
     verbs.resume(database, job.id)
@@ -191,7 +182,13 @@ def test_a_paused_job_waits_and_resumes(database: Database, work: Work, dataset_
     assert steps == list(range(len(steps)))
 
 
-def _steps(database: Database, job: Job) -> int:
+def _kill_attempt(database: Database, job_id: str, attempt: int) -> None:
+    wait_for(database, job_id, lambda job: job.attempt == attempt and _steps(job) >= 1)
+    os.kill(_trainer_of(job_id), signal.SIGKILL)
+    wait_for(database, job_id, lambda job: job.attempt > attempt or job.is_terminal)
+
+
+def _steps(job: Job) -> int:
     return int((job.progress or {}).get("step") or 0) if job.state == JobState.RUNNING else 0
 
 
@@ -201,9 +198,10 @@ def _trainer_of(job_id: str) -> int:
     return pid
 
 
-def _rows(job: Job, artifacts: Artifacts) -> list[dict[str, object]]:
+def _rows(job: Job, artifacts: Artifacts) -> list[dict[str, Any]]:
     path = artifacts.absolute(job.result["samples"]["valid"]["path"])
-    return pq.read_table(path).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
 
 
 def _assert_equal_runs(
