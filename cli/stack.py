@@ -2,8 +2,6 @@
 
 import fcntl
 import os
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ import httpx
 from cli.processes import Child, Recipe
 from cli.redis_server import free_port, redis_command
 from jobs.database import Database
+from jobs.devices import nvidia_devices
 from jobs.settings import Settings, child_environment, load_settings
 
 _READY_WITHIN_S = 60.0
@@ -138,7 +137,7 @@ class Stack:
             self._recipe("api", python, "-m", "api.main"),
             self._recipe("worker-prepare", python, "-m", "worker.app", "--queue", "prepare"),
         ]
-        gpus = _visible_gpus() if self.settings.device == "auto" else 0
+        gpus = nvidia_devices() if self.settings.device == "auto" else 0
         for number in range(max(1, gpus)):
             arguments = (python, "-m", "worker.app", "--queue", "train")
             settings = (
@@ -174,12 +173,3 @@ def _locked(data_dir: Path) -> IO[str]:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
-
-
-def _visible_gpus() -> int:
-    """How many NVIDIA devices the driver lists; asking it loads no tensor library."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return 0
-    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())

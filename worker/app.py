@@ -15,6 +15,7 @@ from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
 from jobs import presence, sweeper
 from jobs.database import Database
+from jobs.devices import nvidia_devices
 from jobs.errors import StoreUnavailableError
 from jobs.logs import configure_logging
 from jobs.queue import LOOK_TASKS, make_celery
@@ -41,6 +42,7 @@ class Worker:
         self.queue = queue
         self.id = f"{queue}@{socket.gethostname()}:{os.getpid()}"
         self._settings = settings
+        self._device = _device_name(settings, queue)
         self._database = Database(settings.database_url)
         self._supervisor = Supervisor(settings, self._database, queue=queue, worker_id=self.id)
         self._ended = threading.Event()
@@ -99,10 +101,19 @@ class Worker:
             self._database,
             worker_id=self.id,
             queue=self.queue,
-            device=self._settings.device if self.queue == "train" else "cpu",
+            device=self._device,
             hostname=socket.gethostname(),
             pid=os.getpid(),
         )
+
+
+def _device_name(settings: Settings, queue: str) -> str:
+    """What people are told; the trainer picks the device itself, by the same rule."""
+    if queue != "train":
+        return "cpu"
+    if settings.device != "auto":
+        return settings.device
+    return "cuda" if nvidia_devices() else "cpu"
 
 
 def make_app(worker: Worker, settings: Settings) -> Celery:

@@ -81,6 +81,11 @@ class ProgressWriter:
         """The point goes with the next write."""
         self._points.append(point)
 
+    def flush(self, progress: dict[str, Any]) -> None:
+        """No point is left that the curve does not have."""
+        if self._points:
+            self.write(progress, {}, at_once=True)
+
     def write(
         self, progress: dict[str, Any], latest: dict[str, Any], *, at_once: bool = False
     ) -> None:
@@ -221,7 +226,7 @@ class JobListener:
         self._flush()
 
     def _flush(self) -> None:
-        self._writer.write(self._last, {}, at_once=True)
+        self._writer.flush(self._last)
 
     def _progress(self, report: "StepReport", rate: float | None) -> dict[str, Any]:
         done = report.global_step + 1
