@@ -11,7 +11,7 @@ PATTERN ?= ^(.+)_\d+\.jpg$$
 ARCH ?=
 WEIGHTS ?=
 
-.PHONY: help install demo up test test-fast check lint types arch fmt lock clean
+.PHONY: help install demo up test test-browser test-fast check lint types arch fmt lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ up: install ## the whole stack in this terminal, docs page on http://127.0.0.1:8
 
 test: install ## all tests
 	$(BIN)/pytest
+
+test-browser: install ## the docs page in headless Chromium
+	$(BIN)/pytest -m browser
 
 test-fast: install ## the tests that start no stack
 	$(BIN)/pytest -m 'not e2e and not browser'

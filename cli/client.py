@@ -46,6 +46,16 @@ class Client:
         """
         return _answer(self._http.get(path, params=query))
 
+    def download(self, path: str) -> bytes:
+        """The file's bytes.
+
+        Raises:
+            ProblemError: the service answered with a problem.
+        """
+        response = self._http.get(path)
+        _refuse_problem(response)
+        return response.content
+
     def post(
         self, path: str, body: Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> Json:

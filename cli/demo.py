@@ -18,6 +18,7 @@ from rich.progress import (
 from cli import show
 from cli.client import Client, Json
 from cli.stack import Stack
+from jobs.sources import sample
 
 
 class DemoFailedError(Exception):
@@ -118,7 +119,7 @@ class _Demo:
         dataset = self._dataset(data)
         found = self._lr_find(dataset["id"])
         job = self._fine_tune(dataset["id"], found)
-        self._worst(job)
+        self._worst(job, shown={} if data.folder else _drawn_otherwise())
 
     def _dataset(self, data: DemoData) -> Json:
         self._heading("1. A dataset, labelled by a regular expression")
@@ -154,15 +155,18 @@ class _Demo:
         self._watch(job["id"])
         return self._client.get(f"/v1/jobs/{job['id']}")
 
-    def _worst(self, job: Json) -> None:
+    def _worst(self, job: Json, *, shown: dict[str, str]) -> None:
         self._heading("4. Where the loss is: the five worst photos")
         page = self._client.get(f"/v1/jobs/{job['id']}/samples", sort="-loss", limit=5)
         for row in page["data"]:
             self._console.print(show.sample_lines(row), highlight=False)
+            if row["path"] in shown:
+                drawn = shown[row["path"]]
+                self._console.print(f"   mislabelled on purpose: the photo shows a {drawn}")
         self._console.print(show.aggregate_line(page["aggregate"], job))
 
     def _create(self, path: str, body: Json) -> Json:
-        self._console.print(f"POST {path} {show.one_line(body)}", highlight=False)
+        self._console.print(f"POST {path} {show.one_line(body)}", highlight=False, markup=False)
         return self._client.post(path, body)
 
     def _watch(self, job_id: str) -> None:
@@ -190,6 +194,11 @@ class _Demo:
         self._console.rule(f"[bold]{text}", align="left")
 
 
+def _drawn_otherwise() -> dict[str, str]:
+    """Names of sample photos that say another class than the one they show, and that class."""
+    return {photo.name: photo.drawn_class for photo in sample.sample_plan() if photo.is_mislabelled}
+
+
 class _Bars:
     """One bar per phase, moved by the events of the job's stream."""
 
@@ -203,7 +212,9 @@ class _Bars:
         elif kind == "job.epoch_completed":
             self._progress.console.print(show.epoch_line(data), highlight=False)
         elif kind == "job.warning":
-            self._progress.console.print(f"  warning {data['code']}: {data['detail']}")
+            self._progress.console.print(
+                f"  warning {data['code']}: {data['detail']}", markup=False
+            )
 
     def _move(self, data: Json) -> None:
         told = data["progress"]

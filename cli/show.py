@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 Json = dict[str, Any]
@@ -18,7 +19,7 @@ def one_line(body: Json) -> str:
 def dataset_line(dataset: Json) -> str:
     """How many photos and classes the dataset has."""
     counts = dataset["counts"]
-    labels = ", ".join(entry["label"] for entry in dataset["classes"][:8])
+    labels = ", ".join(escape(entry["label"]) for entry in dataset["classes"][:8])
     more = " …" if len(dataset["classes"]) > 8 else ""
     return (
         f"{counts['usable']} of {counts['files']} photos usable: {counts['train']} to train on, "
@@ -63,16 +64,16 @@ def epoch_line(data: Json) -> str:
 
 def sample_lines(row: Json) -> str:
     """One photo's way from its activations to its loss."""
-    breakdown = row["breakdown"]
+    breakdown, label = row["breakdown"], escape(row["label"])
     top = "  ".join(
-        f"{entry['label']} {entry['logit']:+.2f} -> {entry['p']:.4f}"
+        f"{escape(entry['label'])} {entry['logit']:+.2f} -> {entry['p']:.4f}"
         for entry in breakdown["top"][:_SHOWN_CLASSES]
     )
     return (
-        f"\n[bold]{row['rank']}. {row['path']}[/bold]  labelled {row['label']}, "
-        f"predicted {row['predicted']} (p {row['p_predicted']:.3f})\n"
+        f"\n[bold]{row['rank']}. {escape(row['path'])}[/bold]  labelled {label}, "
+        f"predicted {escape(row['predicted'])} (p {row['p_predicted']:.3f})\n"
         f"   activations -> softmax   {top}\n"
-        f"   p({row['label']}) = exp({breakdown['logit_label']:.3f} - "
+        f"   p({label}) = exp({breakdown['logit_label']:.3f} - "
         f"{breakdown['logsumexp']:.3f}) = {row['p_label']:.5f}\n"
         f"   loss = -ln p = {row['loss']:.3f}, {100 * row['share_of_total_loss']:.1f} % "
         "of the total"

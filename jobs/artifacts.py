@@ -20,6 +20,14 @@ class Artifacts:
         """Items, thumbnails and drawn photos of one dataset."""
         return self.root / "datasets" / dataset_id
 
+    def thumbnails_folder(self, dataset_id: str) -> Path:
+        """The small pictures of one dataset."""
+        return self.dataset_folder(dataset_id) / "thumbs"
+
+    def thumbnail(self, dataset_id: str, item_id: str, size_px: int) -> Path:
+        """One photo's picture whose longest side has that many pixels."""
+        return self.thumbnails_folder(dataset_id) / f"{item_id}-{size_px}.jpg"
+
     def job_folder(self, job_id: str) -> Path:
         """Everything that the attempts of one job have written."""
         return self.root / "jobs" / job_id

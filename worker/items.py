@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 from jobs.artifacts import published
 
 ITEMS_FILE = "items.parquet"
-THUMBNAILS = "thumbs"
 DRAWN_FILES = "files"
 
 _SCHEMA = pa.schema(

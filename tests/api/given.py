@@ -164,7 +164,7 @@ def evaluated(
 def items(dataset: Dataset, artifacts: Artifacts) -> None:
     """The dataset's items file: two photos and a file that is none; a thumbnail of the first."""
     folder = artifacts.dataset_folder(dataset.id)
-    thumbnail = folder / "thumbs" / "256" / f"{photo(dataset, 0)}.jpg"
+    thumbnail = folder / "thumbs" / f"{photo(dataset, 0)}-256.jpg"
     thumbnail.parent.mkdir(parents=True)
     thumbnail.write_bytes(b"\xff\xd8 a thumbnail")
     rows = {

@@ -149,3 +149,13 @@ def test_a_job_starts_with_its_first_event_and_ends_with_its_last(
     assert kinds.count("job.started") == 1
     assert kinds.count("job.epoch_completed") == 3
     assert kinds[-1] == "job.succeeded"
+
+
+def test_every_photo_of_the_ledger_can_be_seen(client: Client, trained: Json) -> None:
+    row = client.get(f"/v1/jobs/{trained['id']}/samples", limit=1)["data"][0]
+
+    picture = client.download(row["image"])
+
+    # JPEG: start of image, and its end
+    assert picture.startswith(b"\xff\xd8")
+    assert picture.endswith(b"\xff\xd9")

@@ -27,7 +27,7 @@ from ml.theory.labels import Labeller, make_labeller
 from ml.theory.splits import random_split, stratified_split
 from worker.context import Context, Ending, How
 from worker.failures import JobCancelledError, JobFailedError
-from worker.items import DRAWN_FILES, THUMBNAILS, Item, write_items
+from worker.items import DRAWN_FILES, Item, write_items
 from worker.listener import ProgressWriter
 
 _SHOWN = 1000
@@ -135,7 +135,7 @@ def _checked(
 ) -> list[Item]:
     _enter(context, "checking")
     dataset_id = DatasetId(str(context.job.dataset_id))
-    thumbnails = context.artifacts.dataset_folder(dataset_id) / THUMBNAILS
+    thumbnails = context.artifacts.thumbnails_folder(dataset_id)
     thumbnails.mkdir(parents=True, exist_ok=True)
     check = partial(_check, context, dataset_id, folder, thumbnails)
     begin = _DRAWING_SHARE if isinstance(request.source, SampleSource) else 0.0
