@@ -8,7 +8,9 @@ from fastapi import Header, Request
 
 from api.problems import Problem
 
-_RANGE = re.compile(r"[0-9]+-[0-9]*|-[0-9]+")
+# a file of a quintillion bytes is as far as a Range can be meant
+_RANGE = re.compile(r"[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18}")
+_VERSION = re.compile(r'"v([0-9]{1,18})"')
 
 IfNoneMatch = Annotated[
     str | None, Header(description="the ETag of the newest known answer; 304 if it still is")
@@ -56,10 +58,10 @@ def expected_version(if_match: str | None) -> int | None:
     header = (if_match or "*").strip()
     if header == "*":
         return None
-    number = header.strip('"').removeprefix("v")
-    if not header.startswith('"v') or not number.isdecimal():
+    version = _VERSION.fullmatch(header)
+    if version is None:
         raise stale(f'If-Match is {header[:100]!r}; use "v" and the version, as in "v1"')
-    return int(number)
+    return int(version[1])
 
 
 def stale(detail: str) -> Problem:

@@ -88,7 +88,7 @@ def unseal(cursor: str, bound_to: object) -> list[Any]:
         padded = cursor + "=" * (-len(cursor) % 4)
         content = json.loads(base64.urlsafe_b64decode(padded))
         position, mark = content["at"], content["of"]
-    except (binascii.Error, ValueError, KeyError, TypeError):
+    except (binascii.Error, ValueError, KeyError, TypeError, RecursionError):
         raise _useless(cursor) from None
     if mark != _mark(bound_to) or not isinstance(position, list):
         raise _useless(cursor)

@@ -87,6 +87,7 @@ CODE_OF: Mapping[type[Exception], str] = {
     jobs_errors.SourceUnreachableError: "source_unreachable",
     jobs_errors.IdempotencyKeyReusedError: "idempotency_key_reused",
     jobs_errors.IdempotencyInProgressError: "idempotency_in_progress",
+    jobs_errors.UnstorableValueError: "validation_failed",
     jobs_errors.StoreUnavailableError: "unavailable",
     jobs_errors.JobsError: "internal",
     theory_errors.InvalidRegexError: "invalid_regex",

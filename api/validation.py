@@ -28,6 +28,7 @@ _CODES = {
 }
 _BOUNDS = ("greater_than", "less_than", "finite_number")
 _SHOWN_CHARACTERS = 100
+_MOST_ERRORS = 100
 
 
 def validation_problem(errors: Sequence[Mapping[str, Any]], body: object, model: object) -> Problem:
@@ -38,10 +39,11 @@ def validation_problem(errors: Sequence[Mapping[str, Any]], body: object, model:
         body: the parsed body, to find the fields in.
         model: the body's type, to know the names of its fields; None when there is no body.
     """
-    fields = [_field(error, body, model) for error in _best_branches(errors, body, model)]
+    looked_at = errors[:_MOST_ERRORS]
+    fields = [_field(error, body, model) for error in _best_branches(looked_at, body, model)]
     unique = tuple(dict.fromkeys(fields))
-    first = unique[0]
-    more = f" (and {len(unique) - 1} more)" if len(unique) > 1 else ""
+    first, others = unique[0], len(unique) - 1 + len(errors) - len(looked_at)
+    more = f" (and {others} more)" if others else ""
     return Problem("validation_failed", f"{first.pointer}: {first.detail}{more}", errors=unique)
 
 
@@ -58,22 +60,29 @@ def _best_branches(
 ) -> Iterator[Mapping[str, Any]]:
     """Of a union's branches only the ones that the input fits best."""
     located = [(_aligned(error, body), error) for error in errors]
-    for _, group in groupby(located, key=lambda pair: _union_place(pair[0], pair[1])):
+    for place, group in groupby(located, key=lambda pair: _union_place(pair[0], pair[1])):
         branches: dict[object, list[Mapping[str, Any]]] = {}
         for (_, tag), error in group:
             branches.setdefault(tag, []).append(error)
-        misfits = [_misfit(branch, body, model) for branch in branches.values()]
+        depth = len(place) - 1
+        misfits = [_misfit(branch, body, model, depth) for branch in branches.values()]
         for branch, misfit in zip(branches.values(), misfits, strict=True):
             if misfit == min(misfits):
                 yield from branch
 
 
 def _misfit(
-    errors: Sequence[Mapping[str, Any]], body: object, model: object
+    errors: Sequence[Mapping[str, Any]], body: object, model: object, depth: int
 ) -> tuple[bool, int, int]:
-    """A branch of another kind of value fits worst, then one whose fields were not meant."""
-    kinds = [str(error["type"]) for error in errors]
-    of_another_kind = len(kinds) == 1 and kinds[0].endswith(("_type", "literal_error"))
+    """A branch of another kind of value fits worst, then one whose fields were not meant.
+
+    ``depth`` is how many keys lead to the union.
+    """
+    of_another_kind = (
+        len(errors) == 1
+        and str(errors[0]["type"]).endswith(("_type", "literal_error"))
+        and len(_aligned(errors[0], body)[0]) <= depth
+    )
     strangers = [
         error
         for error in errors
@@ -83,10 +92,10 @@ def _misfit(
     return of_another_kind, len(strangers), len(errors)
 
 
-def _union_place(aligned: tuple[Location, Location], error: Mapping[str, Any]) -> object:
+def _union_place(aligned: tuple[Location, Location], error: Mapping[str, Any]) -> Location:
     keys, tags = aligned
     if not tags:
-        return error["loc"]
+        return tuple(error["loc"])
     # the tags of one union follow the same keys; pydantic lists its branches one after another
     position = _first_tag(tuple(error["loc"][1:]), keys)
     return ("union", *keys[:position])
@@ -148,12 +157,19 @@ def _field(error: Mapping[str, Any], body: object, model: object) -> FieldProble
     keys, tags = _aligned(error, body)
     allowed, near = _names(error, keys, tags, model)
     return FieldProblem(
-        pointer=_pointer(error["loc"][0], keys),
+        pointer=_pointer(error["loc"][0], (*keys, *_named_inside(error))),
         code=_code(str(error["type"])),
         detail=_detail(error, keys),
         allowed=allowed,
         did_you_mean=near,
     )
+
+
+def _named_inside(error: Mapping[str, Any]) -> Location:
+    """The field that an error about a whole object is about: its tag, or the one it names."""
+    context = error.get("ctx", {})
+    named = context.get("field") or context.get("discriminator")
+    return (named.strip("'"),) if isinstance(named, str) else ()
 
 
 def _code(kind: str) -> str:
@@ -166,7 +182,8 @@ def _code(kind: str) -> str:
 
 def _pointer(source: int | str, keys: Location) -> str:
     parts = keys if source == "body" else (source, *keys)
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+    short = (str(part)[:_SHOWN_CHARACTERS] for part in parts)
+    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in short)
 
 
 def _detail(error: Mapping[str, Any], keys: Location) -> str:
@@ -177,6 +194,10 @@ def _detail(error: Mapping[str, Any], keys: Location) -> str:
         return f"there is no field {shown(keys[-1])}"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
+    if kind == "union_tag_not_found":
+        return f"{shown(*_named_inside(error))} is required"
+    if kind == "union_tag_invalid":
+        return f"{shown(error['ctx']['tag'])} is none of {error['ctx']['expected_tags']}"
     return f"{message} (got {shown(error['input'])})"
 
 
@@ -195,7 +216,8 @@ def _names(
 
 
 def _near(name: str, names: Sequence[str] | None) -> tuple[str, ...] | None:
-    return tuple(difflib.get_close_matches(name, names or (), n=3)) or None
+    short = name[:_SHOWN_CHARACTERS]
+    return tuple(difflib.get_close_matches(short, names or (), n=3)) or None
 
 
 def _fields_at(model: object, keys: Location, tags: Location) -> tuple[str, ...] | None:

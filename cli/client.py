@@ -1,5 +1,6 @@
 """A thin client of the HTTP interface: JSON in, JSON out, events as they come."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -9,6 +10,8 @@ import httpx_sse
 Json = dict[str, Any]
 
 _STREAM_TIMEOUT = httpx.Timeout(10, read=60)
+_PATIENCE_S = 30.0
+_RETRY_S = 0.5
 
 
 class ProblemError(Exception):
@@ -70,29 +73,41 @@ class Client:
     def follow(self, job_id: str) -> Iterator[tuple[str, Json]]:
         """Type and data of each event of the job, from the first to the last, as they come.
 
-        A connection that breaks is made again, from the last event seen.
+        A connection that breaks is made again, from behind the last event seen, for as long as
+        the service is away for less than half a minute.
+
+        Raises:
+            ProblemError: the service answered with a problem.
+            httpx.TransportError: the service stayed away.
         """
         last_seen = "0"
+        heard_at_s = time.monotonic()
         while True:
-            headers = {"Last-Event-ID": last_seen}
             try:
-                with httpx_sse.connect_sse(
-                    self._http,
-                    "GET",
-                    f"/v1/jobs/{job_id}/stream",
-                    headers=headers,
-                    timeout=_STREAM_TIMEOUT,
-                ) as source:
-                    if source.response.status_code == httpx.codes.NO_CONTENT:
-                        return
-                    _refuse_problem(source.response)
-                    for event in source.iter_sse():
-                        last_seen = event.id or last_seen
-                        if event.data:
-                            yield event.event, event.json()["data"]
+                for event in self._stream(job_id, last_seen):
+                    last_seen, heard_at_s = event.id or last_seen, time.monotonic()
+                    if event.data:
+                        yield event.event, event.json()["data"]
             except httpx.TransportError:
-                # the service may be restarting; asking again says whether it is gone
-                self.get("/healthz")
+                if time.monotonic() - heard_at_s > _PATIENCE_S:
+                    raise
+                time.sleep(_RETRY_S)
+            else:
+                if self.get(f"/v1/jobs/{job_id}")["is_terminal"]:
+                    return
+
+    def _stream(self, job_id: str, last_seen: str) -> Iterator[httpx_sse.ServerSentEvent]:
+        with httpx_sse.connect_sse(
+            self._http,
+            "GET",
+            f"/v1/jobs/{job_id}/stream",
+            headers={"Last-Event-ID": last_seen},
+            timeout=_STREAM_TIMEOUT,
+        ) as source:
+            _refuse_problem(source.response)
+            # no content: everything has been told
+            if source.response.status_code == httpx.codes.OK:
+                yield from source.iter_sse()
 
 
 def _answer(response: httpx.Response) -> Json:

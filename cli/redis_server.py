@@ -4,6 +4,7 @@ It holds no truth, so it may be an old version and may lose everything at any mo
 """
 
 import importlib.util
+import os
 import secrets
 import shutil
 import socket
@@ -34,10 +35,12 @@ def redis_command(run_folder: Path) -> RedisCommand:
     """
     run_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     run_folder.chmod(0o700)
-    path = run_folder / "redis.sock"
+    # a name of its own: a server that is still ending takes its socket's name away with it
+    path = run_folder / f"redis-{os.getpid()}.sock"
     common = (str(_binary()), "--save", "", "--appendonly", "no", "--dir", str(run_folder))
+    for stale in run_folder.glob("redis-*.sock"):
+        stale.unlink(missing_ok=True)
     if len(bytes(path)) <= _SOCKET_PATH_BYTES:
-        path.unlink(missing_ok=True)
         return RedisCommand(
             arguments=(
                 *common,

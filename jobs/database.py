@@ -1,30 +1,34 @@
 """The connection to the one truth: transactions, the clock, the schema's revision."""
 
 import functools
-import sqlite3
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError, TimeoutError
 
-from jobs.errors import StoreUnavailableError
-
-BUSY_TIMEOUT_MS = 10_000
+from jobs.engines import engine_for
+from jobs.errors import JobsError, StoreUnavailableError, UnstorableValueError
 
 _NOW_MS = {
     # SQLite 3.40 has no sub-second unixepoch; PostgreSQL's now() is the transaction's start.
     "sqlite": "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
     "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
 }
+# a reader of several tables sees one moment of all of them, as it always does on SQLite
+_READING: Mapping[str, Mapping[str, Any]] = {
+    "sqlite": {},
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+}
+_MIGRATION_LOCK = 0x74756E65  # any number that no other application takes
+_LOCK_NOT_AVAILABLE = "55P03"
+_UNDEFINED = {"42P01", "42703"}  # table, column
 
 
 class Database:
@@ -37,20 +41,23 @@ class Database:
                 f"database {parsed.get_backend_name()!r} is not supported; use sqlite or postgresql"
             )
         self._url = parsed
-        self.engine = _create_engine(parsed)
+        self.engine = engine_for(parsed)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
-        with self._translated_errors(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        """A transaction that only reads; all its statements see the same moment."""
+        with self._translated_errors(), self.engine.connect() as plain:
+            connection = plain.execution_options(**_READING[plain.dialect.name])
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes, committed at the end, rolled back on any error.
 
         SQLite takes its write lock at once: a transaction that reads first and then writes
-        fails with "database is locked" whatever the busy timeout.
+        fails with "database is locked" whatever the busy timeout. PostgreSQL locks rows: what
+        is read to be changed is read ``FOR UPDATE``.
         """
         with self._translated_errors(), self.engine.connect() as plain:
             connection = plain.execution_options(tunesmith_writes=True)
@@ -61,25 +68,25 @@ class Database:
     def _translated_errors(self) -> Iterator[None]:
         try:
             yield
-        except OperationalError as problem:
-            raise StoreUnavailableError(f"the database does not answer: {problem.orig}") from (
-                problem
-            )
         except TimeoutError as problem:
             raise StoreUnavailableError("no connection to the database became free") from problem
         except DBAPIError as problem:
-            if problem.connection_invalidated:
-                raise StoreUnavailableError(
-                    f"the connection to the database broke: {problem.orig}"
-                ) from problem
-            raise
+            translated = _translated(problem)
+            if translated is None:
+                raise
+            raise translated from problem
 
     def migrate(self) -> None:
-        """The schema is at the newest revision; an empty database is filled from nothing."""
+        """The schema is at the newest revision; an empty database is filled from nothing.
+
+        Of several processes that migrate at once one does it and the others wait.
+        """
         if self._url.get_backend_name() == "sqlite" and self._url.database:
             Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
         config = _alembic_config()
         with self.write() as connection:
+            if connection.dialect.name == "postgresql":
+                _wait_for_other_migrations(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -102,6 +109,33 @@ def db_now_ms(connection: Connection) -> int:
     return int(connection.execute(text(_NOW_MS[connection.dialect.name])).scalar_one())
 
 
+def waited_too_long(problem: DBAPIError) -> bool:
+    """Whether the statement gave up because another transaction kept what it needed."""
+    return _sqlstate(problem) == _LOCK_NOT_AVAILABLE
+
+
+def _translated(problem: DBAPIError) -> JobsError | None:
+    if problem.connection_invalidated:
+        return StoreUnavailableError(f"the connection to the database broke: {problem.orig}")
+    if isinstance(problem, OperationalError):
+        return StoreUnavailableError(f"the database does not answer: {problem.orig}")
+    if _sqlstate(problem) in _UNDEFINED:
+        return StoreUnavailableError(f"the database is not at this revision: {problem.orig}")
+    if isinstance(problem, DataError):
+        return UnstorableValueError(f"the database cannot hold a value: {problem.orig}")
+    return None
+
+
+def _sqlstate(problem: DBAPIError) -> str | None:
+    return getattr(problem.orig, "sqlstate", None)
+
+
+def _wait_for_other_migrations(connection: Connection) -> None:
+    for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+        connection.execute(text(f"SET LOCAL {limit} = 0"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+
+
 @functools.cache
 def _head() -> str | None:
     return ScriptDirectory.from_config(_alembic_config()).get_current_head()
@@ -112,38 +146,3 @@ def _alembic_config() -> Config:
     folder = str(Path(__file__).parent / "migrations")
     config.set_main_option("script_location", folder.replace("%", "%%"))
     return config
-
-
-def _create_engine(url: URL) -> Engine:
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    _use_write_ahead_log(connection)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    # the first switch of a new file fails at once while others open it, whatever the busy timeout
-    deadline_s = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as problem:
-            if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("tunesmith_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -75,15 +75,14 @@ def register(connection: Connection, request: DatasetSpec, *, owner: str = "loca
     return fetch(connection, dataset_id)
 
 
-def fetch(connection: Connection, dataset_id: str) -> Dataset:
-    """The dataset as this transaction sees it.
+def fetch(connection: Connection, dataset_id: str, *, lock: bool = False) -> Dataset:
+    """The dataset as this transaction sees it; ``lock`` keeps other writers away until its end.
 
     Raises:
         NotFoundError: no dataset has this id.
     """
-    row = connection.execute(
-        select(tables.datasets).where(tables.datasets.c.id == dataset_id)
-    ).one_or_none()
+    query = select(tables.datasets).where(tables.datasets.c.id == dataset_id)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise NotFoundError("dataset", dataset_id)
     return _dataset(row)
@@ -159,7 +158,7 @@ def edit(
         NotFoundError: no dataset has this id.
     """
     with database.write() as connection:
-        dataset = fetch(connection, dataset_id)
+        dataset = fetch(connection, dataset_id, lock=True)
         if expected_version is not None and dataset.version != expected_version:
             return None
         connection.execute(
@@ -178,7 +177,7 @@ def delete_dataset(database: Database, dataset_id: str) -> Dataset:
         DatasetInUseError: a job that is not finished needs it.
     """
     with database.write() as connection:
-        dataset = fetch(connection, dataset_id)
+        dataset = fetch(connection, dataset_id, lock=True)
         users = connection.scalars(
             select(tables.jobs.c.id)
             .where(

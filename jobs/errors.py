@@ -11,6 +11,7 @@ JobsError
 ├── SourceUnreachableError        the source cannot be listed
 ├── IdempotencyKeyReusedError     the key belongs to a different request
 ├── IdempotencyInProgressError    the first request with this key has not answered yet
+├── UnstorableValueError          the database cannot hold or compare with a value
 └── StoreUnavailableError         the database does not answer
 """
 
@@ -107,3 +108,7 @@ class IdempotencyInProgressError(JobsError):
 
 class StoreUnavailableError(JobsError):
     """The database cannot be reached or is not at the expected revision."""
+
+
+class UnstorableValueError(JobsError):
+    """A value cannot be in the database: text with the character NUL, a number too large."""

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, delete, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from jobs import tables
-from jobs.database import Database, db_now_ms
+from jobs.database import Database, db_now_ms, waited_too_long
 from jobs.errors import IdempotencyInProgressError, IdempotencyKeyReusedError
 
 KEPT_MS = 24 * 3600 * 1000
@@ -51,11 +51,7 @@ def begin(connection: Connection, claim: Claim) -> StoredAnswer | None:
         IdempotencyKeyReusedError: the key was used with another request.
         IdempotencyInProgressError: a rival holds the key and has not answered.
     """
-    connection.execute(
-        delete(tables.idempotency).where(
-            tables.idempotency.c.created_ms < db_now_ms(connection) - KEPT_MS
-        )
-    )
+    _forget_old(connection)
     stored = _find(connection, claim)
     if stored is not None:
         return stored
@@ -71,7 +67,24 @@ def begin(connection: Connection, claim: Claim) -> StoredAnswer | None:
             )
     except IntegrityError:
         return _find(connection, claim)
+    except OperationalError as problem:
+        if waited_too_long(problem):
+            raise IdempotencyInProgressError(claim.key) from problem
+        raise
     return None
+
+
+def _forget_old(connection: Connection) -> None:
+    columns = tables.idempotency.c
+    # what another transaction is deleting is left to it: two of them must not wait for each other
+    old = (
+        select(columns.scope, columns.key)
+        .where(columns.created_ms < db_now_ms(connection) - KEPT_MS)
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(
+        delete(tables.idempotency).where(tuple_(columns.scope, columns.key).in_(old))
+    )
 
 
 def complete(connection: Connection, claim: Claim, answer: StoredAnswer) -> None:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+_POSTGRESQL = "postgresql+psycopg"
 DEFAULT_DATA_DIR = Path("~/.local/share/tunesmith").expanduser()
 
 
@@ -29,7 +30,8 @@ class Settings(BaseSettings):
 
     database_url: str = Field(
         default=f"sqlite:///{DEFAULT_DATA_DIR}/tunesmith.db",
-        description="SQLAlchemy address of the database; SQLite on a local disk",
+        description="address of the database: `sqlite:///FILE` on a local disk, or "
+        "`postgresql://USER:PASSWORD@HOST/NAME`",
     )
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0",
@@ -94,13 +96,20 @@ class Settings(BaseSettings):
     @field_validator("database_url", mode="after")
     @classmethod
     def _known_database(cls, url: str) -> str:
+        scheme, _, rest = url.partition("://")
+        if scheme in {"postgres", "postgresql"}:
+            url = f"{_POSTGRESQL}://{rest}"
         try:
-            backend = make_url(url).get_backend_name()
-        except ArgumentError:
-            backend = ""
-        if backend in {"sqlite", "postgresql"}:
+            known = make_url(url).drivername in {"sqlite", _POSTGRESQL}
+        except (ArgumentError, ValueError):
+            # their messages may show a part of the password
+            known = False
+        if known:
             return url
-        raise ValueError("must begin with sqlite:/// or postgresql+psycopg://")
+        raise ValueError(
+            "must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME, "
+            "with the password's special characters percent-encoded"
+        ) from None
 
     @field_validator("renew_s", mode="after")
     @classmethod

@@ -21,9 +21,12 @@ pytestmark = pytest.mark.e2e
 ENDS_WITHIN_S = 10
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("ending", "exit_code"),
+    [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)],
+)
 def test_a_training_goes_on_after_the_stack_was_ended(
-    folder: Path, photos: Path, ending: signal.Signals
+    folder: Path, photos: Path, ending: signal.Signals, exit_code: int
 ) -> None:
     data_dir, port = folder / ending.name, free_port()
 
@@ -35,7 +38,7 @@ def test_a_training_goes_on_after_the_stack_was_ended(
         _wait_for_steps(client, job_id, 5)
         began_s = time.monotonic()
         process.send_signal(ending)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=30) == exit_code
         assert time.monotonic() - began_s < ENDS_WITHIN_S
     with _up(data_dir, port, photos), Client(f"http://127.0.0.1:{port}") as client:
         job = finished(client, job_id)
