@@ -11,7 +11,7 @@ PATTERN ?= ^(.+)_\d+\.jpg$$
 ARCH ?=
 WEIGHTS ?=
 
-.PHONY: help install demo up test test-browser test-fast check lint types arch fmt lock clean
+.PHONY: help install demo up test test-browser test-fast check lint types arch fmt lock clean docs
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -66,3 +66,6 @@ lock: install ## pin the newest versions that pyproject.toml allows
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+docs: install ## write the reference of request fields
+	$(BIN)/python -m jobs.field_table > docs/fields.md
