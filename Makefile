@@ -11,10 +11,10 @@ PATTERN ?= ^(.+)_\d+\.jpg$$
 ARCH ?=
 WEIGHTS ?=
 
-.PHONY: help install demo up test test-browser test-fast check lint types arch fmt lock clean docs
+.PHONY: help install demo up test test-browser test-architectures test-fast check lint types arch fmt architectures lock clean docs
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## the environment in .venv, with the exact versions of requirements/
 
@@ -41,6 +41,12 @@ test: install ## all tests
 test-browser: install ## the docs page in headless Chromium
 	$(BIN)/pytest -m browser
 
+test-architectures: install ## every architecture for real (minutes, 16 GiB)
+	$(BIN)/pytest --slow tests/ml/test_architectures.py
+
+test-postgres: install ## the store on a PostgreSQL server (needs Debian's package postgresql)
+	$(BIN)/pytest -m postgres tests/jobs
+
 test-fast: install ## the tests that start no stack
 	$(BIN)/pytest -m 'not e2e and not browser'
 
@@ -59,6 +65,9 @@ arch: install ## which package may import which
 fmt: install ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+architectures: install ## write the table of architectures anew from its rules
+	$(BIN)/python -m ml.generate_architectures
 
 lock: install ## pin the newest versions that pyproject.toml allows
 	$(UV) pip compile pyproject.toml --universal --generate-hashes --upgrade --quiet \

@@ -85,12 +85,10 @@ def _check_training(services: Services, spec: LrFindSpec | FineTuneSpec) -> Arch
         _check_weights_file(spec.weights, services.settings.dataset_roots)
     else:
         _check_weights_name(spec.weights, architecture)
-    if spec.size < architecture.smallest_image_px:
-        detail = (
-            f"size {spec.size} is too small for {architecture.name}, "
-            f"which needs {architecture.smallest_image_px} or more"
-        )
-        raise _invalid("/size", "out_of_range", detail)
+    if not architecture.takes_image_px(spec.size):
+        needs = f"{architecture.name}, which needs {architecture.image_px_wanted}"
+        off = "small" if spec.size < architecture.smallest_image_px else "large"
+        raise _invalid("/size", "out_of_range", f"size {spec.size} is too {off} for {needs}")
     dataset = _ready_dataset(services.database, spec.dataset)
     if (dataset.counts or {}).get("train", 0) < _LEAST_TRAIN:
         detail = f"dataset {dataset.id} has {_parts_of(dataset)}; training needs 2 photos or more"

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from api.documentation import DESCRIPTION, TAGS, add_documentation
 from api.envelope import LOOPBACK_NAMES, MAX_BODY_BYTES, Envelope
+from api.json_body import NOWHERE
 from api.problems import CODE_OF, Problem, from_domain, response_of
 from api.routes import (
     architectures,
@@ -94,7 +95,8 @@ def _invalid(request: Request, error: RequestValidationError) -> Problem:
     if errors[0]["type"] == "json_invalid":
         reason = errors[0].get("ctx", {}).get("error", "")
         place = errors[0]["loc"][-1]
-        return Problem("malformed_json", f"the body is no JSON: {reason} at character {place}")
+        where = "" if place == NOWHERE else f" at character {place}"
+        return Problem("malformed_json", f"the body is no JSON: {reason}{where}")
     if isinstance(error.body, bytes) and error.body:
         sent = request.headers.get("content-type", "")[:100]
         return Problem("unsupported_media_type", f"Content-Type is {sent!r}; send application/json")

@@ -58,7 +58,7 @@ class Envelope:
     async def _guarded(
         self, scope: Scope, receive: Receive, answer: "_Answer", headers: Headers
     ) -> None:
-        refusal = self._refusal(scope["method"], headers)
+        refusal = self._refusal(scope, headers)
         if refusal is not None:
             await self._send_problem(refusal, scope, receive, answer)
             return
@@ -71,15 +71,18 @@ class Envelope:
             problem = Problem("internal", "an unexpected error; the log has it by the request_id")
             await self._send_problem(problem, scope, receive, answer)
 
-    def _refusal(self, method: str, headers: Headers) -> Problem | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         host = _name_of(f"//{headers.get('host', '')}")
         if host not in self._hosts:
             return Problem("forbidden", f"the Host {host!r} is not one this service answers to")
         origin = headers.get("origin")
-        if origin is not None and method not in _SAFE_METHODS:
+        if origin is not None and scope["method"] not in _SAFE_METHODS:
             name = _name_of(origin)
             if name not in self._hosts:
                 return Problem("forbidden", f"pages of {name!r} may not act on this service")
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            detail = "the address holds the character U+0000, which no id and no text can hold"
+            return Problem("validation_failed", detail)
         return None
 
     async def _send_problem(

@@ -108,5 +108,5 @@ def _content(body: bytes) -> object:
     """The body as JSON; the text itself where a route that needs no body was sent something."""
     try:
         return json.loads(body) if body else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return body.decode("latin-1")

@@ -19,6 +19,9 @@ _NUMBERS = frozenset(
     {"loss", "plain_loss", "p_label", "p_predicted", "margin", "share_of_total_loss"}
 )
 
+_KINDS: Mapping[str, type] = {**dict.fromkeys(_NUMBERS, float), "rank": int, "correct": bool}
+_MOST_ROWS = 2**63
+
 Row = dict[str, Any]
 
 
@@ -81,6 +84,19 @@ class Order:
         direction = "DESC" if self.descending else "ASC"
         value = f"CASE WHEN {self.last} THEN NULL ELSE {self.column} END"
         return f"{self.last}, {value} {direction}, item_id"
+
+    def fits(self, position: Sequence[Any]) -> bool:
+        """Whether what a cursor holds is a position in this order: no client need be honest."""
+        if len(position) != 3 or not isinstance(position[0], bool) or not _is_text(position[2]):
+            return False
+        is_last, value, _ = position
+        if is_last:
+            return value is None
+        kind = _KINDS.get(self.column, str)
+        if kind is str:
+            return _is_text(value)
+        is_kind = type(value) is kind and isinstance(value, int | float)
+        return is_kind and abs(value) < _MOST_ROWS
 
     def behind(self, chosen: Filter, position: Sequence[Any]) -> Filter:
         """The rows that come after the row at this position (`place`)."""
@@ -184,6 +200,11 @@ class Ledgers:
             cursor.execute(sql, list(parameters))
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _is_text(value: object) -> bool:
+    # half a surrogate pair is a string to Python and to nobody else
+    return isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def _position(row: Row) -> list[Any]:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from jobs.database import Database
+from jobs.errors import StoreUnavailableError
 from jobs.logs import configure_logging
 from jobs.settings import Settings, SettingsError, load_settings
 
@@ -56,13 +57,19 @@ def serve(settings: Settings) -> None:
 
 
 def main() -> None:
-    """The process serves with the environment's settings; wrong ones end it with a message."""
+    """The process serves with the environment's settings.
+
+    Wrong settings and a database that does not answer end it with a message.
+    """
     try:
         settings = load_settings()
     except SettingsError as wrong:
         sys.exit(f"cannot start: {wrong}")
     configure_logging(settings.log_format, settings.log_level)
-    serve(settings)
+    try:
+        serve(settings)
+    except StoreUnavailableError as away:
+        sys.exit(f"cannot start: {away}")
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -78,8 +78,10 @@ def seal(position: Sequence[Any], bound_to: object) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def unseal(cursor: str, bound_to: object) -> list[Any]:
-    """The position in the cursor.
+def unseal(
+    cursor: str, bound_to: object, *, fits: Callable[[Sequence[Any]], bool]
+) -> Sequence[Any]:
+    """The position in the cursor; ``fits`` tells whether one can be used.
 
     Raises:
         Problem: it is no cursor, or belongs to another sort, filter or result.
@@ -90,7 +92,7 @@ def unseal(cursor: str, bound_to: object) -> list[Any]:
         position, mark = content["at"], content["of"]
     except (binascii.Error, ValueError, KeyError, TypeError, RecursionError):
         raise _useless(cursor) from None
-    if mark != _mark(bound_to) or not isinstance(position, list):
+    if mark != _mark(bound_to) or not isinstance(position, list) or not fits(position):
         raise _useless(cursor)
     return position
 

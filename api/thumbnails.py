@@ -3,8 +3,7 @@
 import re
 from typing import Annotated
 
-from fastapi import Query
-from fastapi.responses import FileResponse
+from fastapi import Query, Response
 
 from api.problems import Problem, at
 from jobs.artifacts import Artifacts
@@ -16,8 +15,8 @@ ThumbnailSize = Annotated[int, Query(description="longest side, pixels: 64, 256 
 _ITEM_ID = re.compile(r"itm_[0-9a-f]{32}")
 
 
-def thumbnail(artifacts: Artifacts, dataset_id: str, item_id: str, size: int) -> FileResponse:
-    """The photo's thumbnail.
+def thumbnail(artifacts: Artifacts, dataset_id: str, item_id: str, size: int) -> Response:
+    """The photo's thumbnail, always whole: it is small.
 
     Raises:
         Problem: there is no such photo or size.
@@ -32,6 +31,5 @@ def thumbnail(artifacts: Artifacts, dataset_id: str, item_id: str, size: int) ->
     file = artifacts.thumbnail(dataset_id, item_id, size)
     if not file.is_file():
         raise Problem("not_found", f"dataset {dataset_id} has no picture of {item_id}")
-    return FileResponse(
-        file, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"}
-    )
+    headers = {"Cache-Control": "private, max-age=86400"}
+    return Response(file.read_bytes(), media_type="image/jpeg", headers=headers)

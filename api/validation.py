@@ -60,29 +60,21 @@ def _best_branches(
 ) -> Iterator[Mapping[str, Any]]:
     """Of a union's branches only the ones that the input fits best."""
     located = [(_aligned(error, body), error) for error in errors]
-    for place, group in groupby(located, key=lambda pair: _union_place(pair[0], pair[1])):
+    for _, group in groupby(located, key=lambda pair: _union_place(pair[0], pair[1])):
         branches: dict[object, list[Mapping[str, Any]]] = {}
         for (_, tag), error in group:
             branches.setdefault(tag, []).append(error)
-        depth = len(place) - 1
-        misfits = [_misfit(branch, body, model, depth) for branch in branches.values()]
+        misfits = [_misfit(branch, body, model) for branch in branches.values()]
         for branch, misfit in zip(branches.values(), misfits, strict=True):
             if misfit == min(misfits):
                 yield from branch
 
 
 def _misfit(
-    errors: Sequence[Mapping[str, Any]], body: object, model: object, depth: int
+    errors: Sequence[Mapping[str, Any]], body: object, model: object
 ) -> tuple[bool, int, int]:
-    """A branch of another kind of value fits worst, then one whose fields were not meant.
-
-    ``depth`` is how many keys lead to the union.
-    """
-    of_another_kind = (
-        len(errors) == 1
-        and str(errors[0]["type"]).endswith(("_type", "literal_error"))
-        and len(_aligned(errors[0], body)[0]) <= depth
-    )
+    """A branch of another kind of value fits worst, then one whose fields were not meant."""
+    of_another_kind = len(errors) == 1 and _is_about_kind(errors[0], body)
     strangers = [
         error
         for error in errors
@@ -90,6 +82,13 @@ def _misfit(
         and _names(error, *_aligned(error, body), model)[1] is None
     ]
     return of_another_kind, len(strangers), len(errors)
+
+
+def _is_about_kind(error: Mapping[str, Any], body: object) -> bool:
+    """Whether a branch refuses the value itself, not one of the fields inside."""
+    keys, tags = _aligned(error, body)
+    ends_in_tag = bool(tags) and tuple(error["loc"][-1:]) != keys[-1:]
+    return ends_in_tag and str(error["type"]).endswith(("_type", "literal_error"))
 
 
 def _union_place(aligned: tuple[Location, Location], error: Mapping[str, Any]) -> Location:

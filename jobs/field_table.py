@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jobs.spec import DatasetSpec, EvaluationSpec, FineTuneSpec, LrFindSpec
+from jobs.spec import DatasetSpec, EvaluationSpec, FineTuneSpec, LrFindSpec, Spec
 
-_REQUESTS = {
+_REQUESTS: Mapping[str, type[Spec]] = {
     "POST /v1/datasets": DatasetSpec,
     "POST /v1/lr-finds": LrFindSpec,
     "POST /v1/fine-tunes": FineTuneSpec,

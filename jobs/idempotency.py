@@ -65,8 +65,11 @@ def begin(connection: Connection, claim: Claim) -> StoredAnswer | None:
                     created_ms=db_now_ms(connection),
                 )
             )
-    except IntegrityError:
-        return _find(connection, claim)
+    except IntegrityError as problem:
+        stored = _find(connection, claim)
+        if stored is None:
+            raise IdempotencyInProgressError(claim.key) from problem
+        return stored
     except OperationalError as problem:
         if waited_too_long(problem):
             raise IdempotencyInProgressError(claim.key) from problem

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         default=100_000_000,
         ge=1_000_000,
-        le=2_000_000_000,
+        le=200_000_000,
         description="pixels above which a photo is refused before it is decoded",
     )
     max_lost: int = Field(

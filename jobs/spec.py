@@ -7,10 +7,13 @@ A field that is not here is refused, never ignored.
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from jobs.job import JobType
 
 SPEC_VERSION = 1
+
+_LEAST_RISE = 2
 
 LearningRate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -24,6 +27,11 @@ class Spec(BaseModel):
     """Base of all specs: frozen, unknown fields refused, JSON types not coerced."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _misfit(field: str, detail: str) -> PydanticCustomError:
+    """One field does not fit another; it is the one that a client is pointed to."""
+    return PydanticCustomError("value_error", "{detail}", {"field": field, "detail": detail})
 
 
 # --- datasets ------------------------------------------------------------------------------
@@ -159,7 +167,7 @@ class _TrainingFields(Spec):
     )
     batch_size: int = Field(default=64, ge=2, le=4096, description="photos in one step")
     weight_decay: float = Field(
-        default=0.01, ge=0, le=10, allow_inf_nan=False, description="decoupled weight decay"
+        default=0.01, ge=0, lt=1, allow_inf_nan=False, description="decoupled weight decay"
     )
     augment: Augment = Augment()
     train_norm_layers: bool = Field(
@@ -176,9 +184,10 @@ class _TrainingFields(Spec):
     @model_validator(mode="after")
     def _presize_covers_size(self) -> "_TrainingFields":
         if self.presize < self.size:
-            raise ValueError(
+            raise _misfit(
+                "presize",
                 f"presize {self.presize} is smaller than size {self.size}; "
-                "photos are stored at presize and cut to size"
+                "photos are stored at presize and cut to size",
             )
         return self
 
@@ -186,7 +195,7 @@ class _TrainingFields(Spec):
 class LrFindSpec(_TrainingFields):
     """A learning-rate range test (Smith 2017, arXiv:1506.01186)."""
 
-    start_lr: LearningRate = Field(default=1e-7, description="first rate of the sweep")
+    start_lr: LearningRate = Field(default=1e-7, ge=1e-30, description="first rate of the sweep")
     end_lr: LearningRate = Field(default=10.0, description="rate the sweep grows towards")
     num_steps: int = Field(default=100, ge=20, le=10_000, description="steps of the sweep")
     sweep: Literal["frozen_body", "all"] = Field(
@@ -197,9 +206,11 @@ class LrFindSpec(_TrainingFields):
 
     @model_validator(mode="after")
     def _sweep_rises(self) -> "LrFindSpec":
-        if self.start_lr >= self.end_lr:
-            raise ValueError(
-                f"start_lr {self.start_lr} is not below end_lr {self.end_lr}; the sweep rises"
+        if self.end_lr < _LEAST_RISE * self.start_lr:
+            raise _misfit(
+                "end_lr",
+                f"end_lr {self.end_lr} is below {_LEAST_RISE} times start_lr {self.start_lr}; "
+                "the sweep rises over a range of rates",
             )
         return self
 
@@ -228,7 +239,7 @@ class LearningRateRange(Spec):
     @model_validator(mode="after")
     def _lowest_first(self) -> "LearningRateRange":
         if self.lowest > self.highest:
-            raise ValueError(f"lowest {self.lowest} is above highest {self.highest}")
+            raise _misfit("lowest", f"lowest {self.lowest} is above highest {self.highest}")
         return self
 
 
@@ -276,8 +287,9 @@ class FineTuneSpec(_TrainingFields):
     def _rates_given_once(self) -> "FineTuneSpec":
         given = isinstance(self.learning_rate, LearningRateRange | LearningRatePerGroup)
         if given and self.discriminative is not None:
-            raise ValueError(
-                "discriminative must be absent when learning_rate gives each group's rate"
+            raise _misfit(
+                "discriminative",
+                "discriminative must be absent when learning_rate gives each group's rate",
             )
         return self
 

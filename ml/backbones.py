@@ -4,28 +4,34 @@ The state dict of a classifier has torchvision's own names after ``body.`` (``bo
 ``body.features.0...``) and numbers after ``head.``.
 """
 
-from collections import OrderedDict
+import contextlib
+import pickle
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torchvision
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ml.config import DEFAULT_WEIGHTS, NO_WEIGHTS, ModelConfig, known_architecture
 from ml.errors import WeightsUnavailableError
 from ml.head import create_head
+from ml.odd_families import BUILD_OPTIONS, make_body, present_name
 from ml.theory.architectures import Architecture
 
 NAMES_SHOWN = 5
+FAULT_CHARACTERS = 200
+SILENCE_S = 15.0
+"""Seconds without a byte after which a download is given up."""
 
 
 class ImageClassifier(nn.Module):
     """Images to logits; the body may run in reduced precision, the head always in float32."""
 
-    def __init__(
-        self, body: nn.Sequential, head: nn.Sequential, architecture: Architecture
-    ) -> None:
+    def __init__(self, body: nn.Module, head: nn.Sequential, architecture: Architecture) -> None:
         super().__init__()
         self.body = body
         self.head = head
@@ -33,9 +39,9 @@ class ImageClassifier(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits of shape (B, classes), float32."""
-        features_BCHW = self.body(images_BCHW)
+        features = self.body(images_BCHW)
         with torch.autocast(images_BCHW.device.type, enabled=False):
-            logits_BK: Tensor = self.head(features_BCHW.float())
+            logits_BK: Tensor = self.head(features.float())
         return logits_BK
 
 
@@ -54,8 +60,19 @@ def build_model(config: ModelConfig, *, seed: int) -> ImageClassifier:
         body = _body(config, row)
         # Seeded again, so that a head does not depend on where its body came from.
         torch.manual_seed(seed)
-        head = create_head(row.features, config.num_classes)
+        head = create_head(row.features, config.num_classes, pooled=not row.vector_features)
     return ImageClassifier(body, head, row).to(memory_format=torch.channels_last)
+
+
+def check_weights(config: ModelConfig) -> None:
+    """The weights are on this machine and fit; those of torchvision are downloaded now.
+
+    Raises:
+        UnknownArchitectureError, WeightsUnavailableError: As `build_model`, but before the work
+            that comes before it.
+    """
+    if config.weights != NO_WEIGHTS:
+        build_model(config, seed=0)
 
 
 def empty_model(architecture: str, num_classes: int) -> ImageClassifier:
@@ -65,26 +82,29 @@ def empty_model(architecture: str, num_classes: int) -> ImageClassifier:
     )
 
 
-def _body(config: ModelConfig, row: Architecture) -> nn.Sequential:
+def _body(config: ModelConfig, row: Architecture) -> nn.Module:
     if isinstance(config.weights, Path):
-        body = _cut(torchvision.models.get_model(row.name, weights=None), row)
+        body = _untrained_body(row)
         _load(body, _read_state(config.weights), row, config.weights)
         return body
     if config.weights == NO_WEIGHTS:
-        return _cut(torchvision.models.get_model(row.name, weights=None), row)
+        return _untrained_body(row)
     name = row.default_weights if config.weights == DEFAULT_WEIGHTS else config.weights
-    return _cut(_pretrained(row, name), row)
+    return make_body(_pretrained(row, name), row)
 
 
-def _cut(model: nn.Module, row: Architecture) -> nn.Sequential:
-    children = dict(model.named_children())
-    return nn.Sequential(OrderedDict((name, children[name]) for name in row.body))
+def _untrained_body(row: Architecture) -> nn.Module:
+    options = BUILD_OPTIONS.get(row.family, {})
+    return make_body(torchvision.models.get_model(row.name, weights=None, **options), row)
 
 
 def _pretrained(row: Architecture, name: str) -> nn.Module:
     weights = torchvision.models.get_model_weights(row.name)[name]
     try:
-        model: nn.Module = torchvision.models.get_model(row.name, weights=weights, progress=False)
+        with _impatient():
+            model: nn.Module = torchvision.models.get_model(
+                row.name, weights=weights, progress=False
+            )
     except MemoryError:
         raise
     except Exception as error:
@@ -96,6 +116,17 @@ def _pretrained(row: Architecture, name: str) -> nn.Module:
     return model
 
 
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Downloads end soon where no network answers: torch.hub itself would wait for ever."""
+    before_s = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before_s)
+
+
 def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
@@ -105,16 +136,32 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:
         # Bytes that are no pickle make the unpickler raise nearly anything.
-        raise WeightsUnavailableError(f"{path.name} is not a file of weights: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise WeightsUnavailableError(f"{path.name} {_fault(error)}") from error
+    if not isinstance(state, dict) or not all(_is_named_tensor(*pair) for pair in state.items()):
         raise WeightsUnavailableError(f"{path.name} holds no state dict of named tensors")
     return dict(state)
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        # torch's own words advise to load the file all the same
+        return (
+            "holds other things than tensors, or is damaged; a pickle can run code, so it is not "
+            "loaded: save model.state_dict(), best as .safetensors"
+        )
+    told = isinstance(error, OSError | RuntimeError | SafetensorError)
+    return f"is not a file of weights{f': {error}'[:FAULT_CHARACTERS] if told else ''}"
+
+
+def _is_named_tensor(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor)
 
 
 def _load(body: nn.Module, state: dict[str, Tensor], row: Architecture, path: Path) -> None:
     """The body has the file's weights; what the file holds of the cut layers is ignored."""
     ours = body.state_dict()
-    theirs = {name: t for name, t in state.items() if name.split(".")[0] not in row.cut}
+    present = {present_name(name, row.family): tensor for name, tensor in state.items()}
+    theirs = {name: t for name, t in present.items() if name.split(".")[0] not in row.cut}
     both = ours.keys() & theirs.keys()
     # The counter of batches came with later versions of torch and decides nothing here.
     needed = [name for name in ours if not name.endswith("num_batches_tracked")]
@@ -122,6 +169,7 @@ def _load(body: nn.Module, state: dict[str, Tensor], row: Architecture, path: Pa
         "missing": [name for name in needed if name not in theirs],
         "unexpected": [name for name in theirs if name not in ours],
         "of another shape": sorted(n for n in both if theirs[n].shape != ours[n].shape),
+        "not finite": sorted(name for name in both if not theirs[name].isfinite().all()),
     }
     found = [f"{_some(names)} {fault}" for fault, names in faults.items() if names]
     if found:

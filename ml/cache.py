@@ -24,7 +24,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.errors import StoppedError
+from ml.errors import StoppedError, UnreadableImageError
 from ml.images import Rgb, decode_rgb, decoder_name, presize
 from ml.photos import LabelledPhoto
 
@@ -82,7 +82,7 @@ def open_pixels(
     Safe when several processes ask for the same entry: one builds, the others wait.
 
     Raises:
-        UnreadableImageError: A photo cannot be read (any more).
+        UnreadableImageError: A photo cannot be read (any more), or has another digest.
         StoppedError: ``should_stop`` said so before the entry was complete.
     """
     watch = Watch(on_progress, should_stop)
@@ -218,7 +218,21 @@ def _presized(photos: Sequence[LabelledPhoto], short_side: int, threads: int) ->
 
 
 def _presize_photo(photo: LabelledPhoto, short_side: int) -> Rgb:
+    _check_unchanged(photo)
     return presize(decode_rgb(photo.path, min_short_side=short_side), short_side)
+
+
+def _check_unchanged(photo: LabelledPhoto) -> None:
+    """The file has the digest that the entry's key is made of."""
+    try:
+        with photo.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise UnreadableImageError(photo.path, "there is no such file any more") from error
+    except OSError as error:
+        raise UnreadableImageError(photo.path, str(error.strerror)) from error
+    if digest != photo.digest:
+        raise UnreadableImageError(photo.path, "it is not the file that was imported")
 
 
 def _flush(file: BinaryIO) -> None:

@@ -158,9 +158,9 @@ def known_architecture(name: str) -> Architecture:
 
 
 def _check_run(config: LrRangeConfig | FineTuneConfig) -> None:
-    smallest = known_architecture(config.model.architecture).smallest_image_px
-    wish = f"at least {smallest} px for {config.model.architecture}"
-    _require(config.data.size >= smallest, "size", config.data.size, wish)
+    row = known_architecture(config.model.architecture)
+    size = config.data.size
+    _require(row.takes_image_px(size), "size", size, f"{row.image_px_wanted} for {row.name}")
     _require(0 <= config.weight_decay < 1, "weight_decay", config.weight_decay, "0 to below 1")
     _require(config.precision in get_args(Precision), "precision", config.precision, "a known one")
     _require(0 <= config.seed < 2**63, "seed", config.seed, "from 0 to 2**63 - 1")

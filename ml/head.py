@@ -31,23 +31,26 @@ def create_head(
     features: int,
     num_classes: int,
     *,
+    pooled: bool = True,
     hidden: Sequence[int] = HIDDEN,
     dropout: float | Sequence[float] = DROPOUT,
     linear_first: bool = False,
 ) -> nn.Sequential:
-    """Pooling, then blocks of batch norm, dropout and a linear layer without bias.
+    """Pooling of a map, then blocks of batch norm, dropout and a linear layer without bias.
 
     Args:
-        features: Channels of the body's last map.
+        features: Channels of the body's last map, or length of its vector.
         num_classes: Outputs.
+        pooled: The body gives maps, to be pooled; else vectors, taken as they are.
         hidden: Widths between; a ReLU follows each.
         dropout: Of the last block, the others have half of it; or one value for each block.
         linear_first: Norms follow the linear layers; then only the last one has a bias.
     """
-    widths = [2 * features, *hidden, num_classes]
+    pooling = (ConcatPool(), nn.Flatten()) if pooled else ()
+    widths = [2 * features if pooled else features, *hidden, num_classes]
     rates = _dropout_rates(dropout, len(widths) - 1)
     blocks = _linear_first(widths, rates) if linear_first else _norm_first(widths, rates)
-    head = nn.Sequential(ConcatPool(), nn.Flatten(), *blocks)
+    head = nn.Sequential(*pooling, *blocks)
     initialise_head(head)
     return head
 

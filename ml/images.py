@@ -40,6 +40,7 @@ _TRANSPOSE_OF = {
 }
 _UPRIGHT_BY_PILLOW = frozenset({"TIFF"})
 _SIDEWAYS = frozenset({5, 6, 7, 8})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
 
 Image.init()
 _SUPPORTED = tuple(name for name in FORMATS if name in Image.OPEN)
@@ -144,6 +145,8 @@ def _unreadable(path: Path) -> Iterator[None]:
         yield
     except (UnreadableImageError, MemoryError):
         raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(path, _unidentified(path)) from error
     except Exception as error:
         raise UnreadableImageError(path, _reason(error)) from error
 
@@ -151,22 +154,22 @@ def _unreadable(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, PhotoInfo]]:
     with path.open("rb") as file:
-        image, info = _read_header(file)
-        if info.width * info.height > max_pixels:
-            raise UnreadableImageError(
-                path,
-                f"{info.width} x {info.height} pixels exceed the limit of {max_pixels:,} pixels",
-            )
+        image, info = _read_header(path, file, max_pixels)
         with image:
             yield image, info
 
 
-def _read_header(file: BinaryIO) -> tuple[Image.Image, PhotoInfo]:
+def _read_header(path: Path, file: BinaryIO, max_pixels: int) -> tuple[Image.Image, PhotoInfo]:
     with _HEADER_LOCK, warnings.catch_warnings(record=True) as complaints:
         warnings.simplefilter("always")
         image = Image.open(file, formats=_SUPPORTED)
+        width, height = image.size
+        if width * height > max_pixels:
+            raise UnreadableImageError(
+                path, f"{width} x {height} pixels exceed the limit of {max_pixels:,} pixels"
+            )
+        # last: to find the orientation of a PNG, Pillow decodes it
         orientation = _orientation(image)
-    width, height = image.size
     if orientation in _SIDEWAYS:
         width, height = height, width
     return image, PhotoInfo(
@@ -211,9 +214,17 @@ def _over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(canvas, image).convert("RGB")
 
 
+def _unidentified(path: Path) -> str:
+    with path.open("rb") as file:
+        begin = file.read(12)
+    if not begin:
+        return "the file is empty"
+    if begin[4:8] == b"ftyp" and begin[8:12] in _HEIC_BRANDS:
+        return "HEIC is not supported; convert it to JPEG"
+    return "not an image of a format Pillow can identify"
+
+
 def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image of a format Pillow can identify"
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     text = str(error) or type(error).__name__

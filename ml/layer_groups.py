@@ -38,8 +38,9 @@ def layer_groups(model: ImageClassifier) -> tuple[tuple[GroupedParameter, ...], 
     """All weights of the model, lowest layer group first, the head last."""
     members = list(_members(model))
     prefixes = [tuple(f"body.{name}." for name in group) for group in model.architecture.groups]
+    # The dot at the end lets a prefix name a single weight as well as a module.
     return tuple(
-        tuple(member for member in members if member.name.startswith(group))
+        tuple(member for member in members if f"{member.name}.".startswith(group))
         for group in (*prefixes, ("head.",))
     )
 

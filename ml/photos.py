@@ -11,6 +11,6 @@ class LabelledPhoto:
     item_id: str
     path: Path
     digest: str
-    """Hash of the file's bytes; two photos with equal digests have equal pixels."""
+    """SHA-256 of the file's bytes, hexadecimal; photos with equal digests have equal pixels."""
     label: int
     """Index of the class, from 0."""

@@ -28,7 +28,8 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
     SourceUnreachableError: ("source_unreachable", "check the path on the server"),
     ml.errors.WeightsUnavailableError: (
         "weights_unavailable",
-        'put the file where the message says, or send "weights": "none"',
+        "name a file with weights of this architecture, put the missing file where the message "
+        'says, or send "weights": "none"',
     ),
     ml.errors.UnreadableImageError: (
         "unreadable_images",

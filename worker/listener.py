@@ -15,6 +15,7 @@ from jobs.curves import CurvePoint, EpochRow, ProgressUpdate
 from jobs.errors import StoreUnavailableError
 from worker.context import Context
 from worker.control import Order
+from worker.patience import until_answered
 
 if TYPE_CHECKING:
     from ml.progress import Command, EpochReport, StepReport
@@ -67,7 +68,7 @@ class ProgressWriter:
         begin, end = self._span
         self.write(
             {
-                "fraction": begin + (end - begin) * done / total,
+                "fraction": begin + (end - begin) * (done / total if total else 1.0),
                 "phase": self.phase,
                 "step": done,
                 "steps": total,
@@ -84,7 +85,7 @@ class ProgressWriter:
     def flush(self, progress: dict[str, Any]) -> None:
         """No point is left that the curve does not have."""
         if self._points:
-            self.write(progress, {}, at_once=True)
+            until_answered(lambda: self._record(progress, {}))
 
     def write(
         self, progress: dict[str, Any], latest: dict[str, Any], *, at_once: bool = False
@@ -95,13 +96,15 @@ class ProgressWriter:
         if told == self._told or (not at_once and now_s - self._written_at_s < _WRITE_EVERY_S):
             return
         self._written_at_s = now_s
-        update = ProgressUpdate(progress=progress, latest=latest, points=tuple(self._points))
-        job = self._context.job
         try:
-            curves.record_progress(self._context.database, job.id, job.fence, update)
+            self._record(progress, latest)
         except StoreUnavailableError as problem:
             log.warning("progress_waits", error=str(problem), steps=len(self._points))
-            return
+
+    def _record(self, progress: dict[str, Any], latest: dict[str, Any]) -> None:
+        update = ProgressUpdate(progress=progress, latest=latest, points=tuple(self._points))
+        job = self._context.job
+        curves.record_progress(self._context.database, job.id, job.fence, update)
         self._points.clear()
         self._told = (progress, 0)
         self._context.doorbell.happened(job.id)
@@ -136,7 +139,8 @@ class JobListener:
         self._flush()
         self._writer.phase = name
         context = self._context
-        leases.enter_phase(context.database, context.job.id, context.job.fence, name)
+        job = context.job
+        until_answered(lambda: leases.enter_phase(context.database, job.id, job.fence, name))
         context.doorbell.happened(context.job.id)
 
     def presized(self, done: int, total: int) -> None:
@@ -179,7 +183,8 @@ class JobListener:
             error_rate=report.error_rate,
             seconds=report.seconds,
         )
-        curves.record_epoch(context.database, context.job.id, context.job.fence, row)
+        job = context.job
+        until_answered(lambda: curves.record_epoch(context.database, job.id, job.fence, row))
         context.doorbell.happened(context.job.id)
 
     def checkpoint(self, state: "TrainingState") -> None:
@@ -190,12 +195,14 @@ class JobListener:
         context = self._context
         path = context.folder / f"checkpoint-{state.global_step}.pt"
         checkpoint.save(path, state)
-        curves.record_checkpoint(
-            context.database,
-            context.job.id,
-            context.job.fence,
-            path=context.artifacts.relative(path),
-            global_step=state.global_step,
+        until_answered(
+            lambda: curves.record_checkpoint(
+                context.database,
+                context.job.id,
+                context.job.fence,
+                path=context.artifacts.relative(path),
+                global_step=state.global_step,
+            )
         )
         _keep_newest(context.folder, path)
         self._saved_at_s = time.monotonic()
@@ -204,7 +211,10 @@ class JobListener:
     def warning(self, code: str, detail: str) -> None:
         """Clients are told what was decided for them."""
         context = self._context
-        curves.record_warning(context.database, context.job.id, context.job.fence, code, detail)
+        job = context.job
+        until_answered(
+            lambda: curves.record_warning(context.database, job.id, job.fence, code, detail)
+        )
         context.doorbell.happened(context.job.id)
 
     def command(self) -> "Command":

@@ -8,12 +8,9 @@ import importlib
 import os
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TypeVar
 
 import structlog
 
@@ -29,6 +26,7 @@ from ml.errors import StoppedError
 from worker.context import Context, Ending, How
 from worker.control import Control
 from worker.failures import JobCancelledError, failure_of
+from worker.patience import until_answered
 
 RUNNERS = {
     JobType.DATASET_IMPORT: "worker.runners.dataset_import",
@@ -40,10 +38,8 @@ RUNNERS = {
 
 EXIT_FENCED_OFF = 73
 _PR_SET_PDEATHSIG = 1
-_RETRY_S = 1.0
 
 log = structlog.get_logger(__name__)
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +62,7 @@ def run_trainer(assignment: Assignment, pipe: Connection) -> None:
         database=database,
         artifacts=Artifacts(assignment.settings.artifacts),
         doorbell=Doorbell(assignment.settings.redis_url),
-        job=_until_answered(lambda: store.get(database, assignment.job_id)),
+        job=until_answered(lambda: store.get(database, assignment.job_id)),
         control=control,
     )
     _log_to_file(context)
@@ -88,12 +84,12 @@ def _do(context: Context) -> None:
     except (LeaseLostError, StoreUnavailableError):
         raise
     except (JobCancelledError, StoppedError):
-        _until_answered(lambda: leases.release(database, job.id, job.fence))
+        until_answered(lambda: leases.release(database, job.id, job.fence))
     except Exception as problem:  # noqa: BLE001 - the edge: every failure becomes job.error
         traceback.print_exc()
-        phase = store.get(database, job.id).phase
+        phase = until_answered(lambda: store.get(database, job.id)).phase
         failure = failure_of(problem, phase=phase)
-        _until_answered(lambda: leases.fail(database, job.id, job.fence, failure))
+        until_answered(lambda: leases.fail(database, job.id, job.fence, failure))
     else:
         _end(context, ending)
 
@@ -108,24 +104,14 @@ def _run(context: Context) -> Ending:
 def _end(context: Context, ending: Ending) -> None:
     job, database = context.job, context.database
     if ending.how == How.LET_GO:
-        state = _until_answered(lambda: leases.release(database, job.id, job.fence))
+        state = until_answered(lambda: leases.release(database, job.id, job.fence))
     else:
-        state = _until_answered(
+        state = until_answered(
             lambda: leases.succeed(
                 database, job.id, job.fence, values=ending.values, also=ending.also
             )
         )
     log.info("job_ended", job=job.id, state=state.value)
-
-
-def _until_answered(ask: Callable[[], _T]) -> _T:
-    """The database's answer, however long it is away; the control thread ends us in the end."""
-    while True:
-        try:
-            return ask()
-        except StoreUnavailableError as problem:
-            log.warning("database_away", error=str(problem))
-            time.sleep(_RETRY_S)
 
 
 def _become_a_process_of_its_own() -> None:

@@ -21,6 +21,7 @@ from jobs.job import LEASED_STATES, Failure, Job, JobState
 from jobs.queue import Doorbell
 from jobs.settings import Settings
 from worker.control import EXIT_LEASE_OVER, EXIT_ORPHANED, Message, Order
+from worker.patience import until_answered
 from worker.trainer import EXIT_FENCED_OFF, Assignment, run_trainer
 
 _LOOK_S = 0.25
@@ -154,22 +155,23 @@ class Watch:
                 self._process.kill()
 
     def _settle(self, exit_code: int) -> None:
-        job = self._after_the_end()
+        job = until_answered(lambda: store.get(self._database, self._job.id))
         if job.fence != self._job.fence or job.state not in LEASED_STATES:
             return
         log.warning("trainer_died", job=job.id, exit_code=exit_code)
-        if self._killed or exit_code in _QUIET_EXITS:
-            leases.release(self._database, job.id, job.fence)
-        else:
-            leases.record_crash(self._database, job.id, job.fence, self._crash(job, exit_code))
-
-    def _after_the_end(self) -> Job:
-        while True:
-            try:
-                return store.get(self._database, self._job.id)
-            except StoreUnavailableError as problem:
-                log.warning("database_away", error=str(problem))
-                time.sleep(1)
+        failure = self._crash(job, exit_code)
+        quiet = self._killed or exit_code in _QUIET_EXITS
+        try:
+            until_answered(
+                lambda: (
+                    leases.release(self._database, job.id, job.fence)
+                    if quiet
+                    else leases.record_crash(self._database, job.id, job.fence, failure)
+                )
+            )
+        except LeaseLostError as problem:
+            # a sweeper was faster, or the answer to our own write was lost
+            log.warning("fenced_off", reason=str(problem))
 
     def _crash(self, job: Job, exit_code: int) -> Failure:
         how = (

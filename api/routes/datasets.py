@@ -3,12 +3,12 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Request, Response
-from fastapi.responses import FileResponse
 from sqlalchemy import Connection
 
 from api.deletion import delete_folder
 from api.dependencies import DatasetIdPath, ItemIdPath, ServicesDep
 from api.idempotency import OnceDep
+from api.json_body import StrictRoute
 from api.ledger import Filter
 from api.negotiation import IfMatch, expected_version, stale
 from api.pagination import PageDep, paged, take
@@ -30,7 +30,7 @@ from jobs.errors import DatasetNotReadyError
 from jobs.idempotency import StoredAnswer
 from jobs.spec import DatasetSpec
 
-router = APIRouter(prefix="/v1/datasets", tags=["Datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["Datasets"], route_class=StrictRoute)
 
 _EXAMPLES: Any = {
     "sample": {
@@ -211,7 +211,7 @@ def list_items(
     "/{dataset_id}/items/{item_id}/image",
     operation_id="getDatasetItemImage",
     summary="See a photo",
-    response_class=FileResponse,
+    response_class=Response,
     responses={
         200: {"content": {"image/jpeg": {}}},
         **problem_responses("not_found", "dataset_not_ready", "validation_failed"),
@@ -219,7 +219,7 @@ def list_items(
 )
 def get_item_image(
     services: ServicesDep, dataset_id: DatasetIdPath, item_id: ItemIdPath, size: ThumbnailSize = 256
-) -> FileResponse:
+) -> Response:
     """A thumbnail that was made at the import."""
     dataset = _ready(services, dataset_id)
     return thumbnail(services.artifacts, dataset.id, item_id, size)

@@ -8,13 +8,14 @@ from api.admission import check_evaluation
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
 from api.job_answers import submit
+from api.json_body import StrictRoute
 from api.problems import problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.resource import DatasetIdExample, ModelIdExample
 from jobs.job import JobType
 from jobs.spec import EvaluationSpec
 
-router = APIRouter(prefix="/v1/evaluations", tags=["Training"])
+router = APIRouter(prefix="/v1/evaluations", tags=["Training"], route_class=StrictRoute)
 
 _EXAMPLE = {"model": ModelIdExample, "dataset": DatasetIdExample, "split": "valid"}
 

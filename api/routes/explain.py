@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body
 
+from api.json_body import StrictRoute
 from api.problems import at, problem_responses
 from api.schemas.explain import (
     MAX_STEPS,
@@ -23,7 +24,7 @@ from ml.theory import cross_entropy, layer_rates, lr_suggestions, schedules
 from ml.theory.errors import InvalidRegexError, NoGroupError
 from ml.theory.label_report import explain_labels
 
-router = APIRouter(prefix="/v1/explain", tags=["Explain"])
+router = APIRouter(prefix="/v1/explain", tags=["Explain"], route_class=StrictRoute)
 
 _PROBLEMS = problem_responses("malformed_json", "unsupported_media_type", "validation_failed")
 

@@ -8,6 +8,7 @@ from api.admission import check_fine_tune
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
 from api.job_answers import submit
+from api.json_body import StrictRoute
 from api.problems import problem_responses
 from api.routes.lr_finds import SUBMISSION_PROBLEMS
 from api.schemas.jobs import JobResource
@@ -15,7 +16,7 @@ from api.schemas.resource import DatasetIdExample, JobIdExample
 from jobs.job import JobType
 from jobs.spec import FineTuneSpec
 
-router = APIRouter(prefix="/v1/fine-tunes", tags=["Training"])
+router = APIRouter(prefix="/v1/fine-tunes", tags=["Training"], route_class=StrictRoute)
 
 _EXAMPLE = {
     "dataset": DatasetIdExample,

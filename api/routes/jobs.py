@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -12,6 +12,7 @@ from api.deletion import delete_folder
 from api.dependencies import JobIdPath, ServicesDep
 from api.idempotency import Once, OnceDep
 from api.job_answers import answer_of, etag_of, job_resource
+from api.json_body import StrictRoute
 from api.negotiation import (
     IfMatch,
     IfNoneMatch,
@@ -30,9 +31,10 @@ from jobs.database import Database
 from jobs.job import QUEUE_OF, Job, JobState, JobType
 
 LONGEST_WAIT_S = 60.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _METADATA_KEY = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
 
-router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["Jobs"], route_class=StrictRoute)
 
 
 @router.get(
@@ -62,7 +64,7 @@ def list_jobs(  # noqa: PLR0913  (one parameter for each filter of the query str
         type=job_type,
         state=state,
         dataset_id=dataset_id,
-        created_after_ms=None if created_after is None else int(created_after.timestamp() * 1000),
+        created_after_ms=None if created_after is None else _unix_ms(created_after),
         metadata=_metadata_filter(request),
     )
     found = store.list_jobs(
@@ -221,6 +223,12 @@ def _changes(edit: JobEdit) -> dict[str, Any]:
     if not changes:
         raise at("", "validation_failed", "nothing to change; send name, metadata or priority")
     return changes
+
+
+def _unix_ms(moment: datetime) -> int:
+    """Milliseconds since 1970; a time without an offset is in UTC."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _metadata_filter(request: Request) -> dict[str, str] | None:

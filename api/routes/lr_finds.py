@@ -8,13 +8,14 @@ from api.admission import check_lr_find
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
 from api.job_answers import submit
+from api.json_body import StrictRoute
 from api.problems import problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.resource import DatasetIdExample
 from jobs.job import JobType
 from jobs.spec import LrFindSpec
 
-router = APIRouter(prefix="/v1/lr-finds", tags=["Training"])
+router = APIRouter(prefix="/v1/lr-finds", tags=["Training"], route_class=StrictRoute)
 
 SUBMISSION_PROBLEMS = (
     "malformed_json",

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse
 
 from api.dependencies import ItemIdPath, JobIdPath, ServicesDep
 from api.job_ledger import (
@@ -67,8 +66,12 @@ def get_filter(
         str | None, Query(max_length=4096, description="only taken for this class")
     ] = None,
     correct: Annotated[bool | None, Query(description="only right or only wrong ones")] = None,
-    min_loss: Annotated[float | None, Query(description="only losses from here")] = None,
-    max_loss: Annotated[float | None, Query(description="only losses up to here")] = None,
+    min_loss: Annotated[
+        float | None, Query(allow_inf_nan=False, description="only losses from here")
+    ] = None,
+    max_loss: Annotated[
+        float | None, Query(allow_inf_nan=False, description="only losses up to here")
+    ] = None,
 ) -> Filter:
     """The rows that the query string asks for."""
     asked = Filter.of(
@@ -159,7 +162,7 @@ def list_samples(  # noqa: PLR0913  (the query string's parts)
         ledger.file,
         chosen,
         order,
-        after=None if page.after is None else unseal(page.after, bound_to),
+        after=None if page.after is None else unseal(page.after, bound_to, fits=order.fits),
         limit=page.limit,
     )
     cursor = None if position is None else seal(position, bound_to)
@@ -203,12 +206,12 @@ def get_sample(
     "/samples/{item_id}/image",
     operation_id="getSampleImage",
     summary="See one photo",
-    response_class=FileResponse,
+    response_class=Response,
     responses={200: {"content": {"image/jpeg": {}}}, **_PROBLEMS},
 )
 def get_sample_image(
     services: ServicesDep, job_id: JobIdPath, item_id: ItemIdPath, size: ThumbnailSize = 256
-) -> FileResponse:
+) -> Response:
     """A thumbnail of the photo that the row is about."""
     job = store.get(services.database, job_id)
     if job.dataset_id is None:

@@ -12,7 +12,9 @@ class LayerGroup(Resource):
     """Layers that share one learning rate; the head comes last."""
 
     name: str
-    modules: list[str] = Field(description="names in torchvision; empty for the new head")
+    modules: list[str] = Field(
+        description="modules and single weights, by torchvision's names; empty for the new head"
+    )
     parameters: int | None = Field(description="number of weights; the head's depends on classes")
 
 
@@ -25,6 +27,7 @@ class ArchitectureResource(Resource):
         family="resnet",
         features=512,
         smallest_image_px=32,
+        fixed_image_px=None,
         weights=["IMAGENET1K_V1"],
         default_weights="IMAGENET1K_V1",
         layer_groups=[
@@ -38,8 +41,9 @@ class ArchitectureResource(Resource):
     name: str
     object: Literal["architecture"] = "architecture"
     family: str
-    features: int = Field(description="channels that the head sees")
+    features: int = Field(description="channels (or length of the vector) that the body gives")
     smallest_image_px: int = Field(description="least `size`")
+    fixed_image_px: int | None = Field(description="the only `size`, where there is only one")
     weights: list[str] = Field(description='names for `weights`, beside "DEFAULT" and "none"')
     default_weights: str
     layer_groups: list[LayerGroup]
@@ -58,6 +62,7 @@ class ArchitectureResource(Resource):
             family=architecture.family,
             features=architecture.features,
             smallest_image_px=architecture.smallest_image_px,
+            fixed_image_px=architecture.fixed_image_px,
             weights=list(architecture.weights),
             default_weights=architecture.default_weights,
             layer_groups=[*body, LayerGroup(name="head", modules=[], parameters=None)],

@@ -23,6 +23,7 @@ MAX_STEPS = 100_000
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(max_length=4096)]
+ClassIndex = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 
 
 class CrossEntropyRequest(Spec):
@@ -32,7 +33,7 @@ class CrossEntropyRequest(Spec):
         list[Annotated[list[Finite], Field(min_length=1, max_length=MAX_POINTS)]],
         Field(min_length=1, max_length=MAX_POINTS),
     ] = Field(description="one row for each sample, one column for each class")
-    targets: Annotated[list[int], Field(max_length=MAX_POINTS)] = Field(
+    targets: Annotated[list[ClassIndex], Field(max_length=MAX_POINTS)] = Field(
         description="index of each sample's class"
     )
     class_names: list[Name] | None = Field(default=None, description="one for each column")
@@ -40,7 +41,9 @@ class CrossEntropyRequest(Spec):
         default=0.0, ge=0, le=1, description="share of the target given to all classes alike"
     )
     class_weights: list[Finite] | None = Field(default=None, description="one for each class")
-    ignore_index: int | None = Field(default=None, description="target of samples to leave out")
+    ignore_index: ClassIndex | None = Field(
+        default=None, description="target of samples to leave out"
+    )
 
 
 class ExplainedSample(Resource):

@@ -15,6 +15,7 @@ IMAGE_SUFFIXES = (
 
 _QUICK_LOOK_S = 2.0
 _QUICK_LOOK_NAMES = 50_000
+_SHOWN_CHARACTERS = 200
 
 
 def resolve_inside(path: str, roots: Sequence[Path]) -> Path:
@@ -29,13 +30,13 @@ def resolve_inside(path: str, roots: Sequence[Path]) -> Path:
     )
     if not _is_plain(path):
         raise SourceForbiddenError(
-            f"{path!r} must be an absolute path without '..'; allowed roots: {allowed}"
+            f"{_shown(path)} must be an absolute path without '..'; allowed roots: {allowed}"
         )
     real = _real(path)
     if not any(real.is_relative_to(root) for root in roots):
-        raise SourceForbiddenError(f"{path!r} is outside the allowed roots ({allowed})")
+        raise SourceForbiddenError(f"{_shown(path)} is outside the allowed roots ({allowed})")
     if not os.path.exists(real):
-        raise SourceUnreachableError(f"{path!r} does not exist or may not be read")
+        raise SourceUnreachableError(f"{_shown(path)} does not exist or may not be read")
     return real
 
 
@@ -72,6 +73,16 @@ def leads_inside(photo: Path, roots: Sequence[Path]) -> bool:
     return os.path.isfile(target) and any(target.is_relative_to(root) for root in roots)
 
 
+def printable(name: str) -> str:
+    """The name itself, or, where its bytes are not UTF-8, the name with those bytes escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _shown(path: str) -> str:
+    """The path for a message; of a long one the end, which tells more than the beginning."""
+    return repr(path if len(path) <= _SHOWN_CHARACTERS else f"…{path[-_SHOWN_CHARACTERS:]}")
+
+
 def _is_plain(path: str) -> bool:
     try:
         os.fsencode(path)
@@ -87,7 +98,7 @@ def _real(path: str | Path) -> Path:
 
 def _walk(folder: Path) -> Iterator[str]:
     if not folder.is_dir():
-        raise SourceUnreachableError(f"{str(folder)!r} is not a folder")
+        raise SourceUnreachableError(f"{_shown(str(folder))} is not a folder")
     for where, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(where)
@@ -98,4 +109,6 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _refuse(problem: OSError) -> None:
-    raise SourceUnreachableError(f"{problem.filename!r} cannot be listed: {problem.strerror}")
+    raise SourceUnreachableError(
+        f"{_shown(str(problem.filename))} cannot be listed: {problem.strerror}"
+    )

@@ -8,6 +8,7 @@ from jobs import store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import JobState, JobType
+from jobs.settings import Settings
 from tests.api.given import field, get, items, photo, problem, queued, ready_dataset
 from tests.jobs.given import a_dataset
 
@@ -332,3 +333,26 @@ def test_every_field_of_the_example_with_wrong_labels_is_checked_alone(
     )
 
     assert field(body, "/labels/group")["code"] == "out_of_range"
+
+
+@pytest.mark.parametrize("asked", ["bytes=zzz", "bytes=99999999-", "bytes=5-2"])
+def test_a_thumbnail_comes_whole_whatever_range_is_asked_for(
+    client: TestClient, database: Database, artifacts: Artifacts, asked: str
+) -> None:
+    dataset = ready_dataset(database)
+    items(dataset, artifacts)
+    path = f"/v1/datasets/{dataset.id}/items/{photo(dataset, 0)}/image"
+
+    response = client.get(path, headers={"Range": asked})
+
+    assert (response.status_code, response.content) == (200, b"\xff\xd8 a thumbnail")
+
+
+def test_of_a_long_path_the_end_is_repeated(client: TestClient, settings: Settings) -> None:
+    path = f"{settings.dataset_roots[0]}/{'a/' * 1900}end"
+    body = {**CATS, "source": {"type": "path", "path": path}}
+
+    detail = problem(client.post("/v1/datasets", json=body), 422, "source_unreachable")["detail"]
+
+    assert "a/a/end" in detail
+    assert len(detail) < 300

@@ -234,3 +234,11 @@ def test_a_schedule_that_cannot_be_is_refused(
     response = client.post("/v1/explain/schedule", json={"steps_per_epoch": 4, **change})
 
     problem(response, 422, "validation_failed", pointer)
+
+
+def test_a_class_beyond_all_numbers_is_refused(client: TestClient) -> None:
+    asked = {"activations": [[1.0, 2.0]], "targets": [10**25]}
+
+    response = client.post("/v1/explain/cross-entropy", json=asked)
+
+    problem(response, 422, "validation_failed", "/targets/0")

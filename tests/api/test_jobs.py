@@ -278,3 +278,28 @@ def test_the_log_is_that_of_the_latest_attempt(
     assert response.text == "first\nsecond\n"
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
     assert client.get(f"{path}?max_bytes=7").text == "second\n"
+
+
+@pytest.mark.parametrize(
+    ("moment", "count"),
+    [
+        ("0001-01-01T00:00:00", 1),
+        ("0001-01-01T00:00:00%2B23:59", 1),
+        ("9999-12-31T23:59:59-23:59", 0),
+    ],
+)
+def test_a_time_at_the_ends_of_the_calendar_is_a_time(
+    client: TestClient, database: Database, moment: str, count: int
+) -> None:
+    ready_dataset(database)
+
+    assert len(get(client, f"/v1/jobs?created_after={moment}")["data"]) == count
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs/job_%00", "/v1/jobs?after=job_%00", "/v1/jobs?metadata[a]=%00"]
+)
+def test_an_address_with_a_character_that_no_database_keeps_is_refused(
+    client: TestClient, path: str
+) -> None:
+    assert "U+0000" in problem(client.get(path), 422, "validation_failed")["detail"]

@@ -97,6 +97,17 @@ def test_architectures_are_listed_with_their_layer_groups(client: TestClient) ->
     assert resnet["layer_groups"][0]["modules"] == ["conv1", "bn1", "layer1", "layer2"]
 
 
+def test_an_architecture_of_one_size_says_so(client: TestClient) -> None:
+    transformer = get(client, "/v1/architectures/vit_b_16")
+
+    assert (transformer["smallest_image_px"], transformer["fixed_image_px"]) == (224, 224)
+    assert get(client, "/v1/architectures/resnet34")["fixed_image_px"] is None
+    assert [group["parameters"] for group in transformer["layer_groups"]] == [
+        *(43269888, 42528768),
+        None,
+    ]
+
+
 def test_architectures_come_page_by_page(client: TestClient) -> None:
     whole = get(client, "/v1/architectures?limit=200")["data"]
     first = get(client, "/v1/architectures?limit=2")
@@ -111,3 +122,14 @@ def test_an_unknown_architecture_is_not_found(client: TestClient) -> None:
     body = problem(client.get("/v1/architectures/resnet43"), 404, "not_found")
 
     assert "resnet34" in body["detail"]
+
+
+@pytest.mark.parametrize("byte_range", ["bytes={}-", "bytes=0-{}", "bytes=-{}"])
+def test_a_range_of_more_digits_than_any_file_has_is_refused(
+    client: TestClient, model: Model, byte_range: str
+) -> None:
+    headers = {"Range": byte_range.format("9" * 5000)}
+
+    response = client.get(f"/v1/models/{model.id}/download", headers=headers)
+
+    problem(response, 416, "range_not_satisfiable")

@@ -1,3 +1,5 @@
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from math import exp, log, nan
 from typing import Any
 
@@ -395,3 +397,46 @@ def test_a_job_that_waits_has_an_empty_curve(client: TestClient, database: Datab
     curve = get(client, f"/v1/jobs/{job.id}/loss-curve")
 
     assert (curve["count"], curve["steps"]["lr"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        [],
+        [False, 1.0],
+        [False, "1.0", "itm_1"],
+        [False, None, "itm_1"],
+        [False, 10**400, "itm_1"],
+        [False, True, "itm_1"],
+        [False, 1.0, 5],
+        [False, 1.0, "\ud800"],
+        [0, 1.0, "itm_1"],
+        [True, 1.0, "itm_1"],
+        [{}, [], "itm_1"],
+    ],
+)
+def test_a_cursor_of_the_right_list_with_a_place_that_is_none_is_refused(
+    client: TestClient, job: Job, position: list[object]
+) -> None:
+    honest = get(client, f"/v1/jobs/{job.id}/samples?limit=1")["next_cursor"]
+    content = json.loads(urlsafe_b64decode(honest + "=" * (-len(honest) % 4)))
+    forged = urlsafe_b64encode(json.dumps({**content, "at": position}).encode()).decode()
+
+    response = client.get(f"/v1/jobs/{job.id}/samples?after={forged.rstrip('=')}")
+
+    problem(response, 422, "validation_failed", "/query/after")
+
+
+def test_a_cursor_that_nests_without_end_is_refused(client: TestClient, job: Job) -> None:
+    cursor = urlsafe_b64encode(b"[" * 1400).decode().rstrip("=")
+
+    response = client.get(f"/v1/jobs/{job.id}/samples?after={cursor}")
+
+    problem(response, 422, "validation_failed", "/query/after")
+
+
+@pytest.mark.parametrize("query", ["min_loss=nan", "min_loss=inf", "max_loss=-inf"])
+def test_a_bound_of_the_loss_is_finite(client: TestClient, job: Job, query: str) -> None:
+    response = client.get(f"/v1/jobs/{job.id}/samples?{query}")
+
+    problem(response, 422, "validation_failed", f"/query/{query.split('=')[0]}")

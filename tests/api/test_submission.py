@@ -151,7 +151,20 @@ def test_a_size_below_the_architecture_s_smallest_is_refused(
 
     refused = problem(client.post("/v1/lr-finds", json=body), 422, "validation_failed", "/size")
 
-    assert "size 64 is too small for resnet34, which needs 96 or more" in refused["detail"]
+    assert "size 64 is too small for resnet34, which needs at least 96 px" in refused["detail"]
+
+
+@pytest.mark.parametrize(("size", "off"), [(192, "small"), (256, "large")])
+def test_a_network_of_one_size_takes_no_other(
+    client: TestClient, database: Database, size: int, off: str
+) -> None:
+    body = {"dataset": ready_dataset(database).id, "architecture": "vit_b_16", "size": size}
+
+    refused = problem(client.post("/v1/lr-finds", json=body), 422, "validation_failed", "/size")
+
+    detail = f"size {size} is too {off} for vit_b_16, which needs exactly 224 px"
+    assert detail in refused["detail"]
+    assert client.post("/v1/lr-finds", json={**body, "size": 224}).status_code == 202
 
 
 @pytest.mark.parametrize("path", TRAINING)

@@ -81,8 +81,8 @@ def test_a_misspelt_nested_field_is_refused_with_the_right_name(
         ({"type": "path"}, "/source/path", "required"),
         ({"type": "path", "path": "/x", "pth": 1}, "/source/pth", "unknown_field"),
         ({"type": "path", "path": 7}, "/source/path", "wrong_type"),
-        ({"type": "pth"}, "/source", "not_allowed"),
-        ({}, "/source", "required"),
+        ({"type": "pth"}, "/source/type", "not_allowed"),
+        ({}, "/source/type", "required"),
         ({"type": "sample", "photos_per_class": 7}, "/source/photos_per_class", "out_of_range"),
         ({"type": "sample", "photos_per_class": "9"}, "/source/photos_per_class", "wrong_type"),
     ],
@@ -128,7 +128,7 @@ def test_a_learning_rate_that_is_none_is_refused(client: TestClient, rate: str) 
 def test_fields_that_do_not_fit_each_other_are_named(client: TestClient) -> None:
     response = client.post("/v1/fine-tunes", json={**TUNE, "presize": 128, "size": 224})
 
-    body = problem(response, 422, "validation_failed", "")
+    body = problem(response, 422, "validation_failed", "/presize")
     assert "presize 128 is smaller than size 224" in body["detail"]
 
 
@@ -182,3 +182,57 @@ def test_values_are_shown_short_and_escaped(value: object, text: str) -> None:
 )
 def test_a_wrong_query_is_refused_by_its_name(client: TestClient, query: str, pointer: str) -> None:
     problem(client.get(f"/v1/jobs?{query}"), 422, "validation_failed", pointer)
+
+
+def test_a_wrong_choice_inside_a_union_is_found_there(client: TestClient) -> None:
+    rate = {"from_job": "job_1", "rule": "recomended"}
+
+    response = client.post("/v1/fine-tunes", json={**TUNE, "learning_rate": rate})
+
+    body = problem(response, 422, "validation_failed")
+    assert [each["pointer"] for each in body["errors"]] == ["/learning_rate/rule"]
+    assert field(body, "/learning_rate/rule")["did_you_mean"] == ["recommended"]
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "pointer"),
+    [
+        ("lr-finds", {"start_lr": 1, "end_lr": 1.5}, "/end_lr"),
+        ("fine-tunes", {"learning_rate": {"lowest": 1, "highest": 0.1}}, "/learning_rate/lowest"),
+        (
+            "fine-tunes",
+            {"learning_rate": {"lowest": 0.1, "highest": 1}, "discriminative": "off"},
+            "/discriminative",
+        ),
+    ],
+)
+def test_of_two_fields_that_do_not_fit_one_is_pointed_to(
+    client: TestClient, path: str, change: dict[str, Any], pointer: str
+) -> None:
+    problem(client.post(f"/v1/{path}", json={**TUNE, **change}), 422, "validation_failed", pointer)
+
+
+def test_an_unknown_kind_of_source_names_the_kinds_there_are(client: TestClient) -> None:
+    response = client.post("/v1/datasets", json={**CATS, "source": {"type": "pth"}})
+
+    wrong = field(problem(response, 422, "validation_failed"), "/source/type")
+    assert wrong["detail"] == "\"pth\" is none of 'path', 'sample'"
+    assert (wrong["allowed"], wrong["did_you_mean"]) == (["path", "sample"], ["path"])
+
+
+def test_of_a_flood_of_errors_a_hundred_are_told_and_all_are_counted(client: TestClient) -> None:
+    body = problem(
+        client.post("/v1/fine-tunes", json={**TUNE, **{f"k{n}": n for n in range(5000)}}),
+        422,
+        "validation_failed",
+    )
+
+    assert len(body["errors"]) == 100
+    assert body["detail"].endswith("(and 4999 more)")
+
+
+def test_of_a_long_name_of_a_field_the_beginning_is_repeated(client: TestClient) -> None:
+    response = client.post("/v1/fine-tunes", json={**TUNE, "k" * 100_000: 1})
+
+    problem(response, 422, "validation_failed", "/" + "k" * 100)
+    assert len(response.content) < 2000

@@ -1,9 +1,6 @@
 """Two workers, a sweeper and a client do whatever they like; the laws of the life cycle hold."""
 
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -44,14 +41,11 @@ WISHES = [verbs.cancel, verbs.stop, verbs.pause, verbs.resume]
 class Installation(RuleBasedStateMachine):
     """A database with jobs; each worker remembers every claim it ever made."""
 
-    empty_database: Path
+    new_url: Callable[[], str]
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory()
-        file = Path(self._folder.name) / "tunesmith.db"
-        shutil.copy(self.empty_database, file)
-        self.database = Database(f"sqlite:///{file}")
+        self.database = Database(type(self).new_url())
         self.sweeper = Sweeper(
             self.database, interval_s=600, lease_s=given.LEASE_MS / 1000, max_lost=MAX_LOST
         )
@@ -60,7 +54,6 @@ class Installation(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.database.close()
-        self._folder.cleanup()
 
     @precondition(lambda self: sum(not job.is_terminal for job, _ in self.before.values()) < 3)
     @rule(priority=st.integers(4, 6))
@@ -167,9 +160,11 @@ class Installation(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(120)
-def test_the_laws_of_the_life_cycle_hold_whatever_happens(migrated_sqlite: Path) -> None:
-    class OnACopy(Installation):
-        empty_database = migrated_sqlite
+def test_the_laws_of_the_life_cycle_hold_whatever_happens(
+    new_database_url: Callable[[], str],
+) -> None:
+    class OnNewDatabases(Installation):
+        new_url = staticmethod(new_database_url)
 
     bounded = settings(
         max_examples=30,
@@ -178,4 +173,4 @@ def test_the_laws_of_the_life_cycle_hold_whatever_happens(migrated_sqlite: Path)
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    run(OnACopy, settings=bounded)
+    run(OnNewDatabases, settings=bounded)

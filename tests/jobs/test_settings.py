@@ -51,6 +51,8 @@ def test_every_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("DATABASE_URL", "mysql://ana:secret@db/tunesmith"),
         ("DATABASE_URL", "tunesmith.db"),
+        ("DATABASE_URL", "postgresql+asyncpg://ana:secret@db/tunesmith"),
+        ("DATABASE_URL", "postgresql://ana:x@y:secret/z@db/tunesmith"),
         ("REDIS_URL", "http://:secret@redis"),
     ],
 )
@@ -63,6 +65,17 @@ def test_a_wrong_address_is_named_without_its_password(
         load_settings()
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_common_address_of_postgresql_names_one_driver(scheme: str) -> None:
+    settings = load_settings(
+        database_url=f"{scheme}://ana:p%40ss@db:5432/tunesmith?sslmode=require"
+    )
+
+    assert settings.database_url == (
+        "postgresql+psycopg://ana:p%40ss@db:5432/tunesmith?sslmode=require"
+    )
 
 
 def test_roots_are_separated_by_colons_and_real(

@@ -137,7 +137,7 @@ def test_a_whole_number_is_taken_for_a_rate() -> None:
         (FineTuneSpec, "presize", 224, 2048, 1),
         (FineTuneSpec, "size", 32, 460, 1),
         (FineTuneSpec, "batch_size", 2, 4096, 1),
-        (FineTuneSpec, "weight_decay", 0.0, 10.0, 0.1),
+        (LrFindSpec, "start_lr", 1e-30, 5.0, 1.0),
         (FineTuneSpec, "seed", 0, 2**32 - 1, 1),
         (FineTuneSpec, "priority", 0, 9, 1),
         (LrFindSpec, "num_steps", 20, 10_000, 1),
@@ -169,6 +169,7 @@ def test_a_number_may_reach_its_bounds_but_not_pass_them(
     ("model", "field", "value"),
     [
         (FineTuneSpec, "learning_rate", 0),
+        (FineTuneSpec, "weight_decay", 1),
         (FineTuneSpec, "label_smoothing", 1),
         (Augment, "min_scale", 0),
         (Augment, "max_lighting", 1),
@@ -206,8 +207,9 @@ def test_photos_are_stored_at_least_as_large_as_the_network_sees_them() -> None:
     assert read(FineTuneSpec, dataset="ds_1", presize=224, size=224).presize == 224
 
 
-def test_a_sweep_rises() -> None:
-    assert "is not below end_lr" in refusal(LrFindSpec, dataset="ds_1", start_lr=1, end_lr=1)
+def test_a_sweep_at_least_doubles_the_rate() -> None:
+    assert read(LrFindSpec, dataset="ds_1", start_lr=1, end_lr=2).end_lr == 2
+    assert "below 2 times start_lr" in refusal(LrFindSpec, dataset="ds_1", start_lr=1, end_lr=1.9)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,8 @@
+import os
+import pickle
+import socket
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -5,7 +10,8 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from ml.backbones import build_model
+from ml import backbones
+from ml.backbones import build_model, check_weights
 from ml.config import ModelConfig
 from ml.errors import WeightsUnavailableError
 from tests.ml.fakes import tiny_model
@@ -93,3 +99,71 @@ def test_weights_that_cannot_be_had_are_named_with_their_folder(
     ) as caught:
         build_model(config, seed=0)
     assert str(tmp_path / "checkpoints") in str(caught.value)
+
+
+class _Runs:
+    """A pickle of it makes a folder when it is loaded carelessly."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_code_in_a_file_of_weights_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(_Runs(made), 2))
+    torch.save({"features.0.weight": _Runs(made)}, tmp_path / "torch.pth")
+
+    for name in ("plain.pth", "torch.pth"):
+        with pytest.raises(WeightsUnavailableError, match="a pickle can run code"):
+            build_model(from_file(tmp_path / name), seed=0)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "foreign"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_damaged_file_of_weights_is_refused_by_name(
+    tmp_path: Path, suffix: str, damage: str
+) -> None:
+    path = tmp_path / f"weights{suffix}"
+    state = {"features.0.weight": torch.zeros(64, 3, 3, 3)}
+    (torch.save if suffix == ".pth" else save_file)(state, path)
+    whole = path.read_bytes()
+    left = {"cut": whole[: len(whole) // 2], "empty": b"", "foreign": b"\xff" * 99}
+    path.write_bytes(left[damage])
+
+    with pytest.raises(WeightsUnavailableError, match=rf"weights{suffix} "):
+        build_model(from_file(path), seed=0)
+
+
+def test_tensors_without_names_are_no_weights(tmp_path: Path) -> None:
+    torch.save({1: torch.zeros(1)}, tmp_path / "numbered.pth")
+
+    with pytest.raises(WeightsUnavailableError, match="no state dict of named tensors"):
+        build_model(from_file(tmp_path / "numbered.pth"), seed=0)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
+    state = torchvision.models.squeezenet1_1(weights=None).state_dict()
+    state["features.0.bias"][3] = torch.nan
+    torch.save(state, tmp_path / "ill.pth")
+
+    with pytest.raises(WeightsUnavailableError, match=r"features\.0\.bias not finite"):
+        check_weights(from_file(tmp_path / "ill.pth"))
+
+
+def test_a_network_that_never_answers_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ModelConfig(architecture="squeezenet1_1", weights="DEFAULT", num_classes=2)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(backbones, "SILENCE_S", 0.1)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it remembers the proxies of before
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+        with pytest.raises(WeightsUnavailableError, match=r"timed out.*put the file into"):
+            check_weights(config)
+    assert socket.getdefaulttimeout() is None

@@ -128,3 +128,14 @@ def test_the_same_photo_twice_is_stored_twice(tmp_path: Path) -> None:
 
     with closing(pixels_of([photo, twin], tmp_path / "cache")) as pixels:
         assert np.array_equal(pixels.photo(0), pixels.photo(1))
+
+
+def test_a_photo_that_was_exchanged_is_named_and_not_stored(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 3)
+    photos[1].path.write_bytes(photos[2].path.read_bytes())
+
+    with pytest.raises(UnreadableImageError, match="not the file that was imported") as raised:
+        pixels_of(photos, tmp_path / "cache")
+
+    assert raised.value.path == photos[1].path
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]

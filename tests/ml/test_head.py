@@ -67,3 +67,10 @@ def test_the_first_weights_are_drawn_as_fastai_draws_them(case: dict[str, Any]) 
         assert list(tensor.shape) == expected["shape"]
         assert tensor.mean().item() == pytest.approx(expected["mean"], abs=1e-3)
         assert tensor.std().item() == pytest.approx(expected["std"], rel=0.03, abs=1e-7)
+
+
+def test_a_head_of_vectors_takes_them_without_pooling() -> None:
+    head = create_head(6, 3, pooled=False).eval()
+
+    assert isinstance(head[0], nn.BatchNorm1d)
+    assert head(torch.zeros(2, 6)).shape == (2, 3)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from ml.errors import UnreadableImageError
 from ml.images import decode_rgb, inspect, presize, write_thumbnails
@@ -164,3 +165,25 @@ def test_thumbnails_fit_their_size_and_are_not_enlarged(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["a7-64.jpg", "a7-256.jpg"]
     assert [(inspect(path).width, inspect(path).height) for path in paths] == [(64, 32), (200, 100)]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_empty_file_and_a_foreign_format_are_told_from_text(tmp_path: Path) -> None:
+    contents = {
+        "empty.jpg": (b"", "the file is empty"),
+        "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC is not supported"),
+    }
+    for name, (content, reason) in contents.items():
+        (tmp_path / name).write_bytes(content)
+
+        with pytest.raises(UnreadableImageError, match=reason):
+            inspect(tmp_path / name)
+
+
+def test_a_bomb_is_refused_before_any_of_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_red(40, 30).save(tmp_path / "bomb.png")
+    monkeypatch.delattr(PngImageFile, "load_prepare")
+
+    with pytest.raises(UnreadableImageError, match=r"40 x 30 pixels exceed the limit of 1,199"):
+        decode_rgb(tmp_path / "bomb.png", max_pixels=1199)

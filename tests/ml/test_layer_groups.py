@@ -1,9 +1,11 @@
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from ml.backbones import build_model
-from ml.layer_groups import GroupedParameter, freeze_body, layer_groups, unfreeze
+from ml.backbones import ImageClassifier, build_model
+from ml.layer_groups import NORM_LAYERS, GroupedParameter, freeze_body, layer_groups, unfreeze
+from ml.meta_device import weights_without_numbers
 from ml.theory import architectures
 from tests.ml.fakes import golden_cases, tiny_model
 
@@ -12,9 +14,21 @@ def full_cases() -> list[dict[str, Any]]:
     return golden_cases("discriminative", "groups_full")
 
 
-def summary_cases() -> list[dict[str, Any]]:
+def summary_cases(*, groups: int) -> list[dict[str, Any]]:
     cases = golden_cases("discriminative", "groups_summary")
-    return [case for case in cases if case["arch"] in architectures.names()]
+    return [case for case in cases if case["n_groups"] == groups]
+
+
+def body_cases() -> list[dict[str, Any]]:
+    """Networks for which fastai has no rule; it keeps but the first layers of a ShuffleNet."""
+    return [case for case in summary_cases(groups=2) if "shufflenet" not in case["arch"]]
+
+
+@pytest.fixture(scope="module", params=architectures.names())
+def shapes(request: pytest.FixtureRequest) -> Iterator[ImageClassifier]:
+    """Each classifier of the table, without numbers."""
+    with weights_without_numbers():
+        yield build_model(tiny_model(request.param), seed=0)
 
 
 def frozen_groups(case: dict[str, Any]) -> tuple[tuple[GroupedParameter, ...], ...]:
@@ -39,7 +53,9 @@ def test_membership_freezing_and_decay_are_fastais(case: dict[str, Any]) -> None
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("case", full_cases() + summary_cases(), ids=lambda case: str(case["id"]))
+@pytest.mark.parametrize(
+    "case", full_cases() + summary_cases(groups=3), ids=lambda case: str(case["id"])
+)
 def test_counts_of_each_group_are_fastais(case: dict[str, Any]) -> None:
     groups = frozen_groups(case)
 
@@ -53,6 +69,17 @@ def test_counts_of_each_group_are_fastais(case: dict[str, Any]) -> None:
         assert sum(not m.decays for m in group) == expected["n_without_wd"]
 
 
+@pytest.mark.golden
+@pytest.mark.parametrize("case", body_cases(), ids=lambda case: str(case["id"]))
+def test_the_groups_of_a_body_together_are_fastais_body(case: dict[str, Any]) -> None:
+    *body, head = frozen_groups(case)
+    members = [member for group in body for member in group]
+
+    assert len(members) == case["groups"][0]["n_params"]
+    assert sum(m.parameter.numel() for m in members) == case["groups"][0]["numel"]
+    assert sum(m.parameter.numel() for m in head) == case["groups"][1]["numel"]
+
+
 def test_unfreezing_lets_every_weight_train() -> None:
     model = build_model(tiny_model("resnet18"), seed=0)
     freeze_body(model, train_norm_layers=False)
@@ -61,9 +88,31 @@ def test_unfreezing_lets_every_weight_train() -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("name", architectures.names())
-def test_every_weight_is_in_one_group(name: str) -> None:
-    model = build_model(tiny_model(name), seed=0)
-    names = [member.name for group in layer_groups(model) for member in group]
+def test_every_weight_is_in_one_group_and_the_head_in_the_last(shapes: ImageClassifier) -> None:
+    groups = layer_groups(shapes)
+    names = [member.name for group in groups for member in group]
 
-    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
+    assert sorted(names) == sorted(name for name, _ in shapes.named_parameters())
+    assert all(groups)
+    assert {m.name for m in groups[-1]} == {n for n in names if n.startswith("head.")}
+
+
+def test_the_table_counts_the_weights_of_each_group(shapes: ImageClassifier) -> None:
+    counts = [sum(m.parameter.numel() for m in group) for group in layer_groups(shapes)]
+
+    assert tuple(counts[:-1]) == shapes.architecture.group_parameters
+
+
+def test_freezing_leaves_the_head_and_the_norms_to_train(shapes: ImageClassifier) -> None:
+    norms = {
+        f"{path}.{name}"
+        for path, module in shapes.named_modules()
+        if isinstance(module, NORM_LAYERS)
+        for name, _ in module.named_parameters()
+    }
+    head = {name for name, _ in shapes.named_parameters() if name.startswith("head.")}
+
+    for train_norm_layers, expected in ((True, head | norms), (False, head)):
+        freeze_body(shapes, train_norm_layers=train_norm_layers)
+
+        assert {n for n, p in shapes.named_parameters() if p.requires_grad} == expected

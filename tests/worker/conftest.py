@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from jobs.settings import Settings
 from jobs.spec import DatasetSpec, FineTuneSpec, JobSpec
 from tests.worker.photos import write_photos
 from worker.supervisor import Supervisor
+from worker.trainer import RUNNERS
 
 TINY = {
     "architecture": "squeezenet1_1",
@@ -22,6 +24,13 @@ TINY = {
     "batch_size": 4,
     "precision": "fp32",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def template() -> None:
+    """The process that trainers are forked from has loaded what trainings need, once for all."""
+    forkserver.set_forkserver_preload(sorted(RUNNERS.values()))
+    forkserver.ensure_running()
 
 
 @pytest.fixture

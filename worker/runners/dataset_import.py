@@ -29,6 +29,7 @@ from worker.context import Context, Ending, How
 from worker.failures import JobCancelledError, JobFailedError
 from worker.items import DRAWN_FILES, Item, write_items
 from worker.listener import ProgressWriter
+from worker.patience import until_answered
 
 _SHOWN = 1000
 _EXAMPLES = 5
@@ -157,17 +158,25 @@ def _check(
     labelled: tuple[str, str | None],
 ) -> Item:
     name, label = labelled
-    item = Item(item_id=item_id(dataset_id, name), path=name, label=label)
+    item = Item(item_id=item_id(dataset_id, name), path=paths.printable(name), label=label)
     if label is None:
         return replace(item, reason="its name has no label")
+    if item.path != name:
+        return replace(item, reason="its path is not in UTF-8; rename it")
     path = folder / name
     roots = (*context.settings.dataset_roots, context.artifacts.root)
     if not paths.leads_inside(path, roots):
-        return replace(item, reason="the link leads to no file inside the allowed roots")
+        return replace(item, reason=_outside(path))
     try:
         return _decoded(item, path, thumbnails, context.settings.max_pixels)
     except UnreadableImageError as problem:
         return replace(item, reason=problem.reason)
+
+
+def _outside(path: Path) -> str:
+    if path.is_symlink():
+        return "the link leads to no file inside the allowed roots"
+    return "it is not a regular file"
 
 
 def _decoded(item: Item, path: Path, thumbnails: Path, max_pixels: int) -> Item:
@@ -190,13 +199,14 @@ def _decoded(item: Item, path: Path, thumbnails: Path, max_pixels: int) -> Item:
 def _refuse_too_many_unreadable(request: DatasetSpec, items: Sequence[Item]) -> None:
     labelled = [item for item in items if item.label is not None]
     unreadable = [item for item in labelled if not item.usable]
-    if len(unreadable) > request.max_unreadable_fraction * len(labelled):
-        examples = "; ".join(f"{item.path}: {item.reason}" for item in unreadable[:_EXAMPLES])
+    none_left = len(unreadable) == len(labelled)
+    if none_left or len(unreadable) > request.max_unreadable_fraction * len(labelled):
+        examples = "; ".join(f"{item.path!r}: {item.reason}" for item in unreadable[:_EXAMPLES])
+        remedy = f", or raise max_unreadable_fraction (now {request.max_unreadable_fraction:g})"
         raise JobFailedError(
             "unreadable_images",
             f"{len(unreadable)} of {len(labelled)} files cannot be read ({examples})",
-            "remove or mend them, or raise max_unreadable_fraction "
-            f"(now {request.max_unreadable_fraction:g})",
+            f"remove or mend them{'' if none_left else remedy}",
         )
 
 
@@ -326,7 +336,8 @@ def _warnings(items: Sequence[Item], unreadable: Sequence[Item]) -> Iterable[dic
 
 
 def _enter(context: Context, phase: str) -> None:
-    leases.enter_phase(context.database, context.job.id, context.job.fence, phase)
+    job = context.job
+    until_answered(lambda: leases.enter_phase(context.database, job.id, job.fence, phase))
     context.doorbell.happened(context.job.id)
 
 

@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 from jobs import curves, models, store
 from jobs.artifacts import sha256_of
 from jobs.database import db_now_ms
+from jobs.errors import NotFoundError
 from jobs.ids import new_model_id
 from jobs.spec import FineTuneSpec, LearningRateFromJob
 from ml import checkpoint
+from ml.backbones import check_weights
 from ml.cache import Pixels
 from ml.config import FineTuneConfig
 from ml.device import Resolved
@@ -23,8 +25,10 @@ from ml.model_file import ModelCard, save_model
 from ml.train import FineTuneOutcome, fine_tune
 from ml.training_state import TrainingState
 from worker.context import LET_GO, Context, Ending, How
+from worker.failures import JobFailedError
 from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
 from worker.listener import Course, JobListener, losses_file
+from worker.patience import until_answered
 from worker.resolved import environment_values, learning_rate_values
 from worker.runners.training import Material, prepare_device, presized, read_material
 from worker.translate import fine_tune_config
@@ -52,9 +56,8 @@ def run(context: Context) -> Ending:
     valid_pixels.close()
     if logits is None:
         return LET_GO
-    curves.record_resolved(
-        context.database, context.job.id, context.job.fence, _resolved(task, outcome)
-    )
+    used, job = _resolved(task, outcome), context.job
+    until_answered(lambda: curves.record_resolved(context.database, job.id, job.fence, used))
     return _ending(task, outcome, logits)
 
 
@@ -77,11 +80,22 @@ def _task(context: Context) -> _Task:
 
 
 def _found_rate(context: Context, spec: FineTuneSpec) -> float | None:
-    """The rate that another job found; None when the spec names no job or the rule is silent."""
+    """The rate that another job found; None when the spec names no job or the rule is silent.
+
+    Raises:
+        JobFailedError: the other job has been deleted since.
+    """
     asked = spec.learning_rate
     if not isinstance(asked, LearningRateFromJob):
         return None
-    curve = store.get(context.database, asked.from_job).result["lr_curve"]
+    try:
+        curve = store.get(context.database, asked.from_job).result["lr_curve"]
+    except NotFoundError as deleted:
+        raise JobFailedError(
+            "dependency_failed",
+            f"the learning-rate find {asked.from_job} was deleted before this job began",
+            "submit the job again with a number, or with another find",
+        ) from deleted
     found = (
         curve["recommended"]
         if asked.rule == "recommended"
@@ -94,6 +108,7 @@ def _trained(task: _Task) -> tuple[Pixels, FineTuneOutcome, Logits | None]:
     """The trained model and its logits of the valid part; no logits when it was let go."""
     context, listener, spec = task.context, task.listener, task.spec
     device = prepare_device(context)
+    check_weights(task.config.model)
     listener.phase("presizing")
     train, valid = task.material.part("train"), task.material.part("valid")
     pixels = presized(context, train, spec.presize, listener)

@@ -5,10 +5,12 @@ from typing import Any
 
 from jobs import curves
 from jobs.spec import LrFindSpec
+from ml.backbones import check_weights
 from ml.lr_range import LrRangeResult, find_lr
 from ml.theory.lr_suggestions import analyse
 from worker.context import Context, Ending, How
 from worker.listener import Course, JobListener, finite
+from worker.patience import until_answered
 from worker.resolved import environment_values
 from worker.runners.training import prepare_device, presized, read_material
 from worker.translate import lr_range_config
@@ -24,6 +26,7 @@ def run(context: Context) -> Ending:
     device = prepare_device(context)
     material = read_material(context, spec.dataset)
     config = lr_range_config(spec, num_classes=len(material.classes), settings=context.settings)
+    check_weights(config.model)
     listener = JobListener(context)
     listener.phase("presizing")
     train = material.part("train")
@@ -32,12 +35,9 @@ def run(context: Context) -> Ending:
     found = find_lr(config, train.photos, pixels, listener=listener, device=device)
     pixels.close()
     listener.finish()
-    curves.record_resolved(
-        context.database,
-        context.job.id,
-        context.job.fence,
-        environment_values(found.resolved, batch_size=spec.batch_size, precision=spec.precision),
-    )
+    used = environment_values(found.resolved, batch_size=spec.batch_size, precision=spec.precision)
+    job = context.job
+    until_answered(lambda: curves.record_resolved(context.database, job.id, job.fence, used))
     return Ending(how=How.SUCCEEDED, values={"result": {"lr_curve": _curve(spec, found)}})
 
 

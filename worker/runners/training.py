@@ -16,8 +16,10 @@ from jobs.sources import paths
 from jobs.spec import DatasetSpec, PathSource
 from ml.cache import Pixels, open_pixels
 from ml.device import pick_device
+from ml.errors import UnreadableImageError
 from ml.photos import LabelledPhoto
 from worker.context import Context
+from worker.failures import JobFailedError
 from worker.items import DRAWN_FILES, Item, read_items
 from worker.listener import JobListener
 
@@ -103,14 +105,24 @@ def presized(context: Context, part: Part, short_side: int, listener: JobListene
     """The part's pixels, decoded now unless an earlier job has done so.
 
     Raises:
-        UnreadableImageError: a photo has changed since the import and cannot be read.
+        JobFailedError: a photo has changed since the import or cannot be read.
         StoppedError: the job is to end.
     """
-    return open_pixels(
-        part.photos,
-        folder=context.artifacts.pixels_folder(),
-        short_side=short_side,
-        threads=context.settings.compute_threads,
-        on_progress=listener.presized,
-        should_stop=lambda: context.control.must_end,
-    )
+    try:
+        return open_pixels(
+            part.photos,
+            folder=context.artifacts.pixels_folder(),
+            short_side=short_side,
+            threads=context.settings.compute_threads,
+            on_progress=listener.presized,
+            should_stop=lambda: context.control.must_end,
+        )
+    except UnreadableImageError as problem:
+        path_of = {
+            photo.path: item.path for photo, item in zip(part.photos, part.items, strict=True)
+        }
+        raise JobFailedError(
+            "unreadable_images",
+            f"{path_of[problem.path]!r} cannot be read: {problem.reason}",
+            "the file has changed since the import; register the dataset again",
+        ) from problem
