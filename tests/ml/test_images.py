@@ -183,7 +183,7 @@ def test_a_bomb_is_refused_before_any_of_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_red(40, 30).save(tmp_path / "bomb.png")
-    monkeypatch.delattr(PngImageFile, "load_prepare")
+    monkeypatch.setattr(PngImageFile, "load", None)
 
     with pytest.raises(UnreadableImageError, match=r"40 x 30 pixels exceed the limit of 1,199"):
         decode_rgb(tmp_path / "bomb.png", max_pixels=1199)

@@ -33,9 +33,7 @@ def folder(quick: Settings) -> Path:
 
 
 @pytest.fixture
-def imported(
-    database: Database, work: Callable[[str], Supervisor], folder: Path
-) -> Import:
+def imported(database: Database, work: Callable[[str], Supervisor], folder: Path) -> Import:
     """Imports the folder, tolerating unreadable files, as far as it got."""
 
     def run(**changes: object) -> Dataset:
