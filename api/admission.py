@@ -28,9 +28,22 @@ from jobs.spec import (
 )
 from ml.theory import architectures
 from ml.theory.architectures import Architecture, UnknownArchitectureError
+from ml.theory.parts import LEAST_TRAIN, PARTS
 
-_LEAST_TRAIN = 2
 _NAMED = 5
+
+TRAINING_PROBLEMS = (
+    "malformed_json",
+    "unsupported_media_type",
+    "validation_failed",
+    "unknown_architecture",
+    "weights_unavailable",
+    "source_forbidden",
+    "too_few_images",
+    "dataset_not_ready",
+    "idempotency_key_reused",
+)
+"""Codes with which a learning-rate find or a fine-tune can be refused."""
 
 
 def check_lr_find(services: Services, spec: LrFindSpec) -> None:
@@ -90,8 +103,11 @@ def _check_training(services: Services, spec: LrFindSpec | FineTuneSpec) -> Arch
         off = "small" if spec.size < architecture.smallest_image_px else "large"
         raise _invalid("/size", "out_of_range", f"size {spec.size} is too {off} for {needs}")
     dataset = _ready_dataset(services.database, spec.dataset)
-    if (dataset.counts or {}).get("train", 0) < _LEAST_TRAIN:
-        detail = f"dataset {dataset.id} has {_parts_of(dataset)}; training needs 2 photos or more"
+    if (dataset.counts or {}).get("train", 0) < LEAST_TRAIN:
+        detail = (
+            f"dataset {dataset.id} has {_parts_of(dataset)}; "
+            f"training needs {LEAST_TRAIN} photos or more"
+        )
         raise at("/dataset", "too_few_images", detail)
     return architecture
 
@@ -216,7 +232,7 @@ def _invalid(pointer: str, code: str, detail: str) -> Problem:
 
 def _parts_of(dataset: Dataset) -> str:
     counts = dataset.counts or {}
-    return ", ".join(f"{counts.get(part, 0)} {part}" for part in ("train", "valid", "test"))
+    return ", ".join(f"{counts.get(part, 0)} {part}" for part in PARTS)
 
 
 def _named(labels: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """A job as an answer: the resource, its entity tag, and the 202 of a job just submitted."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastapi import Response
 from sqlalchemy import Connection
@@ -18,10 +18,15 @@ from jobs.spec import JobSpec
 
 def job_resource(services: Services, job: Job) -> JobResource:
     """The job as a client sees it now."""
-    position = (
-        store.jobs_ahead(services.database, job) + 1 if job.state == JobState.QUEUED else None
-    )
-    return JobResource.of(job, position=position, now_ms=int(time.time() * 1000))
+    return job_resources(services, [job])[0]
+
+
+def job_resources(services: Services, jobs: Sequence[Job]) -> list[JobResource]:
+    """The jobs as a client sees them now, in the same order."""
+    queued = [job for job in jobs if job.state == JobState.QUEUED]
+    places = store.queue_positions(services.database, queued)
+    now_ms = int(time.time() * 1000)
+    return [JobResource.of(job, position=places.get(job.id), now_ms=now_ms) for job in jobs]
 
 
 def etag_of(job: JobResource, event_seq: int) -> str:

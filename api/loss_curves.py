@@ -2,30 +2,27 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 
 from api.schemas.curves import EpochColumns, LossCurve, StepColumns
 from jobs.curves import CurvePoint, EpochRow
 
 
-def thinned(points: Sequence[CurvePoint], most: int) -> list[CurvePoint]:
-    """At most ``most`` of the points, evenly spread, with the first and the last."""
-    if len(points) <= most:
-        return list(points)
-    last = len(points) - 1
-    return [points[place * last // (most - 1)] for place in range(most)]
+def spacing(count: int, most: int) -> int:
+    """The least distance at which ``count`` points, taken with the first and last, are ``most``."""
+    return max(1, math.ceil((count - 1) / (most - 1)))
 
 
 def loss_curve(
-    job_id: str, points: Sequence[CurvePoint], epochs: Sequence[EpochRow], *, most: int
+    job_id: str, shown: Sequence[CurvePoint], epochs: Sequence[EpochRow], *, count: int
 ) -> LossCurve:
-    """The curve column by column."""
-    shown = thinned(points, most)
+    """The curve column by column; ``count`` is the number of points before it was thinned."""
     groups = max((len(point.lrs) for point in shown), default=0)
     return LossCurve(
         job_id=job_id,
-        count=len(points),
-        is_thinned=len(shown) < len(points),
+        count=count,
+        is_thinned=len(shown) < count,
         steps=StepColumns(
             step=[point.global_step for point in shown],
             epoch=[point.epoch for point in shown],

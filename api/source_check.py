@@ -1,6 +1,5 @@
 """What can be known to be wrong with a dataset from its file names alone, refused at once."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,10 @@ from jobs.spec import DatasetSpec, FolderSplit, PathSource, RandomSplit, RegexLa
 from ml.theory.errors import InvalidRegexError, NoGroupError
 from ml.theory.label_repair import find_hint
 from ml.theory.labels import Labelled, Labeller, make_labeller
+from ml.theory.parts import Part, folder_part, random_parts, shortage
 
 _EXAMPLES = 3
 _HINT_NAMES = 2000
-_LEAST_CLASSES = 2
-_LEAST_TRAIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +41,7 @@ def check_dataset(request: DatasetSpec, roots: Sequence[Path]) -> None:
     found = _labelled(labeller, listing.names)
     _check_matches(request, listing, found)
     if listing.is_complete:
-        _check_classes(found)
-        _check_train(request, listing, found)
+        _check_parts(request, listing, found)
 
 
 def _labeller(request: DatasetSpec) -> Labeller:
@@ -108,28 +105,22 @@ def _hint(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) ->
     return otherwise if hint is None else hint.message
 
 
-def _check_classes(found: Sequence[Labelled]) -> None:
-    classes = Counter(each.usable for each in found if each.usable is not None)
-    if len(classes) < _LEAST_CLASSES:
-        (only,) = classes
-        detail = f"all {classes.total()} photos have the one label {only!r}; two classes are needed"
-        raise at("/labels", "too_few_classes", detail)
-
-
-def _check_train(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> None:
-    labelled = [
-        name for name, each in zip(listing.names, found, strict=True) if each.usable is not None
+def _check_parts(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> None:
+    photos = [
+        (name, each.usable)
+        for name, each in zip(listing.names, found, strict=True)
+        if each.usable is not None
     ]
-    train = _train_count(request.split, labelled)
-    if train < _LEAST_TRAIN:
-        raise at(
-            "/split",
-            "too_few_images",
-            f"of {len(labelled)} photos {train} would be left to train on; 2 are needed",
-        )
+    labels = [label for _, label in photos]
+    lack = shortage(labels, _parts(request.split, [name for name, _ in photos], labels))
+    if lack is not None:
+        pointer = "/labels" if lack.code == "too_few_classes" else "/split"
+        raise at(pointer, lack.code, f"{lack.message}; {lack.remedy}")
 
 
-def _train_count(split: RandomSplit | FolderSplit, names: Sequence[str]) -> int:
-    if isinstance(split, RandomSplit):
-        return len(names) - int(split.valid_fraction * len(names))
-    return sum(name.startswith("train/") for name in names)
+def _parts(
+    split: RandomSplit | FolderSplit, names: Sequence[str], labels: Sequence[str]
+) -> Sequence[Part | None]:
+    if isinstance(split, FolderSplit):
+        return [folder_part(name) for name in names]
+    return random_parts(labels, split.valid_fraction, split.seed, stratify=split.stratify)

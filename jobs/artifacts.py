@@ -20,6 +20,14 @@ class Artifacts:
         """Items, thumbnails and drawn photos of one dataset."""
         return self.root / "datasets" / dataset_id
 
+    def drawn_folder(self, dataset_id: str) -> Path:
+        """The photos of one dataset that the service drew itself."""
+        return self.dataset_folder(dataset_id) / "files"
+
+    def items_file(self, dataset_id: str) -> Path:
+        """The listed photos of one dataset, one row each."""
+        return self.dataset_folder(dataset_id) / "items.parquet"
+
     def thumbnails_folder(self, dataset_id: str) -> Path:
         """The small pictures of one dataset."""
         return self.dataset_folder(dataset_id) / "thumbs"
@@ -35,6 +43,10 @@ class Artifacts:
     def attempt_folder(self, job_id: str, fence: int) -> Path:
         """What one attempt writes: a frozen old attempt can spoil only its own folder."""
         return self.job_folder(job_id) / f"a{fence}"
+
+    def log_file(self, job_id: str, fence: int) -> Path:
+        """What one attempt printed."""
+        return self.attempt_folder(job_id, fence) / "log.txt"
 
     def model_file(self, model_id: str) -> Path:
         """The weights of one model."""

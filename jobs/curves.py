@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from jobs import events, moves, tables
 from jobs.database import Database, db_now_ms
@@ -139,23 +139,6 @@ def record_warning(database: Database, job_id: str, fence: int, code: str, detai
         )
 
 
-def record_resolved(
-    database: Database, job_id: str, fence: int, resolved: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """What the first attempt decided is frozen in the job; later attempts get it back.
-
-    Raises:
-        LeaseLostError: the job belongs to another attempt or to nobody.
-    """
-    with database.write() as connection:
-        job = moves.held(connection, job_id, fence)
-        merged = {**resolved, **job.resolved}
-        connection.execute(
-            update(tables.jobs).where(tables.jobs.c.id == job_id).values(resolved=merged)
-        )
-        return merged
-
-
 def record_checkpoint(
     database: Database, job_id: str, fence: int, *, path: str, global_step: int
 ) -> None:
@@ -194,26 +177,26 @@ def cut_back(connection: Connection, job_id: str, steps_kept: int) -> None:
     )
 
 
-def read_points(database: Database, job_id: str) -> list[CurvePoint]:
-    """The whole curve, in the order of the steps."""
+def count_points(database: Database, job_id: str) -> int:
+    """How many steps the whole curve has."""
+    query = select(func.count()).where(tables.curve_points.c.job_id == job_id)
+    with database.read() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def read_points(database: Database, job_id: str, *, every: int = 1) -> list[CurvePoint]:
+    """Every so-many-th point of the curve and always the last, in the order of the steps."""
     columns = tables.curve_points.c
+    place = func.row_number().over(order_by=columns.global_step).label("place")
+    last = select(func.max(columns.global_step)).where(columns.job_id == job_id).scalar_subquery()
+    placed = select(tables.curve_points, place).where(columns.job_id == job_id).subquery()
     query = (
-        select(tables.curve_points).where(columns.job_id == job_id).order_by(columns.global_step)
+        select(placed)
+        .where(or_((placed.c.place - 1) % every == 0, placed.c.global_step == last))
+        .order_by(placed.c.global_step)
     )
     with database.read() as connection:
-        return [
-            CurvePoint(
-                phase=row.phase,
-                step=row.step,
-                global_step=row.global_step,
-                epoch=row.epoch,
-                loss=row.loss,
-                smoothed=row.smoothed,
-                lrs=tuple(row.lrs),
-                momentum=row.momentum,
-            )
-            for row in connection.execute(query)
-        ]
+        return [_point(row) for row in connection.execute(query)]
 
 
 def read_epochs(database: Database, job_id: str) -> list[EpochRow]:
@@ -234,6 +217,19 @@ def read_epochs(database: Database, job_id: str) -> list[EpochRow]:
             )
             for row in connection.execute(query)
         ]
+
+
+def _point(row: Row[Any]) -> CurvePoint:
+    return CurvePoint(
+        phase=row.phase,
+        step=row.step,
+        global_step=row.global_step,
+        epoch=row.epoch,
+        loss=row.loss,
+        smoothed=row.smoothed,
+        lrs=tuple(row.lrs),
+        momentum=row.momentum,
+    )
 
 
 def _write_points(

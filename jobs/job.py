@@ -83,14 +83,12 @@ class Failure:
         code: one of the documented codes, such as ``weights_unavailable``.
         message: what happened, naming the value.
         hint: what would be right, or an empty string.
-        phase: the phase the job was in, or None before its first.
         retryable: whether the same job may succeed when it is tried again.
     """
 
     code: str
     message: str
     hint: str = ""
-    phase: str | None = None
     retryable: bool = False
 
 

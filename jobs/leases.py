@@ -90,9 +90,7 @@ def renew(database: Database, job_id: str, fence: int, *, lease_ms: int) -> Job:
         return store.fetch(connection, job_id)
 
 
-def enter_phase(
-    database: Database, job_id: str, fence: int, phase: str, *, also: Also | None = None
-) -> None:
+def enter_phase(database: Database, job_id: str, fence: int, phase: str) -> None:
     """The job is running (or still ending) and in this phase.
 
     Raises:
@@ -109,8 +107,6 @@ def enter_phase(
             connection.execute(
                 update(tables.jobs).where(tables.jobs.c.id == job_id).values(phase=phase)
             )
-        if also is not None:
-            also(connection)
         events.append(
             connection,
             job_id,
@@ -231,7 +227,6 @@ def lose(connection: Connection, job: Job, max_lost: int, reason: str) -> Job:
                 code="worker_lost",
                 message=f"the job lost its worker {job.lost + 1} times; the last time {reason}",
                 hint="look at the workers' logs and memory, then submit the job again",
-                phase=job.phase,
                 retryable=True,
             ),
             lost=job.lost + 1,

@@ -83,12 +83,12 @@ def let_go(connection: Connection, job: Job, **values: Any) -> Job:  # noqa: ANN
 
 
 def fail(connection: Connection, job: Job, failure: Failure, **values: Any) -> Job:  # noqa: ANN401 - columns
-    """The job has failed for good; a client reads the failure as ``job.error``."""
+    """The job has failed for good; a client reads the failure and the phase as ``job.error``."""
     error = {
         "code": failure.code,
         "message": failure.message,
         "hint": failure.hint,
-        "phase": failure.phase or job.phase,
+        "phase": job.phase,
         "retryable": failure.retryable,
     }
     return end(connection, job, JobState.FAILED, values={"error": error, **values})

@@ -1,15 +1,19 @@
 """Jobs in the database: submit, read, list, rename, delete. Moves are in `moves`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
+    Integer,
     Row,
     Select,
+    String,
     and_,
+    column,
     delete,
     exists,
     func,
@@ -17,6 +21,7 @@ from sqlalchemy import (
     or_,
     select,
     update,
+    values,
 )
 
 from jobs import events, tables
@@ -157,19 +162,36 @@ def _filtered(chosen: JobFilter) -> Select[Any]:
     return query
 
 
-def jobs_ahead(database: Database, job: Job) -> int:
-    """How many queued jobs of the same queue will be claimed before this one."""
-    columns = tables.jobs.c
-    query = select(func.count()).where(
-        columns.queue == QUEUE_OF[job.type],
+def queue_positions(database: Database, jobs: Sequence[Job]) -> dict[str, int]:
+    """Job id -> place among the queued jobs of its queue; 1 is claimed next.
+
+    A job that is not committed yet has the place that it will have.
+    """
+    if not jobs:
+        return {}
+    columns, each = tables.jobs.c, _listed(jobs)
+    comes_first = and_(
+        columns.queue == each.c.queue,
         columns.state == JobState.QUEUED.value,
         or_(
-            columns.priority > job.priority,
-            and_(columns.priority == job.priority, columns.id < job.id),
+            columns.priority > each.c.priority,
+            and_(columns.priority == each.c.priority, columns.id < each.c.id),
         ),
     )
+    query = (
+        select(each.c.id, func.count(columns.id) + 1)
+        .select_from(each.outerjoin(tables.jobs, comes_first))
+        .group_by(each.c.id)
+    )
     with database.read() as connection:
-        return int(connection.execute(query).scalar_one())
+        return {job_id: place for job_id, place in connection.execute(query)}
+
+
+def _listed(jobs: Sequence[Job]) -> CTE:
+    """These jobs as a table of their own."""
+    rows = [(job.id, QUEUE_OF[job.type], job.priority) for job in jobs]
+    columns = column("id", String), column("queue", String), column("priority", Integer)
+    return values(*columns, name="listed").data(rows).cte("listed")
 
 
 def queue_counts(database: Database) -> dict[str, dict[str, int]]:

@@ -16,10 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ml.config import DEFAULT_WEIGHTS, NO_WEIGHTS, ModelConfig, known_architecture
+from ml.config import DEFAULT_WEIGHTS, NO_WEIGHTS, ModelConfig
 from ml.errors import WeightsUnavailableError
 from ml.head import create_head
 from ml.odd_families import BUILD_OPTIONS, make_body, present_name
+from ml.theory import architectures
 from ml.theory.architectures import Architecture
 
 NAMES_SHOWN = 5
@@ -54,7 +55,7 @@ def build_model(config: ModelConfig, *, seed: int) -> ImageClassifier:
         UnknownArchitectureError: No such architecture.
         WeightsUnavailableError: The weights cannot be had or do not fit.
     """
-    row = known_architecture(config.architecture)
+    row = architectures.get(config.architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         body = _body(config, row)

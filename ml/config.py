@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from ml.errors import UnknownArchitectureError
 from ml.theory import architectures
-from ml.theory.architectures import Architecture
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Sweep = Literal["frozen_body", "all"]
@@ -53,7 +51,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse unknown architectures and weight names."""
-        row = known_architecture(self.architecture)
+        row = architectures.get(self.architecture)
         _require(self.num_classes >= 2, "num_classes", self.num_classes, "at least 2")
         choices = (DEFAULT_WEIGHTS, NO_WEIGHTS, *row.weights)
         if isinstance(self.weights, str):
@@ -134,7 +132,7 @@ class FineTuneConfig:
         _require(0 <= self.freeze_epochs <= 10_000, "freeze_epochs", self.freeze_epochs, wish)
         total = self.epochs + self.freeze_epochs
         _require(total >= 1, "epochs", self.epochs, "at least 1 together with freeze_epochs")
-        groups = known_architecture(self.model.architecture).layer_groups
+        groups = architectures.get(self.model.architecture).layer_groups
         for name in ("frozen_peaks", "unfrozen_peaks"):
             peaks = getattr(self, name)
             right = len(peaks) == groups and all(map(_is_rate, peaks))
@@ -145,20 +143,8 @@ class FineTuneConfig:
         _check_run(self)
 
 
-def known_architecture(name: str) -> Architecture:
-    """The table's row of this name.
-
-    Raises:
-        UnknownArchitectureError: There is none.
-    """
-    try:
-        return architectures.get(name)
-    except architectures.UnknownArchitectureError as error:
-        raise UnknownArchitectureError(name, str(error), error.did_you_mean) from error
-
-
 def _check_run(config: LrRangeConfig | FineTuneConfig) -> None:
-    row = known_architecture(config.model.architecture)
+    row = architectures.get(config.model.architecture)
     size = config.data.size
     _require(row.takes_image_px(size), "size", size, f"{row.image_px_wanted} for {row.name}")
     _require(0 <= config.weight_decay < 1, "weight_decay", config.weight_decay, "0 to below 1")

@@ -3,7 +3,6 @@
 MlError
 ├── UnreadableImageError       one photo
 ├── TooFewImagesError          the photos together
-├── UnknownArchitectureError   a name
 ├── WeightsUnavailableError    a file of pretrained weights
 ├── LossDivergedError          the numbers
 ├── CheckpointCorruptError     a file written before
@@ -34,15 +33,6 @@ class TooFewImagesError(MlError):
         super().__init__(f"{purpose} needs at least {needed} photos, found {found}")
         self.found = found
         self.needed = needed
-
-
-class UnknownArchitectureError(MlError):
-    """The architecture table has no such name."""
-
-    def __init__(self, name: str, message: str, did_you_mean: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.name = name
-        self.did_you_mean = did_you_mean
 
 
 class WeightsUnavailableError(MlError):
@@ -79,7 +69,7 @@ class EnvironmentChangedError(MlError):
 
 
 class StoppedError(MlError):
-    """The caller asked to stop where nothing can be kept; ``command`` says how it asked."""
+    """The caller asked to stop before there was a result; ``command`` says how it asked."""
 
     def __init__(self, doing: str, command: str) -> None:
         super().__init__(f"stopped while {doing}, as asked ({command})")

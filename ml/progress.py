@@ -53,6 +53,8 @@ class EpochReport:
     phase: str
     epoch: int
     """Of the whole run, from 0."""
+    global_step: int
+    """Steps taken when it ended, of the whole run."""
     train_loss: float | None
     """Mean of the epoch's step losses; None when the epoch was left before its first step."""
     valid_loss: float | None

@@ -222,6 +222,7 @@ def _epoch_report(run: TrainingRun, validation: Metrics | None, seconds: float) 
     return EpochReport(
         phase=phase.name,
         epoch=run.epochs_done,
+        global_step=run.global_step,
         train_loss=sum(losses) / len(losses) if losses else None,
         valid_loss=validation.loss if validation else None,
         accuracy=validation.accuracy if validation else None,

@@ -16,9 +16,7 @@ from ml.loader import shuffled_batches
 from ml.photos import LabelledPhoto
 from ml.progress import Listener
 from ml.step import Batch
-
-SMALLEST_BATCH = 2
-"""Batch norm in the head has no variance of a single photo."""
+from ml.theory.parts import LEAST_TRAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +87,8 @@ def fitting_batch_size(wished: int, photos: int, listener: Listener) -> int:
     Raises:
         TooFewImagesError: There are fewer than two photos.
     """
-    if photos < SMALLEST_BATCH:
-        raise TooFewImagesError(found=photos, needed=SMALLEST_BATCH, purpose="training")
+    if photos < LEAST_TRAIN:
+        raise TooFewImagesError(found=photos, needed=LEAST_TRAIN, purpose="training")
     if photos >= wished:
         return wished
     listener.warning(

@@ -7,6 +7,7 @@ import argparse
 import os
 import socket
 import threading
+from collections.abc import Callable
 from multiprocessing import forkserver
 
 import structlog
@@ -116,14 +117,14 @@ def _device_name(settings: Settings, queue: str) -> str:
     return "cuda" if nvidia_devices() else "cpu"
 
 
-def make_app(worker: Worker, settings: Settings) -> Celery:
-    """The Celery application with the one task that rings this worker."""
+def make_app(settings: Settings, queue: str, look: Callable[[], None]) -> Celery:
+    """The Celery application with the one task of the queue, which looks for work."""
     app = make_celery(settings.redis_url)
 
-    @app.task(name=LOOK_TASKS[worker.queue])
-    def look(job_id: str) -> None:
+    @app.task(name=LOOK_TASKS[queue])
+    def rung(job_id: str) -> None:
         log.debug("rung", job=job_id)
-        worker.look()
+        look()
 
     return app
 
@@ -137,7 +138,7 @@ def main() -> None:
     configure_logging(settings.log_format, settings.log_level)
     os.environ.update(_TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read
     worker = Worker(settings, queue)
-    app = make_app(worker, settings)
+    app = make_app(settings, queue, worker.look)
     setup_logging.connect(_leave_logging_alone)
     worker_ready.connect(lambda **_: worker.start(), weak=False)
     worker_shutting_down.connect(lambda **_: worker.drain(), weak=False)

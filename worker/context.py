@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from sqlalchemy import Connection
 
@@ -13,7 +12,12 @@ from jobs.database import Database
 from jobs.job import Job
 from jobs.queue import Doorbell
 from jobs.settings import Settings
+from jobs.sources import paths
+from jobs.spec import PathSource, Source
 from worker.control import Control
+from worker.patience import until_answered
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +36,34 @@ class Context:
         """The only folder that this attempt writes to."""
         return self.artifacts.attempt_folder(self.job.id, self.job.fence)
 
+    def photos_folder(self, dataset_id: str, source: Source) -> Path:
+        """The folder that the paths of the dataset's items begin at.
 
-class How(StrEnum):
-    """How a runner ended."""
+        Raises:
+            SourceForbiddenError, SourceUnreachableError: the client's folder cannot be used.
+        """
+        if isinstance(source, PathSource):
+            return paths.resolve_inside(source.path, self.settings.dataset_roots)
+        return self.artifacts.drawn_folder(dataset_id)
 
-    SUCCEEDED = "succeeded"
-    LET_GO = "let_go"
+    def tell(
+        self,
+        write: Callable[Concatenate[Database, str, int, P], object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """The write is done under the attempt's fence, however long the database is away.
+
+        Raises:
+            LeaseLostError: the job belongs to another attempt or to nobody.
+        """
+        until_answered(lambda: write(self.database, self.job.id, self.job.fence, *args, **kwargs))
+        self.doorbell.happened(self.job.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """A runner's last word: columns of the job, and writes of the same transaction."""
+    """What a success comes to: columns of the job, and writes of the same transaction."""
 
-    how: How
     values: Mapping[str, Any] = field(default_factory=dict)
     also: Callable[[Connection], None] | None = None
-
-
-LET_GO = Ending(how=How.LET_GO)
-"""The work was broken off on request; the job's state says where it goes."""

@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection
 
 EXIT_ORPHANED = 71
 EXIT_LEASE_OVER = 72
+EXIT_FENCED_OFF = 73
+EXIT_STORE_AWAY = 74
 _LOOK_S = 0.5
 
 

@@ -5,6 +5,7 @@ import errno
 import ml.errors
 from jobs.errors import SourceForbiddenError, SourceUnreachableError
 from jobs.job import Failure
+from ml.theory.architectures import UnknownArchitectureError
 from ml.theory.errors import InvalidRegexError
 
 
@@ -14,10 +15,6 @@ class JobFailedError(Exception):
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.failure = Failure(code=code, message=message, hint=hint)
-
-
-class JobCancelledError(Exception):
-    """The job broke off because a client or a draining worker wanted it."""
 
 
 _CODES: dict[type[Exception], tuple[str, str]] = {
@@ -43,41 +40,32 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
         "submit the job again to train it from the start on this machine",
     ),
     InvalidRegexError: ("invalid_regex", "write the pattern without that construct"),
-    ml.errors.UnknownArchitectureError: ("unknown_architecture", "see GET /v1/architectures"),
+    UnknownArchitectureError: ("unknown_architecture", "see GET /v1/architectures"),
 }
 
 _OUT_OF_MEMORY_HINT = "lower batch_size or size"
 
 
-def failure_of(problem: Exception, *, phase: str | None) -> Failure:
+def failure_of(problem: Exception) -> Failure:
     """What the client is told about this exception; unknown ones are ``internal``."""
     if isinstance(problem, JobFailedError):
-        code, message, hint = (
-            problem.failure.code,
-            problem.failure.message,
-            problem.failure.hint,
-        )
-        return Failure(code=code, message=message, hint=hint, phase=phase)
+        return problem.failure
     for kind, (code, hint) in _CODES.items():
         if isinstance(problem, kind):
-            return Failure(code=code, message=str(problem), hint=hint, phase=phase)
+            return Failure(code=code, message=str(problem), hint=hint)
     if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
         return Failure(
             code="disk_full",
             message=f"no space is left for {problem.filename or 'the artifact store'}",
             hint="free space on the volume of the artifacts, then submit the job again",
-            phase=phase,
             retryable=True,
         )
     if is_out_of_memory(problem):
-        return Failure(
-            code="out_of_memory", message=str(problem), hint=_OUT_OF_MEMORY_HINT, phase=phase
-        )
+        return Failure(code="out_of_memory", message=str(problem), hint=_OUT_OF_MEMORY_HINT)
     return Failure(
         code="internal",
         message=f"{type(problem).__name__}: {problem}"[:500],
         hint="GET /v1/jobs/{id}/logs has the details",
-        phase=phase,
     )
 
 

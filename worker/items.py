@@ -8,9 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.artifacts import published
-
-ITEMS_FILE = "items.parquet"
-DRAWN_FILES = "files"
+from ml.theory.parts import Part
 
 _SCHEMA = pa.schema(
     [
@@ -41,7 +39,7 @@ class Item:
     item_id: str
     path: str
     label: str | None = None
-    split: str | None = None
+    split: Part | None = None
     width: int | None = None
     height: int | None = None
     format: str | None = None
@@ -52,13 +50,13 @@ class Item:
     reason: str | None = None
 
 
-def write_items(folder: Path, items: Sequence[Item]) -> None:
-    """The items are in the dataset's folder, in the order given."""
+def write_items(file: Path, items: Sequence[Item]) -> None:
+    """The items are in the file, in the order given."""
     table = pa.Table.from_pylist([asdict(item) for item in items], schema=_SCHEMA)
-    with published(folder / ITEMS_FILE) as temporary:
+    with published(file) as temporary:
         pq.write_table(table, temporary)
 
 
-def read_items(folder: Path) -> list[Item]:
-    """The items of the dataset in this folder, in the order of the import."""
-    return [Item(**row) for row in pq.read_table(folder / ITEMS_FILE).to_pylist()]
+def read_items(file: Path) -> list[Item]:
+    """The items of a dataset, in the order of the import."""
+    return [Item(**row) for row in pq.read_table(file).to_pylist()]

@@ -10,10 +10,10 @@ from ml.config import FineTuneConfig
 def environment_values(
     environment: Mapping[str, str | int], *, batch_size: int, precision: str
 ) -> dict[str, Any]:
-    """What decided bits beside the request; a batch that shrank says that the dataset did it."""
+    """What decided bits beside the request; what differs from it says who decided otherwise."""
     origins = {
         "batch_size": "request" if environment["batch_size"] == batch_size else "dataset",
-        "precision": "hardware" if precision == "auto" else "request",
+        "precision": "request" if environment["precision"] == precision else "hardware",
     }
     return {
         name: {"value": value, "origin": origins.get(name, "environment")}

@@ -23,9 +23,9 @@ from jobs.logs import configure_logging
 from jobs.queue import Doorbell
 from jobs.settings import Settings
 from ml.errors import StoppedError
-from worker.context import Context, Ending, How
-from worker.control import Control
-from worker.failures import JobCancelledError, failure_of
+from worker.context import Context, Ending
+from worker.control import EXIT_FENCED_OFF, EXIT_STORE_AWAY, Control
+from worker.failures import failure_of
 from worker.patience import until_answered
 
 RUNNERS = {
@@ -36,7 +36,6 @@ RUNNERS = {
 }
 """Modules by name: a worker that only imports datasets never loads a tensor library."""
 
-EXIT_FENCED_OFF = 73
 _PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger(__name__)
@@ -71,6 +70,9 @@ def run_trainer(assignment: Assignment, pipe: Connection) -> None:
     except LeaseLostError as problem:
         log.warning("fenced_off", reason=str(problem))
         sys.exit(EXIT_FENCED_OFF)
+    except StoreUnavailableError as problem:
+        log.warning("database_away", reason=str(problem))
+        sys.exit(EXIT_STORE_AWAY)
     finally:
         context.doorbell.happened(context.job.id)
         context.doorbell.close()
@@ -83,28 +85,12 @@ def _do(context: Context) -> None:
         ending = _run(context)
     except (LeaseLostError, StoreUnavailableError):
         raise
-    except (JobCancelledError, StoppedError):
-        until_answered(lambda: leases.release(database, job.id, job.fence))
+    except StoppedError:
+        state = until_answered(lambda: leases.release(database, job.id, job.fence))
     except Exception as problem:  # noqa: BLE001 - the edge: every failure becomes job.error
         traceback.print_exc()
-        phase = until_answered(lambda: store.get(database, job.id)).phase
-        failure = failure_of(problem, phase=phase)
-        until_answered(lambda: leases.fail(database, job.id, job.fence, failure))
-    else:
-        _end(context, ending)
-
-
-def _run(context: Context) -> Ending:
-    runner = importlib.import_module(RUNNERS[context.job.type])
-    log.info("job_started", job=context.job.id, type=context.job.type.value)
-    ending: Ending = runner.run(context)
-    return ending
-
-
-def _end(context: Context, ending: Ending) -> None:
-    job, database = context.job, context.database
-    if ending.how == How.LET_GO:
-        state = until_answered(lambda: leases.release(database, job.id, job.fence))
+        failure = failure_of(problem)
+        state = until_answered(lambda: leases.fail(database, job.id, job.fence, failure))
     else:
         state = until_answered(
             lambda: leases.succeed(
@@ -112,6 +98,13 @@ def _end(context: Context, ending: Ending) -> None:
             )
         )
     log.info("job_ended", job=job.id, state=state.value)
+
+
+def _run(context: Context) -> Ending:
+    runner = importlib.import_module(RUNNERS[context.job.type])
+    log.info("job_started", job=context.job.id, type=context.job.type.value)
+    ending: Ending = runner.run(context)
+    return ending
 
 
 def _become_a_process_of_its_own() -> None:
@@ -125,9 +118,8 @@ def _become_a_process_of_its_own() -> None:
 
 def _log_to_file(context: Context) -> None:
     context.folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(
-        context.folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode=0o640
-    )
+    file = context.artifacts.log_file(context.job.id, context.job.fence)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode=0o640)
     os.dup2(descriptor, sys.stdout.fileno())
     os.dup2(descriptor, sys.stderr.fileno())
     os.close(descriptor)

@@ -16,17 +16,25 @@ import structlog
 from jobs import leases, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
-from jobs.errors import LeaseLostError, StoreUnavailableError
+from jobs.errors import LeaseLostError, NotFoundError, StoreUnavailableError
 from jobs.job import LEASED_STATES, Failure, Job, JobState
 from jobs.queue import Doorbell
 from jobs.settings import Settings
-from worker.control import EXIT_LEASE_OVER, EXIT_ORPHANED, Message, Order
+from worker import checkpoints
+from worker.control import (
+    EXIT_FENCED_OFF,
+    EXIT_LEASE_OVER,
+    EXIT_ORPHANED,
+    EXIT_STORE_AWAY,
+    Message,
+    Order,
+)
 from worker.patience import until_answered
-from worker.trainer import EXIT_FENCED_OFF, Assignment, run_trainer
+from worker.trainer import Assignment, run_trainer
 
 _LOOK_S = 0.25
 _LAST_LINES = 20
-_QUIET_EXITS = frozenset({EXIT_ORPHANED, EXIT_LEASE_OVER, EXIT_FENCED_OFF})
+_QUIET_EXITS = frozenset({EXIT_ORPHANED, EXIT_LEASE_OVER, EXIT_FENCED_OFF, EXIT_STORE_AWAY})
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +71,7 @@ class Watch:
                 self._look()
             self._process.join()
             self._settle(self._process.exitcode or 0)
+            self._tidy()
         finally:
             self._pipe.close()
             self._parts.doorbell.happened(self._job.id)
@@ -89,6 +98,15 @@ class Watch:
         except StoreUnavailableError as problem:
             log.warning("database_away", error=str(problem))
             return
+        except NotFoundError:
+            # it had ended, and a client deleted it before its trainer could leave
+            self._give(Order.ABANDON)
+        else:
+            self._follow(job)
+        if self._is_overdue(now_s):
+            self._kill(f"it did not end within {self._settings.cancel_grace_s:g} s")
+
+    def _follow(self, job: Job) -> None:
         if job.fence != self._job.fence:
             self._kill("the job belongs to another attempt")
         elif job.state in LEASED_STATES:
@@ -96,8 +114,6 @@ class Watch:
         else:
             # ended by the trainer, which has only to leave, or by a sweeper that gave us up
             self._give(Order.ABANDON)
-        if self._is_overdue(now_s):
-            self._kill(f"it did not end within {self._settings.cancel_grace_s:g} s")
 
     def _job_now(self, now_s: float) -> Job:
         if now_s - self._renewed_at_s < self._settings.renew_s:
@@ -155,11 +171,11 @@ class Watch:
                 self._process.kill()
 
     def _settle(self, exit_code: int) -> None:
-        job = until_answered(lambda: store.get(self._database, self._job.id))
-        if job.fence != self._job.fence or job.state not in LEASED_STATES:
+        job = self._job_at_the_end()
+        if job is None or job.fence != self._job.fence or job.state not in LEASED_STATES:
             return
         log.warning("trainer_died", job=job.id, exit_code=exit_code)
-        failure = self._crash(job, exit_code)
+        failure = self._crash(exit_code)
         quiet = self._killed or exit_code in _QUIET_EXITS
         try:
             until_answered(
@@ -169,11 +185,23 @@ class Watch:
                     else leases.record_crash(self._database, job.id, job.fence, failure)
                 )
             )
-        except LeaseLostError as problem:
+        except (LeaseLostError, NotFoundError) as problem:
             # a sweeper was faster, or the answer to our own write was lost
             log.warning("fenced_off", reason=str(problem))
 
-    def _crash(self, job: Job, exit_code: int) -> Failure:
+    def _tidy(self) -> None:
+        job = self._job_at_the_end()
+        if job is not None and job.is_terminal:
+            checkpoints.delete_all(Artifacts(self._settings.artifacts), job.id)
+
+    def _job_at_the_end(self) -> Job | None:
+        """None when it had ended, and a client has deleted it since."""
+        try:
+            return until_answered(lambda: store.get(self._database, self._job.id))
+        except NotFoundError:
+            return None
+
+    def _crash(self, exit_code: int) -> Failure:
         how = (
             f"was killed by {signal.Signals(-exit_code).name}"
             if exit_code < 0
@@ -184,12 +212,10 @@ class Watch:
             message=f"the trainer {how} twice at the same point; its last lines:\n"
             + self._last_lines(),
             hint="GET /v1/jobs/{id}/logs has more; SIGKILL is often a lack of memory",
-            phase=job.phase,
         )
 
     def _last_lines(self) -> str:
-        artifacts = Artifacts(self._settings.artifacts)
-        path = artifacts.attempt_folder(self._job.id, self._job.fence) / "log.txt"
+        path = Artifacts(self._settings.artifacts).log_file(self._job.id, self._job.fence)
         if not path.exists():
             return "(none)"
         lines = path.read_text(errors="replace").splitlines()

@@ -196,7 +196,7 @@ def list_items(
     after = page.after_id("itm")
     window = chosen if after is None else chosen.also("item_id > ?", after)
     found = services.ledgers.select(
-        services.artifacts.dataset_folder(dataset.id) / "items.parquet",
+        services.artifacts.items_file(dataset.id),
         "*",
         window,
         f"ORDER BY item_id LIMIT {page.limit + 1:d}",

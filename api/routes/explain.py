@@ -20,7 +20,8 @@ from api.schemas.explain import (
     ScheduleRequest,
 )
 from jobs.spec import LearningRatePerGroup, LearningRateRange, LrMult, RegexLabels
-from ml.theory import cross_entropy, layer_rates, lr_suggestions, schedules
+from ml.theory import layer_rates, lr_suggestions, schedules
+from ml.theory.cross_entropy_explained import explain
 from ml.theory.errors import InvalidRegexError, NoGroupError
 from ml.theory.label_report import explain_labels
 
@@ -61,7 +62,7 @@ def explain_cross_entropy(
     asked: Annotated[CrossEntropyRequest, Body(examples=[_CROSS_ENTROPY_EXAMPLE])],
 ) -> CrossEntropyExplanation:
     """Softmax, loss and gradient of every sample, the mean, and the reasoning in plain words."""
-    explained = cross_entropy.explain(
+    explained = explain(
         asked.activations,
         asked.targets,
         class_names=asked.class_names,

@@ -4,13 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
-from api.admission import check_fine_tune
+from api.admission import TRAINING_PROBLEMS, check_fine_tune
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
 from api.job_answers import submit
 from api.json_body import StrictRoute
 from api.problems import problem_responses
-from api.routes.lr_finds import SUBMISSION_PROBLEMS
 from api.schemas.jobs import JobResource
 from api.schemas.resource import DatasetIdExample, JobIdExample
 from jobs.job import JobType
@@ -41,7 +40,7 @@ _EXAMPLE = {
     summary="Fine-tune a network",
     status_code=202,
     response_model=JobResource,
-    responses=problem_responses(*SUBMISSION_PROBLEMS, "result_not_ready"),
+    responses=problem_responses(*TRAINING_PROBLEMS, "result_not_ready"),
 )
 def create_fine_tune(
     services: ServicesDep, spec: Annotated[FineTuneSpec, Body(examples=[_EXAMPLE])], once: OnceDep

@@ -101,7 +101,7 @@ def get_logs(
 ) -> Response:
     """The log of the latest attempt as plain text."""
     job = store.get(services.database, job_id)
-    file = services.artifacts.attempt_folder(job.id, job.fence) / "log.txt"
+    file = services.artifacts.log_file(job.id, job.fence)
     if not file.is_file():
         raise ResultNotReadyError(job.id, "log", job.state)
     with file.open("rb") as stream:

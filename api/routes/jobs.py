@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from api.deletion import delete_folder
 from api.dependencies import JobIdPath, ServicesDep
 from api.idempotency import Once, OnceDep
-from api.job_answers import answer_of, etag_of, job_resource
+from api.job_answers import answer_of, etag_of, job_resource, job_resources
 from api.json_body import StrictRoute
 from api.negotiation import (
     IfMatch,
@@ -77,7 +77,7 @@ def list_jobs(  # noqa: PLR0913  (one parameter for each filter of the query str
     jobs, has_more = take(found, page.limit)
     cursor = jobs[-1].id if has_more else None
     listing = JobList(
-        data=[job_resource(services, job) for job in jobs],
+        data=job_resources(services, jobs),
         has_more=has_more,
         next_cursor=cursor,
     )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
-from api.admission import check_lr_find
+from api.admission import TRAINING_PROBLEMS, check_lr_find
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
 from api.job_answers import submit
@@ -16,18 +16,6 @@ from jobs.job import JobType
 from jobs.spec import LrFindSpec
 
 router = APIRouter(prefix="/v1/lr-finds", tags=["Training"], route_class=StrictRoute)
-
-SUBMISSION_PROBLEMS = (
-    "malformed_json",
-    "unsupported_media_type",
-    "validation_failed",
-    "unknown_architecture",
-    "weights_unavailable",
-    "source_forbidden",
-    "too_few_images",
-    "dataset_not_ready",
-    "idempotency_key_reused",
-)
 
 _EXAMPLE = {
     "dataset": DatasetIdExample,
@@ -50,7 +38,7 @@ _EXAMPLE = {
     summary="Find a learning rate",
     status_code=202,
     response_model=JobResource,
-    responses=problem_responses(*SUBMISSION_PROBLEMS),
+    responses=problem_responses(*TRAINING_PROBLEMS),
 )
 def create_lr_find(
     services: ServicesDep, spec: Annotated[LrFindSpec, Body(examples=[_EXAMPLE])], once: OnceDep

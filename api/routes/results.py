@@ -15,7 +15,7 @@ from api.job_ledger import (
     summary_of,
 )
 from api.ledger import SORTABLE, Filter, Order
-from api.loss_curves import as_csv, loss_curve
+from api.loss_curves import as_csv, loss_curve, spacing
 from api.negotiation import chosen_type
 from api.pagination import PageDep, paged, seal, unseal
 from api.problems import Problem, at, problem_responses
@@ -109,9 +109,10 @@ def get_loss_curve(
     job = store.get(services.database, job_id)
     if job.type not in {JobType.LR_FIND, JobType.FINE_TUNE}:
         raise Problem("not_found", f"job {job.id} is a {job.type}, which has no loss curve")
-    points = curves.read_points(services.database, job.id)
+    count = curves.count_points(services.database, job.id)
+    shown = curves.read_points(services.database, job.id, every=spacing(count, max_points))
     epochs = curves.read_epochs(services.database, job.id)
-    curve = loss_curve(job.id, points, epochs, most=max_points)
+    curve = loss_curve(job.id, shown, epochs, count=max(count, len(shown)))
     text = as_csv(curve) if media_type == "text/csv" else curve.model_dump_json()
     return Response(text, media_type=media_type, headers={"Vary": "Accept"})
 

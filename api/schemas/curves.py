@@ -24,7 +24,7 @@ class EpochColumns(Resource):
 
     epoch: list[int]
     phase: list[str]
-    step: list[int] = Field(description="the epoch's last step")
+    step: list[int] = Field(description="steps taken when the epoch ended")
     train_loss: list[float | None]
     valid_loss: list[float | None]
     accuracy: list[float | None]
@@ -43,7 +43,7 @@ class LossCurve(Resource):
         steps={"step": [0, 1], "epoch": [0, 0], "phase": ["frozen", "frozen"],
                "loss": [4.2, 3.9], "smoothed": [4.2, 4.05], "momentum": [0.95, 0.94],
                "lr": [[8e-6, 9e-6], [8e-6, 9e-6], [8e-5, 9e-5]]},
-        epochs={"epoch": [0], "phase": ["frozen"], "step": [1], "train_loss": [4.05],
+        epochs={"epoch": [0], "phase": ["frozen"], "step": [2], "train_loss": [4.05],
                 "valid_loss": [3.2], "accuracy": [0.31], "error_rate": [0.69], "seconds": [12.5]},
     )  # fmt: skip
 

@@ -39,7 +39,6 @@ class QueuePlace(Resource):
     """Where a queued job stands."""
 
     position: int = Field(description="1 is next")
-    estimated_start_at: Time | None = None
     waiting_for: list[str] = Field(description="worker")
 
 

@@ -45,7 +45,7 @@ def test_a_training_is_queued_and_shown_at_once(
     assert response.headers["location"] == f"/v1/jobs/{job['id']}"
     assert response.headers["retry-after"] == "2"
     assert (job["state"], job["is_terminal"]) == ("queued", False)
-    assert job["queue"] == {"position": 1, "estimated_start_at": None, "waiting_for": ["worker"]}
+    assert job["queue"] == {"position": 1, "waiting_for": ["worker"]}
     assert job["hyperparameters"]["batch_size"] == 64
     assert get(client, f"/v1/jobs/{job['id']}") == job
 

@@ -10,7 +10,7 @@ import pytest
 from jobs.job import JobType
 from jobs.queue import LOOK_TASKS
 from jobs.settings import Settings
-from worker.app import Worker, make_app
+from worker.app import make_app
 from worker.trainer import RUNNERS
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +41,6 @@ def test_every_kind_of_job_has_a_runner() -> None:
 
 @pytest.mark.parametrize("queue", sorted(LOOK_TASKS))
 def test_the_worker_registers_the_task_that_the_api_sends(queue: str, settings: Settings) -> None:
-    worker = Worker(settings, queue)
-
-    app = make_app(worker, settings)
+    app = make_app(settings, queue, lambda: None)
 
     assert LOOK_TASKS[queue] in app.tasks
-    worker.drain()

@@ -1,3 +1,5 @@
+import pytest
+
 from jobs import curves, leases, store
 from jobs.curves import CurvePoint, EpochRow, ProgressUpdate
 from jobs.database import Database
@@ -196,19 +198,6 @@ def test_an_epoch_that_is_sent_twice_is_kept_once(database: Database) -> None:
     assert curves.read_epochs(database, job.id) == [epoch(0)]
 
 
-def test_the_first_attempt_decides_and_later_ones_obey(database: Database) -> None:
-    job = given.job_in(database, JobState.RUNNING)
-    curves.record_resolved(database, job.id, job.fence, {"precision": {"value": "fp32"}})
-    again = claimed_again(database, job)
-
-    resolved = curves.record_resolved(
-        database, again.id, again.fence, {"precision": {"value": "bf16"}, "seed": {"value": 1}}
-    )
-
-    assert resolved == {"precision": {"value": "fp32"}, "seed": {"value": 1}}
-    assert store.get(database, job.id).resolved == resolved
-
-
 def test_a_warning_is_told(database: Database) -> None:
     job = given.job_in(database, JobState.RUNNING)
 
@@ -218,6 +207,17 @@ def test_a_warning_is_told(database: Database) -> None:
         "code": "batch_size_reduced",
         "detail": "32 photos",
     }
+
+
+@pytest.mark.parametrize(("every", "steps"), [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4]), (3, [0, 3, 4])])
+def test_a_thinned_curve_keeps_both_ends(every: int, steps: list[int], database: Database) -> None:
+    job = given.job_in(database, JobState.RUNNING)
+    record(database, job, points(0, 5))
+
+    shown = curves.read_points(database, job.id, every=every)
+
+    assert curves.count_points(database, job.id) == 5
+    assert [point.global_step for point in shown] == steps
 
 
 def test_the_job_knows_its_latest_checkpoint(database: Database) -> None:

@@ -32,7 +32,6 @@ WRITES: dict[str, Move] = {
     "progress": lambda db, job, fence: curves.record_progress(db, job, fence, NEW),
     "epoch": lambda db, job, fence: curves.record_epoch(db, job, fence, EPOCH),
     "warning": lambda db, job, fence: curves.record_warning(db, job, fence, "code", "detail"),
-    "resolved": lambda db, job, fence: curves.record_resolved(db, job, fence, {"seed": {}}),
     "checkpoint": lambda db, job, fence: curves.record_checkpoint(
         db, job, fence, path="jobs/x", global_step=7
     ),

@@ -72,9 +72,9 @@ def test_the_place_in_the_queue_counts_who_will_be_claimed_before(database: Data
     low, first, second = (given.a_job(database, priority=p) for p in (1, 5, 5))
     given.a_job(database, JobType.DATASET_IMPORT)
 
-    ahead = [store.jobs_ahead(database, job) for job in (low, first, second)]
+    places = store.queue_positions(database, [low, first, second])
 
-    assert ahead == [2, 0, 1]
+    assert places == {low.id: 3, first.id: 1, second.id: 2}
 
 
 def test_unfinished_jobs_are_counted_by_queue_and_state(database: Database) -> None:

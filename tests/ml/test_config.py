@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from ml.config import AugmentConfig, DataConfig, FineTuneConfig, LrRangeConfig, ModelConfig
-from ml.errors import UnknownArchitectureError
+from ml.theory.architectures import UnknownArchitectureError
 
 MODEL = ModelConfig(architecture="resnet18", weights="none", num_classes=2)
 DATA = DataConfig()

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jobs.sources.sample import CLASSES
-from ml.sample_builds import BUILDS
-from ml.sample_cats import POSES, cat_parts
-from ml.sample_photos import DRAWABLE_CLASSES, draw_photo, write_photo
+from ml.sample.builds import BUILDS
+from ml.sample.cats import POSES, cat_parts
+from ml.sample.photos import DRAWABLE_CLASSES, draw_photo, write_photo
 
 
 def pixels(drawn_class: str, seed: int) -> NDArray[np.uint8]:

@@ -202,6 +202,7 @@ def test_leaving_during_an_evaluation_evaluates_again_on_resumption(
 
     assert (left.status, left.steps, left.epochs_done) == ("left", STEPS_PER_EPOCH, 0)
     assert [report.epoch for report in before.epochs + after.epochs] == [0, 1, 2]
+    assert after.epochs[0].global_step == STEPS_PER_EPOCH
     assert weights_of(resumed) == weights_of(undisturbed[0])
 
 

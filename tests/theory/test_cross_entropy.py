@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from ml.theory import cross_entropy
+from ml.theory.cross_entropy_explained import explain
 from ml.theory.errors import InvalidInputError
 from tests.theory.figures import Case, cases
 
@@ -55,9 +56,7 @@ def test_losses_of_samples_and_their_mean_are_torchs(case: Case) -> None:
 @pytest.mark.parametrize("case", cases("cross_entropy", *KINDS))
 def test_softmax_and_predictions_are_torchs(case: Case) -> None:
     probabilities = cross_entropy.softmax(case["logits"])
-    explained = cross_entropy.explain(
-        case["logits"], case["targets"], ignore_index=case["ignore_index"]
-    )
+    explained = explain(case["logits"], case["targets"], ignore_index=case["ignore_index"])
 
     expected = case["expected"].get("softmax", probabilities)  # left out of the largest case
     assert probabilities == pytest.approx(np.array(expected), rel=1e-10, abs=1e-300, nan_ok=True)
@@ -75,7 +74,7 @@ def test_the_loss_is_minus_the_natural_logarithm_of_the_targets_probability(case
 
 
 def test_the_first_rows_of_the_worked_example_come_out_as_published() -> None:
-    explained = cross_entropy.explain(SEED_ACTIVATIONS, [0, 1, 0])
+    explained = explain(SEED_ACTIVATIONS, [0, 1, 0])
 
     assert [each.cross_entropy for each in explained.samples] == pytest.approx(
         [0.2491, 2.2091, 1.8857], abs=2e-4
@@ -88,7 +87,7 @@ def test_the_first_rows_of_the_worked_example_come_out_as_published() -> None:
 @pytest.mark.golden
 @pytest.mark.parametrize("case", cases("cross_entropy", "seed"))
 def test_two_classes_give_the_sigmoid_of_the_difference(case: Case) -> None:
-    explained = cross_entropy.explain(case["logits"], case["targets"])
+    explained = explain(case["logits"], case["targets"])
 
     identity = case["expected"]["two_class_identity_sigmoid_of_logit_difference"]
     assert [each.sigmoid_of_difference for each in explained.samples] == pytest.approx(identity)
@@ -99,7 +98,7 @@ def test_two_classes_give_the_sigmoid_of_the_difference(case: Case) -> None:
 
 
 def test_equal_activations_cost_the_logarithm_of_the_number_of_classes() -> None:
-    explained = cross_entropy.explain([[2.0, 2.0, 2.0]], [1])
+    explained = explain([[2.0, 2.0, 2.0]], [1])
 
     assert explained.chance_level == pytest.approx(log(3))
     assert explained.mean == pytest.approx(log(3))
@@ -107,7 +106,7 @@ def test_equal_activations_cost_the_logarithm_of_the_number_of_classes() -> None
 
 
 def test_the_gradient_is_softmax_minus_one_hot() -> None:
-    explained = cross_entropy.explain([[log(3.0), 0.0]], [0])
+    explained = explain([[log(3.0), 0.0]], [0])
 
     assert explained.samples[0].softmax == pytest.approx((0.75, 0.25))
     assert explained.samples[0].gradient == pytest.approx((-0.25, 0.25))
@@ -146,7 +145,7 @@ def test_a_loss_is_never_negative(logits: Floats) -> None:
 
 
 def test_an_infinite_loss_is_sent_as_nothing_with_a_note() -> None:
-    explained = cross_entropy.explain([[-inf, 0.0], [nan, 0.0], [1.0, 0.0]], [0, 0, -100])
+    explained = explain([[-inf, 0.0], [nan, 0.0], [1.0, 0.0]], [0, 0, -100])
 
     assert [each.note for each in explained.samples] == [
         "infinite_loss",
@@ -159,9 +158,7 @@ def test_an_infinite_loss_is_sent_as_nothing_with_a_note() -> None:
 
 
 def test_the_derivation_carries_the_samples_own_numbers() -> None:
-    text = " ".join(
-        cross_entropy.explain([[log(3.0), 0.0]], [1], class_names=["a", "b"]).derivation
-    )
+    text = " ".join(explain([[log(3.0), 0.0]], [1], class_names=["a", "b"]).derivation)
 
     assert "-ln 0.2500 = 1.3863" in text
     assert "1 - p is 0.7500" in text
@@ -170,9 +167,7 @@ def test_the_derivation_carries_the_samples_own_numbers() -> None:
 
 
 def test_smoothing_and_weights_are_told_and_the_plain_loss_stays_beside() -> None:
-    explained = cross_entropy.explain(
-        [[0.0, 0.0]], [1], class_weights=[1.0, 3.0], label_smoothing=0.5
-    )
+    explained = explain([[0.0, 0.0]], [1], class_weights=[1.0, 3.0], label_smoothing=0.5)
 
     sample = explained.samples[0]
     assert sample.plain_cross_entropy == pytest.approx(log(2))
@@ -201,7 +196,7 @@ def test_a_batch_that_does_not_fit_is_refused_by_field(
     arguments: tuple[Any, ...], field: str, message: str
 ) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        cross_entropy.explain(*arguments)
+        explain(*arguments)
 
     assert refused.value.field == field
     assert message in str(refused.value)
@@ -220,6 +215,6 @@ def test_an_option_that_does_not_fit_is_refused_by_field(
     options: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        cross_entropy.explain([[1.0, 2.0]], [0], **options)
+        explain([[1.0, 2.0]], [0], **options)
 
     assert refused.value.field == field

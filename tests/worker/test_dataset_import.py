@@ -246,7 +246,7 @@ def _counts(dataset: Dataset) -> tuple[int, int]:
 
 
 def _items(dataset: Dataset, artifacts: Artifacts) -> list[Item]:
-    return read_items(artifacts.dataset_folder(dataset.id))
+    return read_items(artifacts.items_file(dataset.id))
 
 
 def _error(dataset: Dataset) -> dict[str, Any]:

@@ -181,3 +181,18 @@ def _error(job: Job) -> dict[str, Any]:
     assert job.state == JobState.FAILED
     assert job.error is not None
     return dict(job.error)
+
+
+def test_a_precision_that_the_device_lacks_is_replaced_with_a_warning(
+    database: Database, train: Train, dataset_id: str
+) -> None:
+    job = train(dataset_id, precision="fp16")
+
+    assert job.state == JobState.SUCCEEDED, job.error
+    assert job.resolved["precision"] == {"value": "fp32", "origin": "hardware"}
+    warnings = [
+        event.data["code"]
+        for event in events.read_after(database, job.id, 0)
+        if event.type == "job.warning"
+    ]
+    assert "precision_replaced" in warnings

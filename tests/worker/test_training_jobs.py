@@ -5,12 +5,13 @@ import os
 import signal
 from collections.abc import Callable
 from multiprocessing.process import active_children
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import curves, models, verbs
+from jobs import curves, models, store, verbs
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import Job, JobState, JobType
@@ -89,13 +90,17 @@ def test_a_drained_job_goes_on_to_the_bit_where_it_was(
     wait_for(database, drained.id, lambda job: _steps(job) >= 3)
     supervisor.drain()
     waiting = wait_for(database, drained.id, lambda job: job.state == JobState.QUEUED)
-    work("train")
+    kept = _checkpoints(artifacts, drained.id)
+    supervisor = work("train")
     ended = wait_for(database, drained.id, lambda job: job.is_terminal)
+    supervisor.close()
 
     assert waiting.checkpoint is not None
     assert waiting.attempt == 0
+    assert kept == [artifacts.absolute(waiting.checkpoint)]
     assert ended.state == JobState.SUCCEEDED, ended.error
     _assert_equal_runs(database, artifacts, undisturbed.id, drained.id)
+    assert _checkpoints(artifacts, drained.id) == []
 
 
 def test_a_job_whose_trainer_is_killed_ends_as_if_nothing_had_happened(
@@ -180,6 +185,28 @@ def test_a_paused_job_waits_and_resumes(database: Database, work: Work, dataset_
     assert ended.state == JobState.SUCCEEDED, ended.error
     steps = [point.global_step for point in curves.read_points(database, job.id)]
     assert steps == list(range(len(steps)))
+
+
+def test_a_job_that_is_deleted_as_soon_as_it_has_ended_does_not_stop_its_worker(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    first, second = (
+        submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id), dataset_id)
+        for _ in range(2)
+    )
+
+    work("train")
+    # without a pause between two looks: the trainer needs a moment to leave
+    while not store.get(database, first.id).is_terminal:
+        continue
+    store.delete_job(database, first.id)
+
+    ended = wait_for(database, second.id, lambda job: job.is_terminal)
+    assert ended.state == JobState.SUCCEEDED, ended.error
+
+
+def _checkpoints(artifacts: Artifacts, job_id: str) -> list[Path]:
+    return sorted(artifacts.job_folder(job_id).glob("*/checkpoint-*"))
 
 
 def _kill_attempt(database: Database, job_id: str, attempt: int) -> None:

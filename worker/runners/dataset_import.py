@@ -1,13 +1,10 @@
 """Imports a dataset: lists, labels, decodes every file once, splits, reports."""
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jobs import datasets, leases
 from jobs.artifacts import sha256_of
@@ -16,26 +13,23 @@ from jobs.sources import paths, sample
 from jobs.spec import (
     DatasetSpec,
     FolderSplit,
-    PathSource,
     RegexLabels,
     SampleSource,
 )
-from ml.errors import UnreadableImageError
+from ml.errors import StoppedError, UnreadableImageError
 from ml.images import decode_rgb, inspect, write_thumbnails
-from ml.sample_photos import write_photo
+from ml.sample.photos import write_photo
 from ml.theory.labels import Labeller, make_labeller
-from ml.theory.splits import random_split, stratified_split
-from worker.context import Context, Ending, How
-from worker.failures import JobCancelledError, JobFailedError
-from worker.items import DRAWN_FILES, Item, write_items
-from worker.listener import ProgressWriter
-from worker.patience import until_answered
+from ml.theory.parts import folder_part, random_parts, shortage
+from worker.context import Context, Ending
+from worker.failures import JobFailedError
+from worker.import_report import outcome_of
+from worker.items import Item, write_items
+from worker.progress import ProgressWriter
 
-_SHOWN = 1000
 _EXAMPLES = 5
 _DRAWING_SHARE = 0.7
 _CHECK_SHORT_SIDE_PX = 512
-_PARTS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 
 
 def run(context: Context) -> Ending:
@@ -43,20 +37,20 @@ def run(context: Context) -> Ending:
 
     Raises:
         JobFailedError: the source, the labels or the photos do not make a dataset.
-        JobCancelledError: it was broken off.
+        StoppedError: it was broken off.
     """
     request = DatasetSpec.model_validate(context.job.spec["request"])
-    folder = _source_folder(context, request)
+    dataset_id = str(context.job.dataset_id)
+    folder = context.photos_folder(dataset_id, request.source)
     names = _listed(context, request, folder)
     labelled = _labelled(request, names)
     items = _checked(context, request, folder, labelled)
     _refuse_too_many_unreadable(request, items)
     items = _split(request, items)
     _refuse_too_little(items)
-    write_items(context.artifacts.dataset_folder(str(context.job.dataset_id)), items)
-    outcome = _outcome(items)
+    write_items(context.artifacts.items_file(dataset_id), items)
+    outcome = outcome_of(items)
     return Ending(
-        how=How.SUCCEEDED,
         values={"result": {"digest": outcome.digest}},
         also=lambda connection: datasets.mark_ready(connection, context.job, outcome),
     )
@@ -65,16 +59,10 @@ def run(context: Context) -> Ending:
 # --- files and labels -----------------------------------------------------------------------
 
 
-def _source_folder(context: Context, request: DatasetSpec) -> Path:
-    if isinstance(request.source, PathSource):
-        return paths.resolve_inside(request.source.path, context.settings.dataset_roots)
-    return context.artifacts.dataset_folder(str(context.job.dataset_id)) / DRAWN_FILES
-
-
 def _listed(context: Context, request: DatasetSpec, folder: Path) -> list[str]:
     if isinstance(request.source, SampleSource):
         return _drawn(context, request.source, folder)
-    _enter(context, "listing")
+    context.tell(leases.enter_phase, "listing")
     names = paths.list_photos(folder)
     if not names:
         raise JobFailedError(
@@ -86,7 +74,7 @@ def _listed(context: Context, request: DatasetSpec, folder: Path) -> list[str]:
 
 
 def _drawn(context: Context, source: SampleSource, folder: Path) -> list[str]:
-    _enter(context, "drawing")
+    context.tell(leases.enter_phase, "drawing")
     plan = sample.sample_plan(photos_per_class=source.photos_per_class, seed=source.seed)
     folder.mkdir(parents=True, exist_ok=True)
     writer = ProgressWriter(context, phase="drawing", span=(0.0, _DRAWING_SHARE))
@@ -134,7 +122,7 @@ def _checked(
     folder: Path,
     labelled: Sequence[tuple[str, str | None]],
 ) -> list[Item]:
-    _enter(context, "checking")
+    context.tell(leases.enter_phase, "checking")
     dataset_id = DatasetId(str(context.job.dataset_id))
     thumbnails = context.artifacts.thumbnails_folder(dataset_id)
     thumbnails.mkdir(parents=True, exist_ok=True)
@@ -215,136 +203,28 @@ def _refuse_too_many_unreadable(request: DatasetSpec, items: Sequence[Item]) -> 
 
 def _split(request: DatasetSpec, items: Sequence[Item]) -> list[Item]:
     if isinstance(request.split, FolderSplit):
-        return [replace(item, split=_part_of(item)) for item in items]
-    usable = [position for position, item in enumerate(items) if item.usable]
-    labels = [str(items[position].label) for position in usable]
+        return [
+            replace(item, split=folder_part(item.path) if item.usable else None) for item in items
+        ]
+    labels = [str(item.label) for item in items if item.usable]
     rule = request.split
-    if rule.stratify:
-        split = stratified_split(labels, rule.valid_fraction, rule.seed)
-    else:
-        split = random_split(len(labels), rule.valid_fraction, rule.seed)
-    valid = {usable[index] for index in split.valid}
-    train = set(usable) - valid
-    return [
-        replace(item, split="valid" if here in valid else "train" if here in train else None)
-        for here, item in enumerate(items)
-    ]
-
-
-def _part_of(item: Item) -> str | None:
-    return _PARTS.get(item.path.split("/")[0]) if item.usable and "/" in item.path else None
+    drawn = iter(random_parts(labels, rule.valid_fraction, rule.seed, stratify=rule.stratify))
+    return [replace(item, split=next(drawn) if item.usable else None) for item in items]
 
 
 def _refuse_too_little(items: Sequence[Item]) -> None:
-    used = [item for item in items if item.split is not None]
-    if not used:
-        raise JobFailedError(
-            "too_few_images",
-            "no photo lies in a folder named train, valid, val or test",
-            'put the photos into such folders, or send "split": {"rule": "random"}',
-        )
-    classes = sorted({str(item.label) for item in used})
-    if len(classes) < 2:
-        raise JobFailedError(
-            "too_few_classes",
-            f"every photo has the same label {classes[0]!r}",
-            "a classifier needs at least two labels",
-        )
-    train = sum(item.split == "train" for item in used)
-    if train < 2:
-        raise JobFailedError(
-            "too_few_images",
-            f"{train} photos are left to train on",
-            "at least 2 are needed; lower valid_fraction or add photos",
-        )
-
-
-# --- what was found -------------------------------------------------------------------------
-
-
-def _outcome(items: Sequence[Item]) -> datasets.ImportOutcome:
-    used = [item for item in items if item.split is not None]
-    classes = Counter(str(item.label) for item in used)
-    parts = Counter(str(item.split) for item in used)
-    counts = {
-        "files": len(items),
-        "usable": sum(item.usable for item in items),
-        "train": parts["train"],
-        "valid": parts["valid"],
-        "test": parts["test"],
-        "classes": len(classes),
-    }
-    return datasets.ImportOutcome(
-        digest=_digest(used),
-        counts=counts,
-        classes=[{"label": label, "count": classes[label]} for label in sorted(classes)],
-        report=_report(items, counts),
-    )
-
-
-def _digest(items: Iterable[Item]) -> str:
-    """SHA-256 over all that decides a training: names, bytes, labels, parts."""
-    digest = hashlib.sha256()
-    for item in items:
-        line = "\0".join([item.path, str(item.digest), str(item.label), str(item.split)])
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _report(items: Sequence[Item], counts: dict[str, int]) -> dict[str, Any]:
-    unmatched = [item.path for item in items if item.label is None]
-    unreadable = [item for item in items if item.label is not None and not item.usable]
-    return {
-        **{name: counts[name] for name in ("files", "usable")},
-        "counts": {name: counts[name] for name in ("train", "valid", "test")},
-        "unreadable": [{"path": item.path, "reason": item.reason} for item in unreadable[:_SHOWN]],
-        "unmatched": {"count": len(unmatched), "examples": unmatched[:_EXAMPLES]},
-        "sizes": _sizes([item for item in items if item.usable]),
-        "warnings": list(_warnings(items, unreadable)),
-    }
-
-
-def _sizes(items: Sequence[Item]) -> dict[str, int]:
-    widths = [item.width for item in items if item.width is not None]
-    heights = [item.height for item in items if item.height is not None]
-    return {
-        "min_width": min(widths),
-        "max_width": max(widths),
-        "min_height": min(heights),
-        "max_height": max(heights),
-    }
-
-
-def _warnings(items: Sequence[Item], unreadable: Sequence[Item]) -> Iterable[dict[str, str]]:
-    if unreadable:
-        yield {
-            "code": "unreadable_images",
-            "detail": f"{len(unreadable)} files cannot be read and are left out",
-        }
-    trained = {item.label for item in items if item.split == "train"}
-    unseen = {str(item.label) for item in items if item.split is not None} - trained
-    if unseen:
-        yield {
-            "code": "label_not_in_train",
-            "detail": f"labels without a photo to train on: {', '.join(sorted(unseen)[:20])}",
-        }
-    if not any(item.split == "valid" for item in items):
-        yield {"code": "no_valid_part", "detail": "no photo is kept for validation"}
+    lack = shortage([str(item.label) for item in items], [item.split for item in items])
+    if lack is not None:
+        raise JobFailedError(lack.code, lack.message, lack.remedy)
 
 
 # --- running --------------------------------------------------------------------------------
 
 
-def _enter(context: Context, phase: str) -> None:
-    job = context.job
-    until_answered(lambda: leases.enter_phase(context.database, job.id, job.fence, phase))
-    context.doorbell.happened(context.job.id)
-
-
 def _go_on(context: Context, pool: ThreadPoolExecutor) -> None:
     if context.control.must_end:
         pool.shutdown(wait=False, cancel_futures=True)
-        raise JobCancelledError
+        raise StoppedError("importing", context.control.order.value)
 
 
 def _threads(context: Context) -> int:

@@ -1,18 +1,20 @@
 """Per-sample cross-entropy of a model on one part of a dataset."""
 
+from contextlib import closing
+
 import numpy as np
 import torch
 
 from jobs import models
 from jobs.spec import EvaluationSpec
-from ml.device import resolve_precision
 from ml.evaluate import Logits, predict_logits
 from ml.model_file import load_model
-from worker.context import Context, Ending, How
+from ml.train import EVALUATING
+from worker.context import Context, Ending
 from worker.failures import JobFailedError
 from worker.ledger import Evaluated, samples_entry, write_ledger
 from worker.listener import JobListener
-from worker.runners.training import Part, prepare_device, presized, read_material
+from worker.runners.training import Part, prepare_device, presized, read_material, tell_precision
 
 
 def run(context: Context) -> Ending:
@@ -45,7 +47,6 @@ def run(context: Context) -> Ending:
         ),
     )
     return Ending(
-        how=How.SUCCEEDED,
         values={
             "result": {
                 "classes": list(material.classes),
@@ -66,17 +67,15 @@ def _logits(
     listener = JobListener(context)
     listener.phase("presizing")
     classifier, card = load_model(context.artifacts.absolute(model.path))
-    pixels = presized(context, part, card.presize, listener)
-    listener.phase("evaluating")
-    logits = predict_logits(
-        classifier.to(device),
-        pixels,
-        part.photos,
-        size=card.size,
-        batch_size=spec.batch_size,
-        precision=resolve_precision(spec.precision, device),
-        device=device,
-        command=listener.command,
-    )
-    pixels.close()
-    return logits
+    with closing(presized(context, part, card.presize, listener)) as pixels:
+        listener.phase(EVALUATING)
+        return predict_logits(
+            classifier.to(device),
+            pixels,
+            part.photos,
+            size=card.size,
+            batch_size=spec.batch_size,
+            precision=tell_precision(spec.precision, device, listener),
+            device=device,
+            command=listener.command,
+        )

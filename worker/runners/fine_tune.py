@@ -1,15 +1,16 @@
 """Fine-tunes a classifier, then writes its loss ledger and its model."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from jobs import curves, models, store
+from jobs import models, store
 from jobs.artifacts import sha256_of
 from jobs.database import db_now_ms
 from jobs.errors import NotFoundError
@@ -17,20 +18,25 @@ from jobs.ids import new_model_id
 from jobs.spec import FineTuneSpec, LearningRateFromJob
 from ml import checkpoint
 from ml.backbones import check_weights
-from ml.cache import Pixels
 from ml.config import FineTuneConfig
-from ml.device import Resolved
+from ml.errors import StoppedError
 from ml.evaluate import Logits, predict_logits
 from ml.model_file import ModelCard, save_model
+from ml.progress import Command
 from ml.train import FineTuneOutcome, fine_tune
 from ml.training_state import TrainingState
-from worker.context import LET_GO, Context, Ending, How
+from worker.context import Context, Ending
 from worker.failures import JobFailedError
 from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
 from worker.listener import Course, JobListener, losses_file
-from worker.patience import until_answered
 from worker.resolved import environment_values, learning_rate_values
-from worker.runners.training import Material, prepare_device, presized, read_material
+from worker.runners.training import (
+    Material,
+    prepare_device,
+    presized,
+    read_material,
+    tell_precision,
+)
 from worker.translate import fine_tune_config
 
 
@@ -46,18 +52,14 @@ class _Task:
 
 
 def run(context: Context) -> Ending:
-    """A model, its per-sample losses and its curve exist; or a checkpoint, when let go.
+    """A model, its per-sample losses and its curve exist.
 
     Raises:
-        MlError: the training could not be made, or was broken off.
+        MlError: the training could not be made.
+        StoppedError: it was broken off; when it is to go on later, with a checkpoint.
     """
     task = _task(context)
-    valid_pixels, outcome, logits = _trained(task)
-    valid_pixels.close()
-    if logits is None:
-        return LET_GO
-    used, job = _resolved(task, outcome), context.job
-    until_answered(lambda: curves.record_resolved(context.database, job.id, job.fence, used))
+    outcome, logits = _trained(task)
     return _ending(task, outcome, logits)
 
 
@@ -104,41 +106,43 @@ def _found_rate(context: Context, spec: FineTuneSpec) -> float | None:
     return None if found is None else float(found["lr"])
 
 
-def _trained(task: _Task) -> tuple[Pixels, FineTuneOutcome, Logits | None]:
-    """The trained model and its logits of the valid part; no logits when it was let go."""
+def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
+    """The trained model and its logits of the valid part."""
     context, listener, spec = task.context, task.listener, task.spec
     device = prepare_device(context)
+    precision = tell_precision(spec.precision, device, listener)
     check_weights(task.config.model)
     listener.phase("presizing")
     train, valid = task.material.part("train"), task.material.part("valid")
-    pixels = presized(context, train, spec.presize, listener)
-    valid_pixels = presized(context, valid, spec.presize, listener)
-    listener.follow(_course(spec, len(train.photos)))
-    outcome = fine_tune(
-        task.config,
-        train=train.photos,
-        valid=valid.photos,
-        pixels=pixels,
-        valid_pixels=valid_pixels,
-        listener=listener,
-        device=device,
-        resume=_resume_from(context),
-    )
-    pixels.close()
-    listener.finish()
-    if outcome.status == "left":
-        return valid_pixels, outcome, None
-    logits = predict_logits(
-        outcome.model,
-        valid_pixels,
-        valid.photos,
-        size=spec.size,
-        batch_size=spec.batch_size,
-        precision=cast(Resolved, outcome.resolved["precision"]),
-        device=device,
-        command=listener.command,
-    )
-    return valid_pixels, outcome, logits
+    with (
+        closing(presized(context, train, spec.presize, listener)) as pixels,
+        closing(presized(context, valid, spec.presize, listener)) as valid_pixels,
+    ):
+        listener.follow(_course(spec, len(train.photos)))
+        outcome = fine_tune(
+            task.config,
+            train=train.photos,
+            valid=valid.photos,
+            pixels=pixels,
+            valid_pixels=valid_pixels,
+            listener=listener,
+            device=device,
+            resume=_resume_from(context),
+        )
+        listener.finish()
+        if outcome.status == "left":
+            raise StoppedError("training", Command.LEAVE.value)
+        logits = predict_logits(
+            outcome.model,
+            valid_pixels,
+            valid.photos,
+            size=spec.size,
+            batch_size=spec.batch_size,
+            precision=precision,
+            device=device,
+            command=listener.command,
+        )
+    return outcome, logits
 
 
 def _course(spec: FineTuneSpec, photos: int) -> Course:
@@ -168,9 +172,9 @@ def _ending(task: _Task, outcome: FineTuneOutcome, logits: Logits) -> Ending:
     model = _write_model(task, outcome, totals)
     samples = {} if totals is None else {"valid": samples_entry(context.artifacts, ledger, totals)}
     return Ending(
-        how=How.SUCCEEDED,
         values={
             "model_id": model.id,
+            "resolved": _resolved(task, outcome),
             "stop_reason": "user" if outcome.status == "stopped" else None,
             "result": {
                 "classes": list(task.material.classes),

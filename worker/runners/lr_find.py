@@ -1,18 +1,17 @@
 """Sweeps the learning rate and suggests rates."""
 
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from jobs import curves
 from jobs.spec import LrFindSpec
 from ml.backbones import check_weights
 from ml.lr_range import LrRangeResult, find_lr
 from ml.theory.lr_suggestions import analyse
-from worker.context import Context, Ending, How
+from worker.context import Context, Ending
 from worker.listener import Course, JobListener, finite
-from worker.patience import until_answered
 from worker.resolved import environment_values
-from worker.runners.training import prepare_device, presized, read_material
+from worker.runners.training import prepare_device, presized, read_material, tell_precision
 from worker.translate import lr_range_config
 
 
@@ -28,17 +27,15 @@ def run(context: Context) -> Ending:
     config = lr_range_config(spec, num_classes=len(material.classes), settings=context.settings)
     check_weights(config.model)
     listener = JobListener(context)
+    tell_precision(spec.precision, device, listener)
     listener.phase("presizing")
     train = material.part("train")
-    pixels = presized(context, train, spec.presize, listener)
-    listener.follow(Course(epochs=1, steps=spec.num_steps))
-    found = find_lr(config, train.photos, pixels, listener=listener, device=device)
-    pixels.close()
+    with closing(presized(context, train, spec.presize, listener)) as pixels:
+        listener.follow(Course(epochs=1, steps=spec.num_steps))
+        found = find_lr(config, train.photos, pixels, listener=listener, device=device)
     listener.finish()
     used = environment_values(found.resolved, batch_size=spec.batch_size, precision=spec.precision)
-    job = context.job
-    until_answered(lambda: curves.record_resolved(context.database, job.id, job.fence, used))
-    return Ending(how=How.SUCCEEDED, values={"result": {"lr_curve": _curve(spec, found)}})
+    return Ending(values={"resolved": used, "result": {"lr_curve": _curve(spec, found)}})
 
 
 def _curve(spec: LrFindSpec, found: LrRangeResult) -> dict[str, Any]:

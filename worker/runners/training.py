@@ -12,15 +12,16 @@ import structlog
 import torch
 
 from jobs import datasets
-from jobs.sources import paths
-from jobs.spec import DatasetSpec, PathSource
+from jobs.spec import DatasetSpec
 from ml.cache import Pixels, open_pixels
-from ml.device import pick_device
+from ml.config import Precision
+from ml.device import Resolved, pick_device, resolve_precision
 from ml.errors import UnreadableImageError
 from ml.photos import LabelledPhoto
+from ml.theory.parts import PARTS
 from worker.context import Context
 from worker.failures import JobFailedError
-from worker.items import DRAWN_FILES, Item, read_items
+from worker.items import Item, read_items
 from worker.listener import JobListener
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,16 @@ def prepare_device(context: Context) -> torch.device:
     return device
 
 
+def tell_precision(wished: Precision, device: torch.device, listener: JobListener) -> Resolved:
+    """The precision that is used; clients are warned when it is not what they asked for."""
+    used = resolve_precision(wished, device)
+    if wished not in {"auto", used}:
+        listener.warning(
+            "precision_replaced", f"{wished} does not exist on {device.type}; {used} is used"
+        )
+    return used
+
+
 def read_material(
     context: Context, dataset_id: str, classes: Sequence[str] | None = None
 ) -> Material:
@@ -62,21 +73,21 @@ def read_material(
     dataset = datasets.get(context.database, dataset_id)
     names = tuple(classes or (str(entry["label"]) for entry in dataset.classes))
     index = {name: position for position, name in enumerate(names)}
-    folder = _source_folder(context, dataset)
+    source = DatasetSpec.model_validate(dataset.spec).source
+    folder = context.photos_folder(dataset_id, source)
     items = [
         item
-        for item in read_items(context.artifacts.dataset_folder(dataset_id))
+        for item in read_items(context.artifacts.items_file(dataset_id))
         if item.split is not None
     ]
-    chosen = {name: [item for item in items if item.split == name] for name in _PARTS}
+    chosen: dict[str, list[Item]] = {
+        name: [item for item in items if item.split == name] for name in PARTS
+    }
     chosen["all"] = items
     return Material(
         classes=names,
         parts={name: _part(chosen[name], folder, index) for name in chosen},
     )
-
-
-_PARTS = ("train", "valid", "test")
 
 
 def _part(items: Sequence[Item], folder: Path, index: dict[str, int]) -> Part:
@@ -92,13 +103,6 @@ def _part(items: Sequence[Item], folder: Path, index: dict[str, int]) -> Part:
             for item in items
         ],
     )
-
-
-def _source_folder(context: Context, dataset: datasets.Dataset) -> Path:
-    source = DatasetSpec.model_validate(dataset.spec).source
-    if isinstance(source, PathSource):
-        return paths.resolve_inside(source.path, context.settings.dataset_roots)
-    return context.artifacts.dataset_folder(dataset.id) / DRAWN_FILES
 
 
 def presized(context: Context, part: Part, short_side: int, listener: JobListener) -> Pixels:

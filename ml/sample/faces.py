@@ -1,6 +1,6 @@
 """Heads of the sample photos' cats: ears, eyes, muzzle and whiskers as outlines.
 
-Shapes: P = points of an outline, 2 = (x, y). Units: see ``ml.sample_outlines``; a face unit is
+Shapes: P = points of an outline, 2 = (x, y). Units: see ``ml.sample.outlines``; a face unit is
 half the head's width sideways and half its height upwards.
 """
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.sample_builds import Build
-from ml.sample_outlines import Part, Points, Surface, curve, ellipse, fluffed, limb
+from ml.sample.builds import Build
+from ml.sample.outlines import Part, Points, Surface, curve, ellipse, fluffed, limb
 
 
 @dataclass(frozen=True, slots=True)

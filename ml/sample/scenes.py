@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ml.sample_coats import Colour, Floats
+from ml.sample.coats import Colour, Floats
 
 Ground = Literal["planks", "grass", "plaid", "rug"]
 

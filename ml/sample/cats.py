@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml.sample_builds import Build
-from ml.sample_faces import head_parts
-from ml.sample_outlines import Part, curve, ellipse, fluffed, grounded, limb, tapered
+from ml.sample.builds import Build
+from ml.sample.faces import head_parts
+from ml.sample.outlines import Part, curve, ellipse, fluffed, grounded, limb, tapered
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from uuid import uuid4
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ml.sample_builds import BUILDS, grown
-from ml.sample_cats import POSES, cat_parts
-from ml.sample_coats import COATS, Floats
-from ml.sample_painting import Placement, animal_look, cast_shadow, paint_part
-from ml.sample_scenes import SCENES, draw_scene, noise_tile, planes, tile_crop
+from ml.sample.builds import BUILDS, grown
+from ml.sample.cats import POSES, cat_parts
+from ml.sample.coats import COATS, Floats
+from ml.sample.painting import Placement, animal_look, cast_shadow, paint_part
+from ml.sample.scenes import SCENES, draw_scene, noise_tile, planes, tile_crop
 
 DRAWABLE_CLASSES: tuple[str, ...] = tuple(f"{build}_{coat}" for build in BUILDS for coat in COATS)
 LANDSCAPE, PORTRAIT = (500, 375), (375, 500)

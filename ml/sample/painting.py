@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ml.sample_coats import Coat, Colour, Floats, Fur, Markings
-from ml.sample_outlines import Part, Points, Surface
-from ml.sample_scenes import noise_tile, smooth_noise, tile_crop
+from ml.sample.coats import Coat, Colour, Floats, Fur, Markings
+from ml.sample.outlines import Part, Points, Surface
+from ml.sample.scenes import noise_tile, smooth_noise, tile_crop
 
 Box = tuple[int, int, int, int]
 

@@ -1,0 +1,78 @@
+"""The parts of a dataset: which photos train, validate and test, and whether that suffices.
+
+The API asks before an import what the import asks in earnest, so both ask here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ml.theory.splits import random_split, stratified_split
+
+Part = Literal["train", "valid", "test"]
+
+PARTS: tuple[Part, ...] = ("train", "valid", "test")
+LEAST_CLASSES = 2
+LEAST_TRAIN = 2
+"""Batch norm in the new head has no variance of a single photo."""
+
+_PART_OF_FOLDER: dict[str, Part] = {name: name for name in PARTS} | {"val": "valid"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Why photos cannot be trained on, and what would be right."""
+
+    code: Literal["too_few_classes", "too_few_images"]
+    message: str
+    remedy: str
+
+
+def random_parts(
+    labels: Sequence[str], valid_fraction: float, seed: int, *, stratify: bool
+) -> tuple[Part, ...]:
+    """The part of each sample, drawn by `stratified_split` or else by `random_split`.
+
+    Raises:
+        InvalidInputError: the fraction is not in [0, 1].
+    """
+    if stratify:
+        split = stratified_split(labels, valid_fraction, seed)
+    else:
+        split = random_split(len(labels), valid_fraction, seed)
+    valid = frozenset(split.valid)
+    return tuple("valid" if place in valid else "train" for place in range(len(labels)))
+
+
+def folder_part(path: str) -> Part | None:
+    """The part that the path's first folder names: train, valid (or val) or test; else None."""
+    folder, slash, _ = path.partition("/")
+    return _PART_OF_FOLDER.get(folder) if slash else None
+
+
+def shortage(labels: Sequence[str], parts: Sequence[Part | None]) -> Shortage | None:
+    """What these photos lack to be trained on; None when they lack nothing.
+
+    A photo without a part is left out, and so does not count.
+    """
+    used = [label for label, part in zip(labels, parts, strict=True) if part is not None]
+    if not used:
+        return Shortage(
+            "too_few_images",
+            "no photo lies in a folder named train, valid, val or test",
+            'put the photos into such folders, or send "split": {"rule": "random"}',
+        )
+    if len(set(used)) < LEAST_CLASSES:
+        return Shortage(
+            "too_few_classes",
+            f"all {len(used)} photos have the one label {used[0]!r}",
+            f"a classifier needs at least {LEAST_CLASSES} classes",
+        )
+    train = sum(part == "train" for part in parts)
+    if train < LEAST_TRAIN:
+        return Shortage(
+            "too_few_images",
+            f"of {len(used)} photos {train} would be left to train on",
+            f"at least {LEAST_TRAIN} are needed; lower valid_fraction or add photos",
+        )
+    return None

@@ -1,0 +1,82 @@
+"""What an import found, as the dataset tells it: counts, classes, sizes, faults and warnings."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jobs.datasets import ImportOutcome
+from ml.theory.parts import PARTS
+from worker.items import Item
+
+_SHOWN = 1000
+_EXAMPLES = 5
+
+
+def outcome_of(items: Sequence[Item]) -> ImportOutcome:
+    """Digest, counts, classes and report of all items; at least one has a part."""
+    used = [item for item in items if item.split is not None]
+    classes = Counter(str(item.label) for item in used)
+    parts = Counter(str(item.split) for item in used)
+    counts: dict[str, int] = {
+        "files": len(items),
+        "usable": sum(item.usable for item in items),
+        **{part: parts[part] for part in PARTS},
+        "classes": len(classes),
+    }
+    return ImportOutcome(
+        digest=_digest(used),
+        counts=counts,
+        classes=[{"label": label, "count": classes[label]} for label in sorted(classes)],
+        report=_report(items, counts),
+    )
+
+
+def _digest(items: Iterable[Item]) -> str:
+    """SHA-256 over all that decides a training: names, bytes, labels, parts."""
+    digest = hashlib.sha256()
+    for item in items:
+        line = "\0".join([item.path, str(item.digest), str(item.label), str(item.split)])
+        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _report(items: Sequence[Item], counts: dict[str, int]) -> dict[str, Any]:
+    unmatched = [item.path for item in items if item.label is None]
+    unreadable = [item for item in items if item.label is not None and not item.usable]
+    return {
+        **{name: counts[name] for name in ("files", "usable")},
+        "counts": {part: counts[part] for part in PARTS},
+        "unreadable": [{"path": item.path, "reason": item.reason} for item in unreadable[:_SHOWN]],
+        "unmatched": {"count": len(unmatched), "examples": unmatched[:_EXAMPLES]},
+        "sizes": _sizes([item for item in items if item.usable]),
+        "warnings": list(_warnings(items, unreadable)),
+    }
+
+
+def _sizes(items: Sequence[Item]) -> dict[str, int]:
+    widths = [item.width for item in items if item.width is not None]
+    heights = [item.height for item in items if item.height is not None]
+    return {
+        "min_width": min(widths),
+        "max_width": max(widths),
+        "min_height": min(heights),
+        "max_height": max(heights),
+    }
+
+
+def _warnings(items: Sequence[Item], unreadable: Sequence[Item]) -> Iterable[dict[str, str]]:
+    if unreadable:
+        yield {
+            "code": "unreadable_images",
+            "detail": f"{len(unreadable)} files cannot be read and are left out",
+        }
+    trained = {item.label for item in items if item.split == "train"}
+    unseen = {str(item.label) for item in items if item.split is not None} - trained
+    if unseen:
+        yield {
+            "code": "label_not_in_train",
+            "detail": f"labels without a photo to train on: {', '.join(sorted(unseen)[:20])}",
+        }
+    if not any(item.split == "valid" for item in items):
+        yield {"code": "no_valid_part", "detail": "no photo is kept for validation"}
