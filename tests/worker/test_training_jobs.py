@@ -80,11 +80,8 @@ def test_an_evaluation_of_the_same_photos_repeats_the_ledger(
 def test_a_drained_job_goes_on_to_the_bit_where_it_was(
     database: Database, work: Work, dataset_id: str, artifacts: Artifacts
 ) -> None:
-    spec = fine_tune_spec(dataset_id, epochs=4)
-    undisturbed = submit(database, JobType.FINE_TUNE, spec, dataset_id)
-    work("train")
-    wait_for(database, undisturbed.id, lambda job: job.is_terminal)
-    drained = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+    spec = fine_tune_spec(dataset_id, epochs=20)
+    undisturbed, drained = (submit(database, JobType.FINE_TUNE, spec, dataset_id) for _ in range(2))
 
     supervisor = work("train")
     wait_for(database, drained.id, lambda job: _steps(job) >= 3)
