@@ -1,11 +1,12 @@
 """Child processes of the embedded stack: started, watched, started again, ended."""
 
+import contextlib
 import ctypes
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,9 @@ _DEATHS_WITHIN_S = 60.0
 _BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 4.0)
 _LAST_LINES = 20
 _PR_SET_PDEATHSIG = 1
+_LOCAL, _STATE, _INODE = 1, 3, 9
+"""Columns of the kernel's table of TCP sockets."""
+_LISTEN = "0A"
 
 
 class ChildKeepsDyingError(Exception):
@@ -35,6 +39,8 @@ class Child:
 
     recipe: Recipe
     log_file: Path
+    descriptors: tuple[int, ...] = ()
+    """Open files that the child inherits, and with them the locks on these."""
     _process: subprocess.Popen[bytes] | None = None
     _deaths: list[float] = field(default_factory=list)
     _start_at_s: float = 0.0
@@ -50,6 +56,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=self.descriptors,
                 preexec_fn=_die_with_parent,
             )
 
@@ -75,6 +82,14 @@ class Child:
         self._start_at_s = now_s + _BACK_OFF_S[len(self._deaths) - 1]
         return f"{self.recipe.name} ended with exit code {exit_code}"
 
+    def listens(self, port: int) -> bool:
+        """Whether the child is alive and, where the system tells, has the TCP port itself."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        return sys.platform != "linux" or not _listening(port).isdisjoint(
+            _sockets(self._process.pid)
+        )
+
     def ask_to_end(self) -> None:
         """The child has got SIGTERM."""
         if self._process is not None and self._process.poll() is None:
@@ -98,6 +113,31 @@ class Child:
             f"{self.recipe.name} died {_DEATHS_TOO_MANY} times within a minute, the last time "
             f"with exit code {exit_code}; the end of {self.log_file}:\n" + "\n".join(lines)
         )
+
+
+def _listening(port: int) -> set[str]:
+    """The inodes of the sockets that listen on the TCP port, on any address."""
+    rows = [
+        line.split()
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        if Path(table).exists()
+        for line in Path(table).read_text().splitlines()[1:]
+    ]
+    return {
+        row[_INODE]
+        for row in rows
+        if row[_STATE] == _LISTEN and int(row[_LOCAL].rpartition(":")[2], 16) == port
+    }
+
+
+def _sockets(pid: int) -> Iterator[str]:
+    """The inodes of the sockets that the process has open."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        # it may be closed, or the process gone, between two looks
+        with contextlib.suppress(OSError):
+            kind, _, inode = str(descriptor.readlink()).partition(":")
+            if kind == "socket":
+                yield inode.strip("[]")
 
 
 def _die_with_parent() -> None:

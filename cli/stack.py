@@ -1,16 +1,16 @@
 """The embedded stack: Redis, the API and the workers as children of one process."""
 
-import fcntl
-import os
+import socket
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import httpx
 
+from cli.folder_lock import FolderLock
 from cli.processes import Child, Recipe
 from cli.redis_server import free_port, redis_command
 from jobs.database import Database
@@ -32,7 +32,7 @@ class Stack:
     Use it as a context manager: at its end no child is left.
 
     Raises:
-        StackError: another stack runs on the folder.
+        FolderInUseError: another stack runs on the folder.
         RedisMissingError: there is no Redis to start.
         SettingsError: an environment variable has a wrong value.
     """
@@ -48,7 +48,7 @@ class Stack:
         self._data_dir = data_dir.expanduser().absolute()
         self._report = report
         # before anything else is touched: it may belong to a running stack
-        self._lock = _locked(self._data_dir)
+        self._lock = FolderLock(self._data_dir, report=report)
         self._redis = redis_command(self._data_dir / "run")
         self.settings = load_settings(
             database_url=f"sqlite:///{self._data_dir}/tunesmith.db",
@@ -66,13 +66,18 @@ class Stack:
         return f"http://{host}:{self.settings.port}"
 
     def __enter__(self) -> Self:
-        """The database is current and every child is started."""
+        """The database is current and every child is started.
+
+        Raises:
+            StackError: another program has the API's port.
+        """
+        _refuse_taken_port(self.settings.host, self.settings.port)
         database = Database(self.settings.database_url)
         database.migrate()
         database.close()
+        logs, inherited = self._data_dir / "logs", (self._lock.descriptor,)
         self._children = [
-            Child(recipe, self._data_dir / "logs" / f"{recipe.name}.log")
-            for recipe in self._recipes()
+            Child(recipe, logs / f"{recipe.name}.log", inherited) for recipe in self._recipes()
         ]
         for child in self._children:
             child.start()
@@ -107,7 +112,7 @@ class Stack:
                 self._report(line)
 
     def wait_until_ready(self, *, stopped: Callable[[], bool] = lambda: False) -> None:
-        """The API answers that it is ready.
+        """Our own API answers that it is ready.
 
         Raises:
             StackError: it did not within a minute.
@@ -116,19 +121,26 @@ class Stack:
         until_s = time.monotonic() + _READY_WITHIN_S
         while not stopped():
             self.tend()
-            try:
-                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError as problem:
-                reason = str(problem)
-            else:
-                reason = "it is not ready"
+            lack = self._lack()
+            if lack is None:
+                return
             if time.monotonic() > until_s:
                 raise StackError(
-                    f"the API at {self.url} does not answer ({reason}); "
+                    f"the API at {self.url} does not answer ({lack}); "
                     f"see {self._data_dir}/logs/api.log"
                 )
             time.sleep(_LOOK_S)
+
+    def _lack(self) -> str | None:
+        """Why requests cannot be sent yet, if they cannot."""
+        api = next(child for child in self._children if child.recipe.name == "api")
+        if not api.listens(self.settings.port):
+            return "it does not listen yet"
+        try:
+            ready = httpx.get(f"{self.url}/readyz", timeout=2).status_code == httpx.codes.OK
+        except httpx.TransportError as problem:
+            return str(problem)
+        return None if ready else "it is not ready"
 
     def _recipes(self) -> list[Recipe]:
         python = sys.executable
@@ -156,20 +168,17 @@ def _recipe(name: str, arguments: tuple[str, ...], settings: Settings) -> Recipe
     return Recipe(name=name, arguments=arguments, environment=child_environment(settings))
 
 
-def _locked(data_dir: Path) -> IO[str]:
-    data_dir.mkdir(parents=True, exist_ok=True)
-    lock = (data_dir / "up.lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as problem:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        lock.close()
-        raise StackError(
-            f"{data_dir} is in use by another `tunesmith up` (process {holder}); "
-            "end it first or choose another --data-dir"
-        ) from problem
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
+def _refuse_taken_port(host: str, port: int) -> None:
+    """The port can be had, or the reason is told now and not by a child that dies of it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # connections of an earlier run that linger are no hindrance
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError as problem:
+            raise StackError(
+                f"port {port} of {host} cannot be had ({problem.strerror}); end the program that "
+                "uses it, or choose another --port (0 picks a free one)"
+            ) from problem

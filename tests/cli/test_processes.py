@@ -1,5 +1,6 @@
 """Children of the stack: started again when they die, given up when they keep dying."""
 
+import socket
 import sys
 import time
 from pathlib import Path
@@ -45,6 +46,25 @@ def test_a_child_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
     child.ask_to_end()
 
     assert not child.end(until_s=time.monotonic() + 0.3)
+
+
+def test_a_child_listens_on_a_port_when_it_has_the_socket_itself(tmp_path: Path) -> None:
+    code = (
+        "import socket, time; server = socket.create_server(('127.0.0.1', 0));"
+        "print(server.getsockname()[1], flush=True); time.sleep(60)"
+    )
+    child = _child(tmp_path, code)
+    child.start()
+    while not child.log_file.read_text().endswith("\n"):
+        time.sleep(0.02)
+    port = int(child.log_file.read_text())
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert not child.listens(other.getsockname()[1])
+    assert child.listens(port)
+    child.ask_to_end()
+    child.end(until_s=time.monotonic() + 10)
+    assert not child.listens(port)
 
 
 def _child(folder: Path, code: str) -> Child:
