@@ -1,21 +1,25 @@
 """The application: routers, error handlers, and what lives as long as the process."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from inspect import signature
+from types import ModuleType
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from api.auth import Guard
 from api.documentation import DESCRIPTION, TAGS, add_documentation
 from api.envelope import LOOPBACK_NAMES, MAX_BODY_BYTES, Envelope
+from api.gate import Gate, LastUses
 from api.json_body import NOWHERE
-from api.problems import CODE_OF, Problem, from_domain, response_of
+from api.problems import CODE_OF, Problem, from_domain, problem_responses, response_of
 from api.routes import (
+    api_keys,
     architectures,
     datasets,
     evaluations,
@@ -25,16 +29,37 @@ from api.routes import (
     jobs,
     lr_finds,
     models,
+    plots,
     queue,
     results,
     system,
 )
 from api.services import opened
 from api.validation import validation_problem
+from jobs.keys import Scope
 from jobs.settings import Settings
 
-_ROUTERS = (datasets, lr_finds, fine_tunes, evaluations, jobs, history, results, models)
-_MORE_ROUTERS = (architectures, explain, queue, system)
+_KEYS = Guard(reading=Scope.ADMIN, writing=Scope.ADMIN)
+_DATASETS = Guard(writing=Scope.DATASETS_WRITE)
+_JOBS = Guard(writing=Scope.JOBS_WRITE)
+_QUESTIONS = Guard(writing=Scope.READ)
+
+GUARD_OF: Mapping[ModuleType, Guard] = {
+    datasets: _DATASETS,
+    lr_finds: _JOBS,
+    fine_tunes: _JOBS,
+    evaluations: _JOBS,
+    jobs: _JOBS,
+    history: _JOBS,
+    results: _JOBS,
+    plots: _JOBS,
+    models: _JOBS,
+    architectures: _QUESTIONS,
+    explain: _QUESTIONS,
+    queue: _QUESTIONS,
+    api_keys: _KEYS,
+}
+"""What each router below /v1 asks of a caller; without an entry here it is not served."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -44,7 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opened(settings) as services:
             app.state.services = services
-            yield
+            with LastUses(services.database) as app.state.last_uses:
+                yield
 
     app = FastAPI(
         title="Tunesmith",
@@ -56,11 +82,14 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    for module in (*_ROUTERS, *_MORE_ROUTERS):
-        app.include_router(module.router)
+    refusals = problem_responses("unauthenticated", "forbidden")
+    for module, guard in GUARD_OF.items():
+        app.include_router(module.router, dependencies=[Depends(guard)], responses=refusals)
+    app.include_router(system.router)
     add_documentation(app)
     _add_handlers(app)
-    app.add_middleware(Envelope, hosts={*LOOPBACK_NAMES, settings.host})
+    app.add_middleware(Gate, needs_keys=settings.needs_keys)
+    app.add_middleware(Envelope, hosts=LOOPBACK_NAMES | settings.host_names)
     return app
 
 

@@ -53,6 +53,7 @@ class Envelope:
                     path=scope["path"],
                     status=answer.status,
                     ms=round((time.perf_counter() - began_s) * 1000, 1),
+                    **_key_of(scope),
                 )
 
     async def _guarded(
@@ -128,6 +129,12 @@ def _request_id(inbound: str | None) -> str:
     if inbound is not None and _SANE_REQUEST_ID.fullmatch(inbound):
         return inbound
     return new_request_id()
+
+
+def _key_of(scope: Scope) -> dict[str, str]:
+    """Which key the request came with, for the log; nothing where none was needed."""
+    caller = scope["state"].get("caller")
+    return {"key_id": caller.key_id} if caller is not None and caller.key_id else {}
 
 
 def _name_of(address: str) -> str | None:

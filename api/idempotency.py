@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Response
 from sqlalchemy import Connection
 
+from api.auth import CallerDep
 from api.dependencies import ServicesDep
 from jobs import idempotency
 from jobs.database import Database
@@ -72,13 +73,16 @@ class Once:
 
 
 async def get_once(
-    request: Request, services: ServicesDep, idempotency_key: KeyHeader = None
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    idempotency_key: KeyHeader = None,
 ) -> Once:
-    """The request's key in the scope of its method and path."""
+    """The request's key in the scope of its caller's owner, its method and its path."""
     if idempotency_key is None:
         return Once(services.database, None)
     claim = Claim(
-        scope=f"{request.method} {request.url.path}",
+        scope=f"{caller.owner} {request.method} {request.url.path}",
         key=idempotency_key,
         fingerprint=idempotency.fingerprint(_content(await request.body())),
     )

@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from jobs import keys
 from jobs.database import Database
 from jobs.errors import StoreUnavailableError
 from jobs.logs import configure_logging
@@ -17,6 +18,10 @@ from jobs.settings import Settings, SettingsError, load_settings
 SHUTDOWN_S = 5
 
 log = structlog.get_logger(__name__)
+
+
+class NoUsableKeyError(Exception):
+    """Requests need an API key, and there is none that works."""
 
 
 class Server(uvicorn.Server):
@@ -38,10 +43,19 @@ def serve(settings: Settings) -> None:
     """The API answers on ``settings.host`` and port until the process is told to end.
 
     The database's schema is brought to the newest revision first.
+
+    Raises:
+        NoUsableKeyError: nobody could ask it anything.
     """
     database = Database(settings.database_url)
     database.migrate()
+    closed = settings.needs_keys and not keys.usable_ids(database)
     database.close()
+    if closed:
+        raise NoUsableKeyError(
+            "requests need an API key and there is no usable one; make the first with "
+            "`tunesmith migrate`, or one with `tunesmith keys create NAME --scope admin`"
+        )
     app = create_app(settings)
     listening = _bound(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
@@ -59,7 +73,7 @@ def serve(settings: Settings) -> None:
 def main() -> None:
     """The process serves with the environment's settings.
 
-    Wrong settings and a database that does not answer end it with a message.
+    Wrong settings, a database that does not answer and the lack of a key end it with a message.
     """
     try:
         settings = load_settings()
@@ -68,8 +82,8 @@ def main() -> None:
     configure_logging(settings.log_format, settings.log_level)
     try:
         serve(settings)
-    except StoreUnavailableError as away:
-        sys.exit(f"cannot start: {away}")
+    except (NoUsableKeyError, StoreUnavailableError) as problem:
+        sys.exit(f"cannot start: {problem}")
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -28,10 +28,11 @@ class ProblemError(Exception):
 
 
 class Client:
-    """Requests to one service."""
+    """Requests to one service, with an API key where it asks for one."""
 
-    def __init__(self, base_url: str) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=30)
+    def __init__(self, base_url: str, *, key: str | None = None) -> None:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self._http = httpx.Client(base_url=base_url, timeout=30, headers=headers)
 
     def __enter__(self) -> Self:
         """The client itself."""

@@ -18,6 +18,7 @@ from rich.progress import (
 from cli import show
 from cli.client import Client, Json
 from cli.stack import Stack
+from jobs.settings import client_key
 from jobs.sources import sample
 
 
@@ -98,7 +99,7 @@ def run_demo(data: DemoData, training: DemoTraining) -> None:
         with Stack(Path(folder), port=0, dataset_roots=roots, report=report) as stack:
             stack.wait_until_ready()
             console.print(f"Docs page while this runs: {stack.url}/docs")
-            with Client(stack.url) as client:
+            with Client(stack.url, key=client_key()) as client:
                 _Demo(client, console, training).run(data)
     console.print(
         "Done; the stack has ended and its folder is gone. "

@@ -11,6 +11,7 @@ JobsError
 ├── SourceUnreachableError        the source cannot be listed
 ├── IdempotencyKeyReusedError     the key belongs to a different request
 ├── IdempotencyInProgressError    the first request with this key has not answered yet
+├── LastAdminKeyError             without this key nobody could manage keys
 ├── UnstorableValueError          the database cannot hold or compare with a value
 └── StoreUnavailableError         the database does not answer
 """
@@ -74,7 +75,7 @@ class DatasetNotReadyError(JobsError):
 
 
 class DatasetInUseError(JobsError):
-    """A job or model still refers to the dataset, so it cannot be deleted."""
+    """A job that is not finished needs the dataset, so it cannot be deleted."""
 
     def __init__(self, dataset_id: str, users: Sequence[str]) -> None:
         super().__init__(f"dataset {dataset_id} is in use by {', '.join(users)}")
@@ -104,6 +105,17 @@ class IdempotencyInProgressError(JobsError):
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the first request with Idempotency-Key {key!r} is still being answered")
+
+
+class LastAdminKeyError(JobsError):
+    """No other usable key has the scope admin, so this one cannot be revoked."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"{key_id} is the last usable key with the scope admin: without it nobody could make "
+            "another; create one first, then revoke this one"
+        )
+        self.key_id = key_id
 
 
 class StoreUnavailableError(JobsError):

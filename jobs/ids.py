@@ -9,6 +9,7 @@ JobId = NewType("JobId", str)
 DatasetId = NewType("DatasetId", str)
 ModelId = NewType("ModelId", str)
 ItemId = NewType("ItemId", str)
+KeyId = NewType("KeyId", str)
 
 
 def new_job_id() -> JobId:
@@ -24,6 +25,11 @@ def new_dataset_id() -> DatasetId:
 def new_model_id() -> ModelId:
     """A fresh ``mdl_…``."""
     return ModelId(str(TypeID(prefix="mdl")))
+
+
+def new_key_id() -> KeyId:
+    """A fresh ``key_…``."""
+    return KeyId(str(TypeID(prefix="key")))
 
 
 def new_request_id() -> str:

@@ -6,6 +6,7 @@ the variable.
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,10 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 _POSTGRESQL = "postgresql+psycopg"
+_CLIENT_KEY = "TUNESMITH_API_KEY"
+_HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+# an IPv6 address has colons of its own and is written in brackets, as in a URL
+_HOST_IN_LIST = re.compile(r"\[([^\]]*)\]|([^:,\s]+)")
 DEFAULT_DATA_DIR = Path("~/.local/share/tunesmith").expanduser()
 
 
@@ -46,8 +51,21 @@ class Settings(BaseSettings):
         default=(),
         description="folders that datasets and weights may be read from, separated by colons",
     )
-    host: str = Field(default="127.0.0.1", description="address the API binds; loopback only")
+    host: str = Field(default="127.0.0.1", description="address the API binds")
     port: int = Field(default=8000, ge=0, le=65535, description="port of the API; 0 picks one")
+    auth: Literal["auto", "keys", "off"] = Field(
+        default="auto",
+        description="whether requests need an API key; auto: on every bind but a loopback one",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="names beside loopback ones and the bind address that the API answers to, "
+        "separated by colons or commas",
+    )
+    admin_key_file: Path | None = Field(
+        default=None,
+        description="file whose one line becomes the first admin key (`tunesmith migrate`)",
+    )
     device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
@@ -92,6 +110,17 @@ class Settings(BaseSettings):
     def compute_threads(self) -> int:
         """Threads that one trainer uses, at least 1."""
         return self.threads or os.cpu_count() or 1
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether requests must carry an API key."""
+        return self.auth == "keys" or (self.auth == "auto" and not _is_loopback(self.host))
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """The names, beside loopback ones, that a request's Host header may have."""
+        wildcard = self.host != "localhost" and ipaddress.ip_address(self.host).is_unspecified
+        return frozenset(self.allowed_hosts if wildcard else (self.host, *self.allowed_hosts))
 
     @field_validator("database_url", mode="after")
     @classmethod
@@ -141,13 +170,42 @@ class Settings(BaseSettings):
 
     @field_validator("host", mode="after")
     @classmethod
-    def _loopback_only(cls, host: str) -> str:
-        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
-            return host
+    def _an_address(cls, host: str) -> str:
+        _is_loopback(host)
+        return host
+
+    @field_validator("auth", mode="after")
+    @classmethod
+    def _off_on_loopback_only(cls, auth: str, info: ValidationInfo) -> str:
+        host = info.data.get("host", "localhost")
+        if auth != "off" or _is_loopback(host):
+            return auth
         raise ValueError(
-            f"{host!r} is not a loopback address; without API keys the service binds "
-            "127.0.0.1, ::1 or localhost only"
+            f"TUNESMITH_HOST is {host!r}, which is not a loopback address; there the API asks "
+            "for keys: say keys or auto, or bind 127.0.0.1, ::1 or localhost"
         )
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple("".join(found) for found in _HOST_IN_LIST.findall(value))
+        return value
+
+    @field_validator("allowed_hosts", mode="after")
+    @classmethod
+    def _host_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        lower = tuple(name.lower() for name in names)
+        for name in lower:
+            if ":" in name:
+                ipaddress.IPv6Address(name)
+            elif not _HOST_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no host name; list each name in full")
+        return lower
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or ipaddress.ip_address(host).is_loopback
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -173,7 +231,18 @@ def _input_of(error: ErrorDetails) -> str:
 
 def child_environment(settings: Settings, **further: str) -> dict[str, str]:
     """The environment of a process that shall have these settings, whatever ours are."""
-    values = settings.model_dump(mode="json")
+    values = settings.model_dump(mode="json", exclude_none=True)
     values["dataset_roots"] = ":".join(values["dataset_roots"])
+    values["allowed_hosts"] = ",".join(
+        f"[{name}]" if ":" in name else name for name in values["allowed_hosts"]
+    )
     ours = {f"TUNESMITH_{name.upper()}": str(value) for name, value in values.items()}
-    return {**os.environ, **ours, **further}
+    unset = {f"TUNESMITH_{name.upper()}" for name in Settings.model_fields} - ours.keys()
+    # the key is that of this command, and no child speaks to the API
+    kept = {name: text for name, text in os.environ.items() if name not in {*unset, _CLIENT_KEY}}
+    return {**kept, **ours, **further}
+
+
+def client_key() -> str | None:
+    """The API key that commands send, ``TUNESMITH_API_KEY``; None without one."""
+    return os.environ.get(_CLIENT_KEY) or None

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy import Connection
 
+from api.auth import CallerDep
 from api.deletion import delete_folder
 from api.dependencies import DatasetIdPath, ItemIdPath, ServicesDep
 from api.idempotency import OnceDep
@@ -25,10 +26,10 @@ from api.services import Services
 from api.source_check import check_dataset
 from api.thumbnails import ThumbnailSize, thumbnail
 from jobs import datasets
+from jobs.dataset_spec import DatasetSpec
 from jobs.datasets import Dataset
 from jobs.errors import DatasetNotReadyError
 from jobs.idempotency import StoredAnswer
-from jobs.spec import DatasetSpec
 
 router = APIRouter(prefix="/v1/datasets", tags=["Datasets"], route_class=StrictRoute)
 
@@ -77,6 +78,7 @@ _EXAMPLES: Any = {
 def create_dataset(
     services: ServicesDep,
     spec: Annotated[DatasetSpec, Body(openapi_examples=_EXAMPLES)],
+    caller: CallerDep,
     once: OnceDep,
 ) -> Response:
     """A source of photos, a rule that labels them, a rule that splits them; import runs as a job.
@@ -90,7 +92,7 @@ def create_dataset(
     registered: list[Dataset] = []
 
     def act(connection: Connection) -> StoredAnswer:
-        registered.append(datasets.register(connection, spec))
+        registered.append(datasets.register(connection, spec, owner=caller.owner))
         return _accepted(registered[0])
 
     return once.create(act, then=lambda: services.doorbell.ring("prepare", registered[0].job_id))
@@ -103,10 +105,15 @@ def create_dataset(
     response_model=DatasetList,
     responses=problem_responses("validation_failed"),
 )
-def list_datasets(request: Request, services: ServicesDep, page: PageDep) -> Response:
-    """All datasets, newest first."""
+def list_datasets(
+    request: Request, services: ServicesDep, caller: CallerDep, page: PageDep
+) -> Response:
+    """All datasets of the caller's owner, newest first."""
     found = datasets.list_datasets(
-        services.database, after=page.after_id("ds"), limit=page.limit + 1
+        services.database,
+        after=page.after_id("ds"),
+        limit=page.limit + 1,
+        owner=caller.listed_owner,
     )
     shown, has_more = take(found, page.limit)
     cursor = shown[-1].id if has_more else None

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.auth import CallerDep
 from api.deletion import delete_folder
 from api.dependencies import JobIdPath, ServicesDep
 from api.idempotency import Once, OnceDep
@@ -47,6 +48,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["Jobs"], route_class=StrictRoute)
 def list_jobs(  # noqa: PLR0913  (one parameter for each filter of the query string)
     request: Request,
     services: ServicesDep,
+    caller: CallerDep,
     page: PageDep,
     *,
     job_type: Annotated[JobType | None, Query(alias="type", description="only this type")] = None,
@@ -59,13 +61,17 @@ def list_jobs(  # noqa: PLR0913  (one parameter for each filter of the query str
         Literal["created_at", "-created_at"], Query(description="oldest or newest first")
     ] = "-created_at",
 ) -> Response:
-    """All jobs, newest first. `metadata[owner]=ana` shows only jobs with that key and value."""
+    """All jobs of the caller's owner, newest first.
+
+    `metadata[owner]=ana` shows only jobs with that key and value.
+    """
     chosen = store.JobFilter(
         type=job_type,
         state=state,
         dataset_id=dataset_id,
         created_after_ms=None if created_after is None else _unix_ms(created_after),
         metadata=_metadata_filter(request),
+        owner=caller.listed_owner,
     )
     found = store.list_jobs(
         services.database,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse
 
+from api.auth import CallerDep
 from api.dependencies import ModelIdPath, ServicesDep
 from api.negotiation import IfNoneMatch, check_range, holds_newest
 from api.pagination import PageDep, paged, take
@@ -26,17 +27,19 @@ router = APIRouter(prefix="/v1/models", tags=["Models"])
 def list_models(
     request: Request,
     services: ServicesDep,
+    caller: CallerDep,
     page: PageDep,
     dataset_id: Annotated[
         str | None, Query(max_length=64, description="only trained on this one")
     ] = None,
 ) -> Response:
-    """All models, newest first."""
+    """All models of the caller's owner, newest first."""
     found = models.list_models(
         services.database,
         dataset_id=dataset_id,
         after=page.after_id("mdl"),
         limit=page.limit + 1,
+        owner=caller.listed_owner,
     )
     shown, has_more = take(found, page.limit)
     cursor = shown[-1].id if has_more else None

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import SettingsError, load_settings
+from jobs.settings import SettingsError, child_environment, client_key, load_settings
 
 
 def test_without_a_variable_everything_has_a_value() -> None:
@@ -100,10 +100,60 @@ def test_the_service_binds_a_loopback_address(host: str) -> None:
     assert load_settings(host=host).host == host
 
 
+def test_requests_need_keys_on_every_bind_but_a_loopback_one() -> None:
+    assert not load_settings().needs_keys
+    assert load_settings(auth="keys").needs_keys
+    assert load_settings(host="192.168.1.7").needs_keys
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "8.8.8.8"])  # noqa: S104 - refused
-def test_the_service_binds_nothing_but_loopback(host: str) -> None:
-    with pytest.raises(SettingsError, match=r"TUNESMITH_HOST: .* is not a loopback address"):
+def test_keys_are_off_on_a_loopback_address_only(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_AUTH", "off")
+
+    assert not load_settings(host="::1").needs_keys
+    with pytest.raises(SettingsError, match=r"^TUNESMITH_AUTH: .*is not a loopback address"):
         load_settings(host=host)
+
+
+def test_the_names_of_the_host_are_the_bind_address_and_those_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TUNESMITH_ALLOWED_HOSTS", "Photos.example.org, box:[fd00::1]")
+
+    allowed = ("photos.example.org", "box", "fd00::1")
+    assert load_settings().allowed_hosts == allowed
+    assert load_settings(host="192.168.1.7").host_names == {"192.168.1.7", *allowed}
+    assert load_settings(host="0.0.0.0").host_names == set(allowed)  # noqa: S104 - every address
+    assert load_settings(host="::").host_names == set(allowed)
+
+
+@pytest.mark.parametrize("names", ["*", "a.example,*.b.example", "http//x", "[fd00::x]"])
+def test_only_whole_host_names_are_allowed(names: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESMITH_ALLOWED_HOSTS", names)
+
+    with pytest.raises(SettingsError, match=r"^TUNESMITH_ALLOWED_HOSTS: "):
+        load_settings()
+
+
+def test_children_get_the_same_settings_and_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_API_KEY", "tsk_secret")
+    monkeypatch.setenv("TUNESMITH_ADMIN_KEY_FILE", str(tmp_path / "other"))
+    settings = load_settings(
+        allowed_hosts=("box", "fd00::1"), dataset_roots=(tmp_path,), admin_key_file=None
+    )
+
+    environment = child_environment(settings)
+
+    assert client_key() == "tsk_secret"
+    assert "tsk_secret" not in environment.values()
+    monkeypatch.delenv("TUNESMITH_ADMIN_KEY_FILE")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
 
 
 def test_a_lease_is_longer_than_the_time_between_renewals() -> None:

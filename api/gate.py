@@ -1,0 +1,113 @@
+"""The gate of /v1: nothing more of a request is read before its key is known to be good."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from math import inf
+from types import TracebackType
+from typing import Self
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.auth import ANYBODY, CHALLENGE, KEY_HEADER, Caller
+from api.problems import Problem, from_domain, response_of
+from jobs import keys
+from jobs.database import Database
+from jobs.errors import JobsError, StoreUnavailableError
+
+PREFIX = "/v1/"
+
+log = structlog.get_logger(__name__)
+
+
+class Gate:
+    """ASGI middleware: who asks is in ``request.state.caller``, or the answer is 401."""
+
+    def __init__(self, app: ASGIApp, *, needs_keys: bool) -> None:
+        self._app = app
+        self._needs_keys = needs_keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The request goes on with its caller; outside /v1 it goes on as it is."""
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            try:
+                scope["state"]["caller"] = await self._caller(scope)
+            except (Problem, JobsError) as refusal:
+                response = response_of(
+                    refusal if isinstance(refusal, Problem) else from_domain(refusal),
+                    instance=scope["path"],
+                    request_id=scope["state"]["request_id"],
+                )
+                await response(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        if not self._needs_keys:
+            return ANYBODY
+        secret = _secret_in(Headers(scope=scope))
+        if secret is None:
+            detail = f"this needs an API key: send Authorization: Bearer tsk_…, or {KEY_HEADER}"
+            raise _unauthenticated(detail, CHALLENGE)
+        state = scope["app"].state
+        key = await run_in_threadpool(keys.find, state.services.database, secret)
+        if key is None:
+            detail = "the API key that was sent is unknown, expired or revoked"
+            raise _unauthenticated(detail, f'{CHALLENGE}, error="invalid_token"')
+        state.last_uses.note(key.id)
+        return Caller.of(key)
+
+
+class LastUses:
+    """Writes down when keys were used, in a thread of its own, so that no request waits for it.
+
+    Use it as a context manager around the time in which the database is open.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._noted_s: dict[str, float] = {}
+        self._is_ending = False
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="last-uses")
+
+    def __enter__(self) -> Self:
+        """The object itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """What was noted is written, up to the first failure, and the thread has ended."""
+        self._is_ending = True
+        self._writer.shutdown()
+
+    def note(self, key_id: str) -> None:
+        """The use will be written unless one was noted within the last minute."""
+        now_s = time.monotonic()
+        if now_s - self._noted_s.get(key_id, -inf) >= keys.USES_APART_MS / 1000:
+            self._noted_s[key_id] = now_s
+            self._writer.submit(self._write, key_id)
+
+    def _write(self, key_id: str) -> None:
+        try:
+            keys.note_use(self._database, key_id)
+        except StoreUnavailableError as problem:
+            log.warning("last_use_lost", key_id=key_id, error=str(problem))
+            if self._is_ending:
+                self._writer.shutdown(wait=False, cancel_futures=True)
+
+
+def _secret_in(headers: Headers) -> str | None:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    return headers.get(KEY_HEADER)
+
+
+def _unauthenticated(detail: str, challenge: str) -> Problem:
+    return Problem("unauthenticated", detail, headers={"WWW-Authenticate": challenge})
