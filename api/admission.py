@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from api.auth import Caller, forbidden
 from api.problems import FieldProblem, Problem, at
+from api.references import References, invalid
 from api.services import Services
-from jobs import datasets, models, store
-from jobs.database import Database
+from api.source_check import check_dataset
+from jobs.dataset_spec import DatasetSpec
 from jobs.datasets import Dataset
-from jobs.errors import (
-    DatasetNotReadyError,
-    NotFoundError,
-    ResultNotReadyError,
-    SourceForbiddenError,
-    SourceUnreachableError,
-)
+from jobs.errors import SourceForbiddenError, SourceUnreachableError
 from jobs.job import Job, JobState, JobType
+from jobs.keys import Scope
 from jobs.models import Model
+from jobs.settings import Settings
 from jobs.sources.paths import resolve_inside
 from jobs.spec import (
     EvaluationSpec,
@@ -24,7 +22,9 @@ from jobs.spec import (
     LearningRateFromJob,
     LearningRatePerGroup,
     LrFindSpec,
+    Weights,
     WeightsFile,
+    WeightsFromJob,
 )
 from ml.theory import architectures
 from ml.theory.architectures import Architecture, UnknownArchitectureError
@@ -32,55 +32,70 @@ from ml.theory.parts import LEAST_TRAIN, PARTS
 
 _NAMED = 5
 
+DATASET_PROBLEMS = (
+    "source_forbidden",
+    "source_unreachable",
+    "invalid_regex",
+    "regex_no_group",
+    "labels_unmatched",
+    "too_few_classes",
+    "too_few_images",
+)
+"""Codes with which a dataset can be refused, alone or inside another request."""
+
 TRAINING_PROBLEMS = (
     "malformed_json",
     "unsupported_media_type",
     "validation_failed",
     "unknown_architecture",
     "weights_unavailable",
-    "source_forbidden",
-    "too_few_images",
+    *DATASET_PROBLEMS,
     "dataset_not_ready",
     "idempotency_key_reused",
 )
 """Codes with which a learning-rate find or a fine-tune can be refused."""
 
 
-def check_lr_find(services: Services, spec: LrFindSpec) -> None:
+def check_lr_find(services: Services, caller: Caller, spec: LrFindSpec) -> None:
     """The learning-rate find could start now.
 
     Raises:
         Problem: it could not.
         DatasetNotReadyError: its dataset is not ready.
     """
-    _check_training(services, spec)
+    _check_training(services, References(services.database, caller), spec)
 
 
-def check_fine_tune(services: Services, spec: FineTuneSpec) -> None:
-    """The fine-tune could start now.
+def check_fine_tune(services: Services, caller: Caller, spec: FineTuneSpec) -> None:
+    """The fine-tune could start, at the latest when the jobs that it names have succeeded.
 
     Raises:
         Problem: it could not.
         DatasetNotReadyError: its dataset is not ready.
-        ResultNotReadyError: the job that its rate comes from has not finished.
     """
-    architecture = _check_training(services, spec)
+    named = References(services.database, caller)
+    architecture = _check_training(services, named, spec)
     rate = spec.learning_rate
     if isinstance(rate, LearningRateFromJob):
-        _check_rate_from_job(services.database, rate)
+        _check_rate_from_job(named, rate)
     elif isinstance(rate, LearningRatePerGroup):
         _check_per_group(rate, architecture)
 
 
-def check_evaluation(services: Services, spec: EvaluationSpec) -> None:
+def check_evaluation(services: Services, caller: Caller, spec: EvaluationSpec) -> None:
     """The evaluation could start now.
 
     Raises:
         Problem: it could not.
         DatasetNotReadyError: its dataset is not ready.
     """
-    model = _model(services.database, spec.model)
-    dataset = _ready_dataset(services.database, spec.dataset)
+    named = References(services.database, caller)
+    model = named.model("/model", spec.model)
+    _check_dependencies(named, spec.depends_on)
+    if isinstance(spec.dataset, DatasetSpec):
+        _check_inline_dataset(services, caller, spec.dataset)
+        return
+    dataset = named.ready_dataset("/dataset", spec.dataset)
     _check_same_labels(model, dataset)
     part = "usable" if spec.split == "all" else spec.split
     if (dataset.counts or {}).get(part, 0) == 0:
@@ -92,24 +107,30 @@ def check_evaluation(services: Services, spec: EvaluationSpec) -> None:
         )
 
 
-def _check_training(services: Services, spec: LrFindSpec | FineTuneSpec) -> Architecture:
+def _check_training(
+    services: Services, named: References, spec: LrFindSpec | FineTuneSpec
+) -> Architecture:
     architecture = _architecture(spec.architecture)
-    if isinstance(spec.weights, WeightsFile):
-        _check_weights_file(spec.weights, services.settings.dataset_roots)
-    else:
-        _check_weights_name(spec.weights, architecture)
+    _check_weights(services.settings, named, spec.weights, architecture)
     if not architecture.takes_image_px(spec.size):
         needs = f"{architecture.name}, which needs {architecture.image_px_wanted}"
         off = "small" if spec.size < architecture.smallest_image_px else "large"
-        raise _invalid("/size", "out_of_range", f"size {spec.size} is too {off} for {needs}")
-    dataset = _ready_dataset(services.database, spec.dataset)
+        raise invalid("/size", "out_of_range", f"size {spec.size} is too {off} for {needs}")
+    _check_dependencies(named, spec.depends_on)
+    if isinstance(spec.dataset, DatasetSpec):
+        _check_inline_dataset(services, named.caller, spec.dataset)
+    else:
+        _check_enough_photos(named.ready_dataset("/dataset", spec.dataset))
+    return architecture
+
+
+def _check_enough_photos(dataset: Dataset) -> None:
     if (dataset.counts or {}).get("train", 0) < LEAST_TRAIN:
         detail = (
             f"dataset {dataset.id} has {_parts_of(dataset)}; "
             f"training needs {LEAST_TRAIN} photos or more"
         )
         raise at("/dataset", "too_few_images", detail)
-    return architecture
 
 
 def _architecture(name: str) -> Architecture:
@@ -123,6 +144,17 @@ def _architecture(name: str) -> Architecture:
             allowed=architectures.names(),
             did_you_mean=unknown.did_you_mean,
         ) from unknown
+
+
+def _check_weights(
+    settings: Settings, named: References, weights: Weights, architecture: Architecture
+) -> None:
+    if isinstance(weights, WeightsFile):
+        _check_weights_file(weights, settings.dataset_roots)
+    elif isinstance(weights, WeightsFromJob):
+        _check_weights_from_job(named, weights, architecture)
+    else:
+        _check_weights_name(weights, architecture)
 
 
 def _check_weights_name(name: str, architecture: Architecture) -> None:
@@ -152,21 +184,14 @@ def _check_weights_file(weights: WeightsFile, roots: Sequence[Path]) -> None:
         )
 
 
-def _ready_dataset(database: Database, dataset_id: str) -> Dataset:
-    try:
-        dataset = datasets.get(database, dataset_id)
-    except NotFoundError as unknown:
-        raise _invalid("/dataset", "not_found", f"{unknown}; see GET /v1/datasets") from unknown
-    if dataset.state != "ready":
-        raise DatasetNotReadyError(dataset.id, dataset.state)
-    return dataset
-
-
-def _model(database: Database, model_id: str) -> Model:
-    try:
-        return models.get(database, model_id)
-    except NotFoundError as unknown:
-        raise _invalid("/model", "not_found", f"{unknown}; see GET /v1/models") from unknown
+def _check_weights_from_job(
+    named: References, weights: WeightsFromJob, architecture: Architecture
+) -> None:
+    pointer = "/weights/from_job"
+    job = named.job_of_type(pointer, weights.from_job, JobType.FINE_TUNE, what="weights")
+    if job.spec["architecture"] != architecture.name:
+        detail = f"job {job.id} trains {job.spec['architecture']}, which is not {architecture.name}"
+        raise at(pointer, "weights_unavailable", detail)
 
 
 def _check_same_labels(model: Model, dataset: Dataset) -> None:
@@ -181,21 +206,25 @@ def _check_same_labels(model: Model, dataset: Dataset) -> None:
         )
 
 
-def _check_rate_from_job(database: Database, rate: LearningRateFromJob) -> None:
+def _check_rate_from_job(named: References, rate: LearningRateFromJob) -> None:
     pointer = "/learning_rate/from_job"
+    job = named.job_of_type(pointer, rate.from_job, JobType.LR_FIND, what="a rate")
+    if job.state == JobState.SUCCEEDED:
+        _check_rule(job, rate.rule)
+
+
+def _check_dependencies(named: References, job_ids: Sequence[str]) -> None:
+    for place, job_id in enumerate(job_ids):
+        named.hopeful_job(f"/depends_on/{place}", job_id)
+
+
+def _check_inline_dataset(services: Services, caller: Caller, spec: DatasetSpec) -> None:
+    if not caller.may(Scope.DATASETS_WRITE):
+        raise forbidden(Scope.DATASETS_WRITE)
     try:
-        job = store.get(database, rate.from_job)
-    except NotFoundError as unknown:
-        raise _invalid(pointer, "not_found", f"{unknown}; name an lr_find job") from unknown
-    if job.type != JobType.LR_FIND:
-        detail = f"job {job.id} is a {job.type}; a rate can come from an lr_find only"
-        raise _invalid(pointer, "invalid", detail)
-    if not job.is_terminal:
-        raise ResultNotReadyError(job.id, "learning rate", job.state)
-    if job.state != JobState.SUCCEEDED:
-        detail = f"job {job.id} is {job.state}; a rate can come from one that succeeded only"
-        raise _invalid(pointer, "invalid", detail)
-    _check_rule(job, rate.rule)
+        check_dataset(spec, services.settings.dataset_roots)
+    except Problem as problem:
+        raise problem.below("/dataset") from problem
 
 
 def _check_rule(job: Job, rule: str) -> None:
@@ -222,12 +251,7 @@ def _check_per_group(rate: LearningRatePerGroup, architecture: Architecture) -> 
     given, groups = len(rate.per_group), architecture.layer_groups
     if given != groups:
         detail = f"{given} rates for the {groups} layer groups of {architecture.name}"
-        raise _invalid("/learning_rate/per_group", "wrong_length", detail)
-
-
-def _invalid(pointer: str, code: str, detail: str) -> Problem:
-    field = FieldProblem(pointer=pointer, code=code, detail=detail)
-    return Problem("validation_failed", detail, errors=[field])
+        raise invalid("/learning_rate/per_group", "wrong_length", detail)
 
 
 def _parts_of(dataset: Dataset) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from fastapi import Response
 from sqlalchemy import Connection
 
+from api.auth import Caller
 from api.idempotency import Once
 from api.problems import RETRY_AFTER_S
-from api.schemas.jobs import JobResource
+from api.schemas.jobs import JobResource, Standing
 from api.services import Services
-from jobs import store
+from jobs import dependencies, store, submission
 from jobs.idempotency import StoredAnswer
-from jobs.job import QUEUE_OF, Job, JobState, JobType
-from jobs.spec import JobSpec
+from jobs.job import QUEUE_OF, Job, JobState
+from jobs.submission import RunSpec
 
 
 def job_resource(services: Services, job: Job) -> JobResource:
@@ -23,37 +24,52 @@ def job_resource(services: Services, job: Job) -> JobResource:
 
 def job_resources(services: Services, jobs: Sequence[Job]) -> list[JobResource]:
     """The jobs as a client sees them now, in the same order."""
-    queued = [job for job in jobs if job.state == JobState.QUEUED]
-    places = store.queue_positions(services.database, queued)
+    with services.database.read() as connection:
+        return _resources(connection, jobs)
+
+
+def _resources(connection: Connection, jobs: Sequence[Job]) -> list[JobResource]:
+    job_ids = [job.id for job in jobs]
+    places = store.queue_positions(connection, job_ids)
+    needed = dependencies.of_jobs(connection, job_ids)
+    waiting = dependencies.waiting(connection, list(needed))
     now_ms = int(time.time() * 1000)
-    return [JobResource.of(job, position=places.get(job.id), now_ms=now_ms) for job in jobs]
+    return [
+        JobResource.of(
+            job,
+            Standing(
+                position=places.get(job.id) if job.state == JobState.QUEUED else None,
+                depends_on=needed.get(job.id, ()),
+                is_waiting=job.id in waiting,
+            ),
+            now_ms=now_ms,
+        )
+        for job in jobs
+    ]
 
 
 def etag_of(job: JobResource, event_seq: int) -> str:
     """A weak tag that changes with each event, each edit and each step up the queue."""
-    position = "" if job.queue is None else f"-{job.queue.position}"
-    return f'W/"{event_seq}-{job.version}{position}"'
+    place = "" if job.queue is None else f"-{job.queue.position}-{job.queue.waiting_for[0]}"
+    return f'W/"{event_seq}-{job.version}{place}"'
 
 
-def answer_of(services: Services, job: Job, *, status: int = 200) -> StoredAnswer:
-    """The job as a body; with 202 it says where to look and when."""
-    headers = {}
-    if status == 202:
-        headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(RETRY_AFTER_S)}
+def answer_of(services: Services, job: Job) -> StoredAnswer:
+    """The job as a body."""
     body = job_resource(services, job).model_dump_json()
-    return StoredAnswer(status=status, headers=headers, body=body)
+    return StoredAnswer(status=200, headers={}, body=body)
+
+
+def _accepted(connection: Connection, job: Job) -> StoredAnswer:
+    headers = {"Location": f"/v1/jobs/{job.id}", "Retry-After": str(RETRY_AFTER_S)}
+    body = _resources(connection, [job])[0].model_dump_json()
+    return StoredAnswer(status=202, headers=headers, body=body)
 
 
 def submit(
-    services: Services,
-    once: Once,
-    job_type: JobType,
-    spec: JobSpec,
-    *,
-    dataset_id: str,
-    check: Callable[[], None],
+    services: Services, caller: Caller, once: Once, spec: RunSpec, *, check: Callable[[], None]
 ) -> Response:
-    """The job is queued once for all equal requests, and its queue is rung.
+    """The job is queued once for all equal requests, and the queue of what runs first is rung.
 
     ``check`` runs before, unless the answer is there already; what it raises goes to the client.
     """
@@ -64,7 +80,10 @@ def submit(
     queued: list[Job] = []
 
     def act(connection: Connection) -> StoredAnswer:
-        queued.append(store.submit(connection, job_type, spec, dataset_id=dataset_id))
-        return answer_of(services, queued[0], status=202)
+        submitted = submission.submit(connection, spec, owner=caller.owner)
+        queued.extend((*submitted.before, submitted.job))
+        return _accepted(connection, submitted.job)
 
-    return once.create(act, then=lambda: services.doorbell.ring(QUEUE_OF[job_type], queued[0].id))
+    return once.create(
+        act, then=lambda: services.doorbell.ring(QUEUE_OF[queued[0].type], queued[0].id)
+    )

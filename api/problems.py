@@ -26,7 +26,12 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "malformed_json": Kind(400, "Malformed JSON", "Send one JSON value, encoded in UTF-8."),
-    "forbidden": Kind(403, "Forbidden", "Call the service by a loopback name, from its own pages."),
+    "unauthenticated": Kind(401, "Unauthenticated", "Send Authorization: Bearer and a usable key."),
+    "forbidden": Kind(
+        403,
+        "Forbidden",
+        "Use a key with the scope that is named; call the service by a name of its own.",
+    ),
     "not_found": Kind(404, "Not found", "Check the path and the id."),
     "method_not_allowed": Kind(405, "Method not allowed", "Use a method that Allow names."),
     "not_acceptable": Kind(406, "Not acceptable", "Accept one of the media types that are named."),
@@ -40,6 +45,7 @@ KINDS: Mapping[str, Kind] = {
         409, "Dataset not ready", "Wait until the dataset is ready, then submit again."
     ),
     "dataset_in_use": Kind(409, "Dataset in use", "Cancel the jobs that need it, or wait."),
+    "last_admin_key": Kind(409, "Last admin key", "Make another admin key, then revoke this one."),
     "idempotency_in_progress": Kind(
         409, "Request in progress", "Wait for the first answer, then send the request again."
     ),
@@ -72,6 +78,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "unknown_architecture": Kind(422, "Unknown architecture", "Name one of GET /v1/architectures."),
     "internal": Kind(500, "Internal error", "Tell the operator the request_id."),
+    "no_workers": Kind(503, "No workers", "Start a worker of the queue that is named."),
     "unavailable": Kind(503, "Unavailable", "Try again in a moment."),
 }
 """The only place that knows which code has which status."""
@@ -87,6 +94,7 @@ CODE_OF: Mapping[type[Exception], str] = {
     jobs_errors.SourceUnreachableError: "source_unreachable",
     jobs_errors.IdempotencyKeyReusedError: "idempotency_key_reused",
     jobs_errors.IdempotencyInProgressError: "idempotency_in_progress",
+    jobs_errors.LastAdminKeyError: "last_admin_key",
     jobs_errors.UnstorableValueError: "validation_failed",
     jobs_errors.StoreUnavailableError: "unavailable",
     jobs_errors.JobsError: "internal",
@@ -150,6 +158,15 @@ class Problem(Exception):  # noqa: N818  (RFC 9457's own noun)
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
         self.members = dict(members or {})
+
+    def below(self, pointer: str) -> "Problem":
+        """The same problem of an object that lies at this pointer of a larger body."""
+        fields = [
+            field.model_copy(update={"pointer": pointer + field.pointer}) for field in self.errors
+        ]
+        return Problem(
+            self.code, self.detail, errors=fields, headers=self.headers, members=self.members
+        )
 
 
 def at(

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.problems import Problem, at
+from jobs.dataset_spec import DatasetSpec, FolderSplit, PathSource, RandomSplit, RegexLabels
 from jobs.errors import SourceForbiddenError, SourceUnreachableError
 from jobs.sources.paths import peek_photos, resolve_inside
 from jobs.sources.sample import sample_plan
-from jobs.spec import DatasetSpec, FolderSplit, PathSource, RandomSplit, RegexLabels
 from ml.theory.errors import InvalidRegexError, NoGroupError
 from ml.theory.label_repair import find_hint
 from ml.theory.labels import Labelled, Labeller, make_labeller
-from ml.theory.parts import Part, folder_part, random_parts, shortage
+from ml.theory.parts import PARTS, Part, folder_part, random_parts, shortage
 
 _EXAMPLES = 3
 _HINT_NAMES = 2000
@@ -42,6 +42,25 @@ def check_dataset(request: DatasetSpec, roots: Sequence[Path]) -> None:
     _check_matches(request, listing, found)
     if listing.is_complete:
         _check_parts(request, listing, found)
+
+
+def foreseen_counts(request: DatasetSpec, roots: Sequence[Path]) -> dict[str, int] | None:
+    """Photos by part, and classes, that the import of a sound request will find.
+
+    Every listed name counts, as no file is opened. None when the names could not all be listed
+    in at most 2 s.
+
+    Raises:
+        Problem: as `check_dataset`, where the folder or the pattern cannot be used at all.
+    """
+    listing = _listing(request, roots)
+    if not listing.is_complete:
+        return None
+    photos = _photos(listing, _labelled(_labeller(request), listing.names))
+    parts = _parts(request.split, [name for name, _ in photos], [label for _, label in photos])
+    used = [label for (_, label), part in zip(photos, parts, strict=True) if part is not None]
+    counts = {str(part): parts.count(part) for part in PARTS}
+    return {**counts, "usable": len(used), "classes": len(set(used))}
 
 
 def _labeller(request: DatasetSpec) -> Labeller:
@@ -106,16 +125,21 @@ def _hint(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) ->
 
 
 def _check_parts(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> None:
-    photos = [
-        (name, each.usable)
-        for name, each in zip(listing.names, found, strict=True)
-        if each.usable is not None
-    ]
+    photos = _photos(listing, found)
     labels = [label for _, label in photos]
     lack = shortage(labels, _parts(request.split, [name for name, _ in photos], labels))
     if lack is not None:
         pointer = "/labels" if lack.code == "too_few_classes" else "/split"
         raise at(pointer, lack.code, f"{lack.message}; {lack.remedy}")
+
+
+def _photos(listing: _Listing, found: Sequence[Labelled]) -> list[tuple[str, str]]:
+    """The names that have a label, with it."""
+    return [
+        (name, each.usable)
+        for name, each in zip(listing.names, found, strict=True)
+        if each.usable is not None
+    ]
 
 
 def _parts(

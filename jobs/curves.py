@@ -139,6 +139,21 @@ def record_warning(database: Database, job_id: str, fence: int, code: str, detai
         )
 
 
+def record_resolved(database: Database, job_id: str, fence: int, values: Mapping[str, Any]) -> None:
+    """The job shows what was decided for it, and later attempts find it there.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt or to nobody.
+    """
+    with database.write() as connection:
+        job = moves.held(connection, job_id, fence)
+        connection.execute(
+            update(tables.jobs)
+            .where(tables.jobs.c.id == job_id)
+            .values(resolved={**job.resolved, **values})
+        )
+
+
 def record_checkpoint(
     database: Database, job_id: str, fence: int, *, path: str, global_step: int
 ) -> None:

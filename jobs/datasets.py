@@ -8,10 +8,11 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from jobs import events, store, tables
 from jobs.database import Database, db_now_ms
+from jobs.dataset_spec import DatasetSpec
 from jobs.errors import DatasetInUseError, NotFoundError
-from jobs.ids import new_dataset_id, new_job_id
+from jobs.ids import new_dataset_id
 from jobs.job import FINAL_STATES, Job, JobType
-from jobs.spec import DatasetImportSpec, DatasetSpec
+from jobs.spec import DEFAULT_PRIORITY, DatasetImportSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +48,23 @@ class ImportOutcome:
 _FIELDS = tuple(field.name for field in fields(Dataset))
 
 
-def register(connection: Connection, request: DatasetSpec, *, owner: str = "local") -> Dataset:
+def register(
+    connection: Connection,
+    request: DatasetSpec,
+    *,
+    owner: str = "local",
+    chain: store.Chain | None = None,
+    priority: int = DEFAULT_PRIORITY,
+) -> Dataset:
     """The dataset exists and its import job is queued, as part of the transaction."""
-    dataset_id, job_id = new_dataset_id(), new_job_id()
+    dataset_id, chain = new_dataset_id(), chain or store.Chain()
     connection.execute(
         insert(tables.datasets).values(
             id=dataset_id,
             name=request.name,
             owner=owner,
             state="importing",
-            job_id=job_id,
+            job_id=chain.job_id,
             spec=request.model_dump(mode="json"),
             classes=[],
             metadata=dict(request.metadata),
@@ -67,9 +75,9 @@ def register(connection: Connection, request: DatasetSpec, *, owner: str = "loca
     store.submit(
         connection,
         JobType.DATASET_IMPORT,
-        DatasetImportSpec(dataset=dataset_id, request=request),
+        DatasetImportSpec(dataset=dataset_id, request=request, priority=priority),
         dataset_id=dataset_id,
-        job_id=job_id,
+        chain=chain,
         owner=owner,
     )
     return fetch(connection, dataset_id)
@@ -98,9 +106,16 @@ def get(database: Database, dataset_id: str) -> Dataset:
         return fetch(connection, dataset_id)
 
 
-def list_datasets(database: Database, *, after: str | None, limit: int) -> list[Dataset]:
-    """At most ``limit`` datasets, newest first, beginning behind the id ``after``."""
+def list_datasets(
+    database: Database, *, after: str | None, limit: int, owner: str | None = None
+) -> list[Dataset]:
+    """At most ``limit`` datasets, newest first, beginning behind the id ``after``.
+
+    Without an owner those of all.
+    """
     query = select(tables.datasets).order_by(tables.datasets.c.id.desc()).limit(limit)
+    if owner is not None:
+        query = query.where(tables.datasets.c.owner == owner)
     if after is not None:
         query = query.where(tables.datasets.c.id < after)
     with database.read() as connection:

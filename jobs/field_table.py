@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jobs.spec import DatasetSpec, EvaluationSpec, FineTuneSpec, LrFindSpec, Spec
+from jobs.dataset_spec import DatasetSpec, Spec
+from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec
 
 _REQUESTS: Mapping[str, type[Spec]] = {
     "POST /v1/datasets": DatasetSpec,
@@ -32,8 +33,8 @@ Schema = Mapping[str, Any]
 def reference() -> str:
     """The whole page as Markdown: one table for each request and each object inside."""
     parts = [
-        "# Request fields\n\nWritten from `jobs/spec.py` by `make docs`. "
-        "A field that is not here is refused.\n"
+        "# Request fields\n\nWritten from `jobs/spec.py` and `jobs/dataset_spec.py` by "
+        "`make docs`. A field that is not here is refused.\n"
     ]
     for request, spec in _REQUESTS.items():
         schema = spec.model_json_schema()

@@ -13,6 +13,8 @@ class JobType(StrEnum):
     LR_FIND = "lr_find"
     FINE_TUNE = "fine_tune"
     EVALUATION = "evaluation"
+    EXPORT = "export"
+    PROBE = "probe"
 
 
 class JobState(StrEnum):
@@ -38,7 +40,7 @@ NEXT_STATES: Mapping[JobState, frozenset[JobState]] = {
     ),
     _S.RUNNING: frozenset({_S.QUEUED, _S.PAUSING, _S.CANCELLING, _S.FAILED, _S.SUCCEEDED}),
     _S.PAUSING: frozenset({_S.PAUSED, _S.QUEUED, _S.CANCELLING, _S.FAILED, _S.SUCCEEDED}),
-    _S.PAUSED: frozenset({_S.QUEUED, _S.CANCELLED}),
+    _S.PAUSED: frozenset({_S.QUEUED, _S.CANCELLED, _S.FAILED}),
     _S.CANCELLING: frozenset({_S.CANCELLED}),
     _S.SUCCEEDED: frozenset(),
     _S.FAILED: frozenset(),
@@ -55,6 +57,8 @@ QUEUE_OF: Mapping[JobType, str] = {
     JobType.LR_FIND: "train",
     JobType.FINE_TUNE: "train",
     JobType.EVALUATION: "train",
+    JobType.EXPORT: "prepare",
+    JobType.PROBE: "train",
 }
 
 _RESUMABLE = frozenset({JobType.FINE_TUNE})
@@ -84,12 +88,14 @@ class Failure:
         message: what happened, naming the value.
         hint: what would be right, or an empty string.
         retryable: whether the same job may succeed when it is tried again.
+        cause: of a job that waited for another one: that job's ``job_id``, ``code``, ``message``.
     """
 
     code: str
     message: str
     hint: str = ""
     retryable: bool = False
+    cause: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +109,7 @@ class Job:
     name: str | None
     owner: str
     dataset_id: str | None
+    parent_id: str | None
     priority: int
     spec: Mapping[str, Any]
     resolved: Mapping[str, Any]

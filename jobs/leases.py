@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from jobs import curves, events, moves, store, tables
+from jobs import curves, dependencies, events, moves, store, tables
 from jobs.database import Database, db_now_ms
 from jobs.errors import LeaseLostError
 from jobs.job import FINAL_STATES, LEASED_STATES, Failure, Job, JobState
@@ -21,6 +21,7 @@ Also = Callable[[Connection], None]
 def claim_next(database: Database, queue: str, worker_id: str, *, lease_ms: int) -> Job | None:
     """The next job of the queue now belongs to this worker; None when nothing is claimable.
 
+    Jobs that wait for another job are not claimable.
     Order: highest priority, then the owner with the fewest running jobs, then the oldest.
     The curve is cut back to the job's checkpoint, from where the attempt goes on.
     """
@@ -65,6 +66,7 @@ def _next_claimable(connection: Connection, queue: str, now_ms: int) -> Job | No
             columns.queue == queue,
             columns.state == JobState.QUEUED.value,
             columns.not_before_ms <= now_ms,
+            dependencies.are_met(),
         )
         .order_by(columns.priority.desc(), running_of_owner, columns.id)
         .limit(1)

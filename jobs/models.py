@@ -53,14 +53,32 @@ def get(database: Database, model_id: str) -> Model:
     return _model(row)
 
 
+def made_by(database: Database, job_id: str) -> Model | None:
+    """The model that this job has made, if there is one; it stays when the job is deleted."""
+    query = select(tables.models).where(tables.models.c.job_id == job_id)
+    with database.read() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _model(row)
+
+
 def list_models(
-    database: Database, *, dataset_id: str | None, after: str | None, limit: int
+    database: Database,
+    *,
+    dataset_id: str | None,
+    after: str | None,
+    limit: int,
+    owner: str | None = None,
 ) -> list[Model]:
-    """At most ``limit`` models, newest first, beginning behind the id ``after``."""
+    """At most ``limit`` models, newest first, beginning behind the id ``after``.
+
+    Without a dataset those trained on any, without an owner those of all.
+    """
     columns = tables.models.c
     query = select(tables.models).order_by(columns.id.desc()).limit(limit)
     if dataset_id is not None:
         query = query.where(columns.dataset_id == dataset_id)
+    if owner is not None:
+        query = query.where(columns.owner == owner)
     if after is not None:
         query = query.where(columns.id < after)
     with database.read() as connection:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
-from jobs import datasets, events, store, tables
+from jobs import datasets, dependencies, events, store, tables
 from jobs.database import db_now_ms
 from jobs.errors import InvalidTransitionError, LeaseLostError
 from jobs.job import LEASED_STATES, NEXT_STATES, Failure, Job, JobState, JobType, allowed_actions
@@ -84,18 +84,20 @@ def let_go(connection: Connection, job: Job, **values: Any) -> Job:  # noqa: ANN
 
 def fail(connection: Connection, job: Job, failure: Failure, **values: Any) -> Job:  # noqa: ANN401 - columns
     """The job has failed for good; a client reads the failure and the phase as ``job.error``."""
-    error = {
-        "code": failure.code,
-        "message": failure.message,
-        "hint": failure.hint,
-        "phase": job.phase,
-        "retryable": failure.retryable,
-    }
-    return end(connection, job, JobState.FAILED, values={"error": error, **values})
+    return end(connection, job, JobState.FAILED, values={"error": _error(job, failure), **values})
 
 
 def end(connection: Connection, job: Job, target: JobState, *, values: Mapping[str, Any]) -> Job:
-    """The job is in a final state; a failed import takes its dataset along."""
+    """The job is in a final state; unless it succeeded, its dataset and dependents go along."""
+    ended = _end_alone(connection, job, target, values)
+    if target != JobState.SUCCEEDED:
+        _fail_those_behind(connection, job.id)
+    return ended
+
+
+def _end_alone(
+    connection: Connection, job: Job, target: JobState, values: Mapping[str, Any]
+) -> Job:
     now_ms = db_now_ms(connection)
     if job.type == JobType.DATASET_IMPORT and target != JobState.SUCCEEDED:
         datasets.mark_failed(
@@ -114,6 +116,50 @@ def end(connection: Connection, job: Job, target: JobState, *, values: Mapping[s
         },
         event=(f"job.{target.value}", _final_event(values)),
     )
+
+
+def _fail_those_behind(connection: Connection, job_id: str) -> None:
+    dependencies.lock(connection, dependencies.all_behind(connection, [job_id]))
+    ended = [job_id]
+    for each in ended:
+        for dependent_id in dependencies.right_behind(connection, each):
+            dependent = store.fetch(connection, dependent_id, lock=True)
+            if not dependent.is_terminal:
+                fail_if_in_vain(connection, dependent)
+                ended.append(dependent_id)
+
+
+def fail_if_in_vain(connection: Connection, job: Job) -> Job:
+    """The job; failed, without those behind it, if one that it waits for ended without success."""
+    culprit_id = dependencies.broken(connection, job.id)
+    if culprit_id is None:
+        return job
+    culprit = store.fetch(connection, culprit_id)
+    failure = Failure(
+        code="dependency_failed",
+        message=f"this job needs job {culprit.id} ({culprit.type.value}), which "
+        f"{'failed' if culprit.state == JobState.FAILED else 'was cancelled'}",
+        hint="see the cause; submit both again once it is mended",
+        cause=_root_cause(culprit),
+    )
+    return _end_alone(connection, job, JobState.FAILED, {"error": _error(job, failure)})
+
+
+def _error(job: Job, failure: Failure) -> dict[str, Any]:
+    error: dict[str, Any] = {
+        "code": failure.code,
+        "message": failure.message,
+        "hint": failure.hint,
+        "phase": job.phase,
+        "retryable": failure.retryable,
+    }
+    return error if failure.cause is None else {**error, "cause": dict(failure.cause)}
+
+
+def _root_cause(culprit: Job) -> Mapping[str, str]:
+    error = culprit.error or {"code": "cancelled", "message": "the job was cancelled"}
+    own = {"job_id": culprit.id, "code": error["code"], "message": error["message"]}
+    return error.get("cause") or own
 
 
 def _final_event(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,27 +6,23 @@ A field that is not here is refused, never ignored.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from jobs.dataset_spec import DatasetSpec, Metadata, Spec
 from jobs.job import JobType
 
 SPEC_VERSION = 1
+AUTO = "auto"
+NO_WEIGHTS = "none"
+DEFAULT_PRIORITY = 5
 
 _LEAST_RISE = 2
 
+DatasetId = Annotated[str, Field(pattern=r"^ds_", max_length=64)]
+JobId = Annotated[str, Field(pattern=r"^job_", max_length=64)]
+
 LearningRate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Metadata = Annotated[
-    dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]],
-    Field(max_length=16),
-]
-
-
-class Spec(BaseModel):
-    """Base of all specs: frozen, unknown fields refused, JSON types not coerced."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _misfit(field: str, detail: str) -> PydanticCustomError:
@@ -34,88 +30,21 @@ def _misfit(field: str, detail: str) -> PydanticCustomError:
     return PydanticCustomError("value_error", "{detail}", {"field": field, "detail": detail})
 
 
-# --- datasets ------------------------------------------------------------------------------
+DatasetRef = DatasetId | DatasetSpec
+"""A registered dataset, or one that is registered on the way."""
 
 
-class PathSource(Spec):
-    """A folder on the server, inside one of the allow-listed roots; it is read in place."""
+class _JobFields(Spec):
+    """Order, dependencies and labels of a job."""
 
-    type: Literal["path"]
-    path: str = Field(min_length=1, max_length=4096, description="absolute folder on the server")
-
-
-class SampleSource(Spec):
-    """Photos that the service draws itself, for a first run without any data."""
-
-    type: Literal["sample"]
-    photos_per_class: int = Field(
-        default=60, ge=8, le=500, description="photos drawn for each class"
+    depends_on: Annotated[list[JobId], Field(max_length=16)] = Field(
+        default=[],
+        description="jobs that must succeed before this one begins; "
+        "those named elsewhere in the body are waited for anyhow",
     )
-    seed: int = Field(default=1, ge=0, le=2**32 - 1, description="seed of the drawing")
-
-
-Source = Annotated[PathSource | SampleSource, Field(discriminator="type")]
-
-
-class RegexLabels(Spec):
-    """The label is what a capture group of a regular expression (RE2) finds in the name."""
-
-    rule: Literal["regex"]
-    pattern: str = Field(min_length=1, max_length=1000, description="RE2 pattern with a group")
-    on: Literal["name", "path"] = Field(
-        default="name", description="the file's name, or its path below the source"
-    )
-    group: (
-        Annotated[int, Field(ge=1, le=100)] | Annotated[str, Field(min_length=1, max_length=100)]
-    ) = Field(default=1, description="number (from 1) or name of the capture group")
-    unmatched: Literal["error", "skip"] = Field(
-        default="error", description="whether names without a match fail the import or are left out"
-    )
-
-
-class ParentFolderLabels(Spec):
-    """The label is the name of the folder the file lies in."""
-
-    rule: Literal["parent_folder"]
-
-
-Labels = Annotated[RegexLabels | ParentFolderLabels, Field(discriminator="rule")]
-
-
-class RandomSplit(Spec):
-    """A seeded share of the sorted file list is kept for validation."""
-
-    rule: Literal["random"]
-    valid_fraction: float = Field(
-        default=0.2, gt=0, lt=1, allow_inf_nan=False, description="share kept for validation"
-    )
-    seed: int = Field(default=42, ge=0, le=2**32 - 1, description="seed of the shuffle")
-    stratify: bool = Field(default=True, description="keep each class's share equal in both parts")
-
-
-class FolderSplit(Spec):
-    """The first folder says the part: ``train``, ``valid`` (or ``val``) and ``test``."""
-
-    rule: Literal["folders"]
-
-
-Split = Annotated[RandomSplit | FolderSplit, Field(discriminator="rule")]
-
-
-class DatasetSpec(Spec):
-    """A source of photos, a rule that labels them and a rule that splits them."""
-
-    name: str = Field(min_length=1, max_length=200, description="a name for people")
-    source: Source
-    labels: Labels
-    split: Split = RandomSplit(rule="random")
-    max_unreadable_fraction: Probability = Field(
-        default=0.1, description="share of unreadable files above which the import fails"
-    )
-    metadata: Metadata = Field(default_factory=dict, description="your own keys and values")
-
-
-# --- training ------------------------------------------------------------------------------
+    priority: int = Field(default=DEFAULT_PRIORITY, ge=0, le=9, description="higher runs first")
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    metadata: Metadata = Field(default={}, description="your own keys and values")
 
 
 class WeightsFile(Spec):
@@ -128,7 +57,13 @@ class WeightsFile(Spec):
     )
 
 
-Weights = Annotated[str, Field(min_length=1, max_length=100)] | WeightsFile
+class WeightsFromJob(Spec):
+    """The model that a fine-tune of the same architecture has made, its head where it fits."""
+
+    from_job: JobId = Field(description="id of a fine_tune job")
+
+
+Weights = Annotated[str, Field(min_length=1, max_length=100)] | WeightsFile | WeightsFromJob
 
 
 class Augment(Spec):
@@ -148,16 +83,19 @@ class Augment(Spec):
     flip: bool = Field(default=True, description="mirror half of the photos left to right")
 
 
-class _TrainingFields(Spec):
+class _TrainingFields(_JobFields):
     """What a learning-rate find and a fine-tune have in common."""
 
-    dataset: str = Field(pattern=r"^ds_", max_length=64, description="id of a ready dataset")
+    dataset: DatasetRef = Field(
+        description="id of a dataset, or the body of POST /v1/datasets to register one on the way"
+    )
     architecture: str = Field(
         default="resnet34", min_length=1, max_length=100, description="torchvision's name"
     )
     weights: Weights = Field(
         default="DEFAULT",
-        description='"DEFAULT", a torchvision weights name, "none" (random), or {"path": …}',
+        description='"DEFAULT", a torchvision weights name, "none" (random), {"path": …} '
+        'or {"from_job": …}',
     )
     presize: int = Field(
         default=460, ge=32, le=2048, description="short side that photos are stored at, pixels"
@@ -177,9 +115,6 @@ class _TrainingFields(Spec):
         default="auto", description="number format of the forward pass"
     )
     seed: int = Field(default=42, ge=0, le=2**32 - 1, description="seed of everything random")
-    priority: int = Field(default=5, ge=0, le=9, description="higher runs first")
-    name: str | None = Field(default=None, min_length=1, max_length=200)
-    metadata: Metadata = Field(default_factory=dict, description="your own keys and values")
 
     @model_validator(mode="after")
     def _presize_covers_size(self) -> "_TrainingFields":
@@ -216,9 +151,9 @@ class LrFindSpec(_TrainingFields):
 
 
 class LearningRateFromJob(Spec):
-    """The rate that a finished learning-rate find suggests."""
+    """The rate that a learning-rate find suggests, once it has succeeded."""
 
-    from_job: str = Field(pattern=r"^job_", max_length=64, description="id of an lr_find job")
+    from_job: JobId = Field(description="id of an lr_find job")
     rule: Literal[
         "recommended",
         "minimum_over_10",
@@ -271,8 +206,15 @@ class FineTuneSpec(_TrainingFields):
     freeze_epochs: int = Field(
         default=1, ge=0, le=1000, description="epochs before that with the body frozen"
     )
-    learning_rate: LearningRate | LearningRateFromJob | LearningRateRange | LearningRatePerGroup = (
-        Field(default=2e-3, description="base rate: the peak of the frozen head")
+    learning_rate: (
+        LearningRate
+        | Literal["auto"]
+        | LearningRateFromJob
+        | LearningRateRange
+        | LearningRatePerGroup
+    ) = Field(
+        default=2e-3,
+        description='base rate: the peak of the frozen head; "auto" finds it by a job of its own',
     )
     discriminative: LrMult | Literal["off"] | None = Field(
         default=None,
@@ -294,34 +236,62 @@ class FineTuneSpec(_TrainingFields):
         return self
 
 
-class EvaluationSpec(Spec):
+class EvaluationSpec(_JobFields):
     """Per-sample cross-entropy of a model on one part of a dataset."""
 
     model: str = Field(pattern=r"^mdl_", max_length=64, description="id of a model")
-    dataset: str = Field(pattern=r"^ds_", max_length=64, description="id of a ready dataset")
+    dataset: DatasetRef = Field(
+        description="id of a dataset, or the body of POST /v1/datasets to register one on the way"
+    )
     split: Literal["train", "valid", "test", "all"] = "valid"
     batch_size: int = Field(default=64, ge=1, le=4096, description="photos in one forward pass")
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    priority: int = Field(default=5, ge=0, le=9, description="higher runs first")
-    name: str | None = Field(default=None, min_length=1, max_length=200)
-    metadata: Metadata = Field(default_factory=dict, description="your own keys and values")
 
 
-class DatasetImportSpec(Spec):
-    """The import of a registered dataset; made by the service, never sent by a client."""
+class DatasetImportSpec(_JobFields):
+    """The import of a registered dataset."""
 
     dataset: str
     request: DatasetSpec
-    priority: int = 5
-    name: str | None = None
-    metadata: Metadata = Field(default_factory=dict)
 
 
-JobSpec = DatasetImportSpec | LrFindSpec | FineTuneSpec | EvaluationSpec
+Plot = Literal["lr-curve", "loss-curve", "lr-schedule", "confusion", "top-losses"]
+
+
+class ExportSpec(_JobFields):
+    """A plot of another job's results, drawn in every format."""
+
+    job: str
+    plot: Plot
+    split: str | None = None
+    content: str = Field(description="digest of what is drawn; a running job's plots change")
+
+
+class ProbeSpec(_JobFields):
+    """A few steps of a training that was only planned, to see how long it would take."""
+
+    lr_find: LrFindSpec | None = None
+    fine_tune: FineTuneSpec | None = None
+    phases: list[Literal["frozen", "unfrozen"]] = Field(
+        default=["frozen", "unfrozen"], description="what is measured"
+    )
+
+    @property
+    def training(self) -> LrFindSpec | FineTuneSpec:
+        """The planned training."""
+        planned = self.lr_find or self.fine_tune
+        if planned is None:
+            raise ValueError("a probe needs a planned training")
+        return planned
+
+
+JobSpec = DatasetImportSpec | LrFindSpec | FineTuneSpec | EvaluationSpec | ExportSpec | ProbeSpec
 
 SPEC_OF: dict[JobType, type[JobSpec]] = {
     JobType.DATASET_IMPORT: DatasetImportSpec,
     JobType.LR_FIND: LrFindSpec,
     JobType.FINE_TUNE: FineTuneSpec,
     JobType.EVALUATION: EvaluationSpec,
+    JobType.EXPORT: ExportSpec,
+    JobType.PROBE: ProbeSpec,
 }

@@ -1,19 +1,15 @@
 """Jobs in the database: submit, read, list, rename, delete. Moves are in `moves`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sqlalchemy import (
-    CTE,
     ColumnElement,
     Connection,
-    Integer,
     Row,
     Select,
-    String,
     and_,
-    column,
     delete,
     exists,
     func,
@@ -21,10 +17,9 @@ from sqlalchemy import (
     or_,
     select,
     update,
-    values,
 )
 
-from jobs import events, tables
+from jobs import dependencies, events, tables
 from jobs.database import Database, db_now_ms
 from jobs.errors import InvalidTransitionError, NotFoundError
 from jobs.ids import JobId, new_job_id
@@ -37,6 +32,15 @@ _JOB_FIELDS = tuple(field.name for field in fields(Job))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """A new job among others: its own id, the job it is made for, those that it waits for."""
+
+    job_id: JobId = field(default_factory=new_job_id)
+    parent_id: str | None = None
+    depends_on: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
     """Which jobs a list shows; None means any."""
 
@@ -45,6 +49,7 @@ class JobFilter:
     dataset_id: str | None = None
     created_after_ms: int | None = None
     metadata: Mapping[str, str] | None = None
+    owner: str | None = None
 
 
 def submit(
@@ -53,21 +58,24 @@ def submit(
     spec: JobSpec,
     *,
     dataset_id: str | None,
-    job_id: JobId | None = None,
+    chain: Chain | None = None,
     owner: str = LOCAL_OWNER,
 ) -> Job:
     """The job is queued and its first event written, as part of the transaction."""
     now_ms = db_now_ms(connection)
-    identifier = job_id or new_job_id()
+    chain = chain or Chain()
+    identifier = chain.job_id
     connection.execute(
         insert(tables.jobs).values(
             **_fresh_values(job_type, spec),
             id=identifier,
             dataset_id=dataset_id,
+            parent_id=chain.parent_id,
             owner=owner,
             created_ms=now_ms,
         )
     )
+    dependencies.add(connection, identifier, chain.depends_on)
     events.append(
         connection,
         identifier,
@@ -127,6 +135,17 @@ def get(database: Database, job_id: str) -> Job:
         return fetch(connection, job_id)
 
 
+def made_for(database: Database, parent_id: str, job_type: JobType) -> Job | None:
+    """The job of this type that was queued for another one, if there is one."""
+    columns = tables.jobs.c
+    query = select(tables.jobs).where(
+        columns.parent_id == parent_id, columns.type == job_type.value
+    )
+    with database.read() as connection:
+        row = connection.execute(query).one_or_none()
+        return None if row is None else as_job(row)
+
+
 def list_jobs(
     database: Database, chosen: JobFilter, *, after: str | None, limit: int, ascending: bool = False
 ) -> list[Job]:
@@ -157,22 +176,24 @@ def _filtered(chosen: JobFilter) -> Select[Any]:
         query = query.where(columns.state == chosen.state.value)
     if chosen.dataset_id is not None:
         query = query.where(columns.dataset_id == chosen.dataset_id)
+    if chosen.owner is not None:
+        query = query.where(columns.owner == chosen.owner)
     if chosen.created_after_ms is not None:
         query = query.where(columns.created_ms > chosen.created_after_ms)
     return query
 
 
-def queue_positions(database: Database, jobs: Sequence[Job]) -> dict[str, int]:
-    """Job id -> place among the queued jobs of its queue; 1 is claimed next.
+def queue_positions(connection: Connection, job_ids: Sequence[str]) -> dict[str, int]:
+    """Id of a queued job -> its place among those of its queue; 1 is claimed next.
 
-    A job that is not committed yet has the place that it will have.
+    Jobs that wait for another one do not count; such a job itself has the place that it would
+    have now.
     """
-    if not jobs:
-        return {}
-    columns, each = tables.jobs.c, _listed(jobs)
+    columns, each = tables.jobs.c, tables.jobs.alias("each")
     comes_first = and_(
         columns.queue == each.c.queue,
         columns.state == JobState.QUEUED.value,
+        dependencies.are_met(),
         or_(
             columns.priority > each.c.priority,
             and_(columns.priority == each.c.priority, columns.id < each.c.id),
@@ -181,17 +202,10 @@ def queue_positions(database: Database, jobs: Sequence[Job]) -> dict[str, int]:
     query = (
         select(each.c.id, func.count(columns.id) + 1)
         .select_from(each.outerjoin(tables.jobs, comes_first))
+        .where(each.c.id.in_(job_ids), each.c.state == JobState.QUEUED.value)
         .group_by(each.c.id)
     )
-    with database.read() as connection:
-        return {job_id: place for job_id, place in connection.execute(query)}
-
-
-def _listed(jobs: Sequence[Job]) -> CTE:
-    """These jobs as a table of their own."""
-    rows = [(job.id, QUEUE_OF[job.type], job.priority) for job in jobs]
-    columns = column("id", String), column("queue", String), column("priority", Integer)
-    return values(*columns, name="listed").data(rows).cte("listed")
+    return {job_id: place for job_id, place in connection.execute(query)}
 
 
 def queue_counts(database: Database) -> dict[str, dict[str, int]]:
@@ -218,19 +232,29 @@ def edit(
 ) -> Job | None:
     """The job with its name, metadata or priority changed; None when its version was another.
 
+    Jobs that were made for it have the new priority, too, unless they have ended.
+
     Raises:
         NotFoundError: no job has this id.
     """
     with database.write() as connection:
-        job = fetch(connection, job_id, lock=True)
+        children = dependencies.unfinished_children(connection, job_id)
+        dependencies.lock(connection, [*children, job_id])
+        job = fetch(connection, job_id)
         if expected_version is not None and job.version != expected_version:
             return None
-        connection.execute(
-            update(tables.jobs)
-            .where(tables.jobs.c.id == job_id)
-            .values(**changes, version=tables.jobs.c.version + 1)
-        )
+        _change(connection, [job_id], changes)
+        if "priority" in changes:
+            _change(connection, children, {"priority": changes["priority"]})
         return fetch(connection, job_id)
+
+
+def _change(connection: Connection, job_ids: Sequence[str], changes: Mapping[str, Any]) -> None:
+    connection.execute(
+        update(tables.jobs)
+        .where(tables.jobs.c.id.in_(job_ids))
+        .values(**changes, version=tables.jobs.c.version + 1)
+    )
 
 
 def delete_job(database: Database, job_id: str) -> Job:

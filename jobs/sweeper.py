@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from jobs import leases, store, tables
+from jobs import dependencies, leases, store, tables
 from jobs.database import Database, db_now_ms
 from jobs.job import LEASED_STATES, JobState
 
@@ -45,7 +45,7 @@ class Sweeper:
             if self._was_silent(connection, now_ms) or jumped:
                 self._grant_a_lease_time(connection, now_ms)
                 return []
-            return self._take_back_due(connection, now_ms)
+        return list(iter(self._take_back_one, None))
 
     def _was_silent(self, connection: Connection, now_ms: int) -> bool:
         query = select(tables.sweeps.c.last_ms).with_for_update()
@@ -69,22 +69,26 @@ class Sweeper:
             .values(lease_until_ms=now_ms + self._lease_ms)
         )
 
-    def _take_back_due(self, connection: Connection, now_ms: int) -> list[str]:
+    def _take_back_one(self) -> str | None:
+        # each in a transaction of its own, that locks in the order of ids: see `dependencies.lock`
         columns = tables.jobs.c
-        query = (
-            select(tables.jobs)
-            .where(
-                columns.state.in_([state.value for state in LEASED_STATES]),
-                columns.lease_until_ms < now_ms,
+        with self._database.write() as connection:
+            query = (
+                select(tables.jobs)
+                .where(
+                    columns.state.in_([state.value for state in LEASED_STATES]),
+                    columns.lease_until_ms < db_now_ms(connection),
+                )
+                .order_by(columns.id)
+                .limit(1)
+                .with_for_update(skip_locked=True)
             )
-            .with_for_update(skip_locked=True)
-        )
-        taken = []
-        for row in connection.execute(query).all():
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                return None
             job = store.as_job(row)
             leases.lose(connection, job, self._max_lost, f"{job.worker_id} went silent")
-            taken.append(job.id)
-        return taken
+            return job.id
 
 
 def _record_first_sweep(connection: Connection, now_ms: int) -> None:
@@ -105,6 +109,7 @@ def claimable_queues(database: Database) -> list[str]:
             .where(
                 columns.state == JobState.QUEUED.value,
                 columns.not_before_ms <= db_now_ms(connection),
+                dependencies.are_met(),
             )
             .distinct()
         )

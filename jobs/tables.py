@@ -35,6 +35,7 @@ jobs = Table(
     Column("name", String(200)),
     Column("owner", String(64), nullable=False),
     Column("dataset_id", String(64)),
+    Column("parent_id", String(64)),
     Column("priority", Integer, nullable=False),
     Column("spec_version", Integer, nullable=False),
     Column("spec", JSON, nullable=False),
@@ -66,6 +67,15 @@ jobs = Table(
     Index("ix_jobs_claim", "queue", "state", "priority", "id"),
     Index("ix_jobs_lease", "state", "lease_until_ms"),
     Index("ix_jobs_dataset", "dataset_id"),
+    Index("ix_jobs_parent", "parent_id"),
+)
+
+dependencies = Table(
+    "dependencies",
+    metadata,
+    Column("job_id", String(64), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("on_job_id", String(64), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Index("ix_dependencies_on", "on_job_id"),
 )
 
 events = Table(
@@ -158,6 +168,21 @@ idempotency = Table(
     Column("body", Text),
     Column("headers", JSON(none_as_null=True)),
     Column("created_ms", BigInteger, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("prefix", String(16), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("last_used_ms", BigInteger),
+    Column("expires_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
 )
 
 workers = Table(

@@ -1,8 +1,8 @@
 """The client's side of a job: cancel, stop, pause, resume. Each is safe to repeat."""
 
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
-from jobs import events, moves, store, tables
+from jobs import dependencies, events, moves, store, tables
 from jobs.database import Database, db_now_ms
 from jobs.errors import InvalidTransitionError
 from jobs.job import Job, JobState, allowed_actions
@@ -11,24 +11,38 @@ from jobs.job import Job, JobState, allowed_actions
 def cancel(database: Database, job_id: str) -> Job:
     """A waiting job is cancelled, a running one will be; cancelling twice changes nothing.
 
+    Jobs that were made for this one are cancelled with it.
+
     Raises:
         NotFoundError: no job has this id.
         InvalidTransitionError: the job has succeeded or failed.
     """
     with database.write() as connection:
-        job = store.fetch(connection, job_id, lock=True)
-        if job.state in {JobState.CANCELLED, JobState.CANCELLING}:
-            return job
-        _refuse_unless_allowed(job, "cancel")
-        if job.state in {JobState.QUEUED, JobState.PAUSED}:
-            return moves.end(connection, job, JobState.CANCELLED, values={})
-        return moves.move(
-            connection,
-            job,
-            JobState.CANCELLING,
-            now_ms=db_now_ms(connection),
-            event=("job.cancelling", {}),
+        ending = [*dependencies.unfinished_children(connection, job_id), job_id]
+        locked = dependencies.lock(
+            connection, [*ending, *dependencies.all_behind(connection, ending)]
         )
+        cancelled = _cancel(connection, store.fetch(connection, job_id, lock=True))
+        for child_id in set(ending[:-1]).intersection(locked):
+            child = store.fetch(connection, child_id)
+            if not child.is_terminal:
+                _cancel(connection, child)
+        return cancelled
+
+
+def _cancel(connection: Connection, job: Job) -> Job:
+    if job.state in {JobState.CANCELLED, JobState.CANCELLING}:
+        return job
+    _refuse_unless_allowed(job, "cancel")
+    if job.state in {JobState.QUEUED, JobState.PAUSED}:
+        return moves.end(connection, job, JobState.CANCELLED, values={})
+    return moves.move(
+        connection,
+        job,
+        JobState.CANCELLING,
+        now_ms=db_now_ms(connection),
+        event=("job.cancelling", {}),
+    )
 
 
 def stop(database: Database, job_id: str) -> Job:

@@ -23,6 +23,7 @@ from ml.odd_families import BUILD_OPTIONS, make_body, present_name
 from ml.theory import architectures
 from ml.theory.architectures import Architecture
 
+_BODY, _HEAD = "body.", "head."
 NAMES_SHOWN = 5
 FAULT_CHARACTERS = 200
 SILENCE_S = 15.0
@@ -62,6 +63,8 @@ def build_model(config: ModelConfig, *, seed: int) -> ImageClassifier:
         # Seeded again, so that a head does not depend on where its body came from.
         torch.manual_seed(seed)
         head = create_head(row.features, config.num_classes, pooled=not row.vector_features)
+    if config.keep_head:
+        _load_head(head, Path(config.weights))
     return ImageClassifier(body, head, row).to(memory_format=torch.channels_last)
 
 
@@ -86,7 +89,7 @@ def empty_model(architecture: str, num_classes: int) -> ImageClassifier:
 def _body(config: ModelConfig, row: Architecture) -> nn.Module:
     if isinstance(config.weights, Path):
         body = _untrained_body(row)
-        _load(body, _read_state(config.weights), row, config.weights)
+        _load(body, _body_of(_read_state(config.weights)), row, config.weights)
         return body
     if config.weights == NO_WEIGHTS:
         return _untrained_body(row)
@@ -141,6 +144,24 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(_is_named_tensor(*pair) for pair in state.items()):
         raise WeightsUnavailableError(f"{path.name} holds no state dict of named tensors")
     return dict(state)
+
+
+def _body_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the body alone, where the file holds one of our classifiers."""
+    if all(name.startswith((_BODY, _HEAD)) for name in state):
+        return _below(_BODY, state)
+    return state
+
+
+def _load_head(head: nn.Module, path: Path) -> None:
+    try:
+        head.load_state_dict(_below(_HEAD, _read_state(path)))
+    except RuntimeError as error:
+        raise WeightsUnavailableError(f"the head in {path.name} does not fit: {error}") from error
+
+
+def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
 
 
 def _fault(error: Exception) -> str:

@@ -48,6 +48,8 @@ class ModelConfig:
     weights: str | Path
     """``"DEFAULT"``, ``"none"``, torchvision's name of a weight set, or a file."""
     num_classes: int
+    keep_head: bool = False
+    """Whether the file is a classifier of the same classes whose head is taken too."""
 
     def __post_init__(self) -> None:
         """Refuse unknown architectures and weight names."""
@@ -57,6 +59,7 @@ class ModelConfig:
         if isinstance(self.weights, str):
             wish = f"one of {', '.join(choices)}, or a path"
             _require(self.weights in choices, "weights", self.weights, wish)
+            _require(not self.keep_head, "keep_head", self.keep_head, "false without a file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

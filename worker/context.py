@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 
 from jobs.artifacts import Artifacts
 from jobs.database import Database
+from jobs.dataset_spec import PathSource, Source
 from jobs.job import Job
 from jobs.queue import Doorbell
 from jobs.settings import Settings
 from jobs.sources import paths
-from jobs.spec import PathSource, Source
 from worker.control import Control
 from worker.patience import until_answered
 

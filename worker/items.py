@@ -59,4 +59,6 @@ def write_items(file: Path, items: Sequence[Item]) -> None:
 
 def read_items(file: Path) -> list[Item]:
     """The items of a dataset, in the order of the import."""
-    return [Item(**row) for row in pq.read_table(file).to_pylist()]
+    # unlike `pq.read_table` without the import of a query engine and without a pool of threads
+    with pq.ParquetFile(file) as rows:
+        return [Item(**row) for row in rows.read(use_threads=False).to_pylist()]

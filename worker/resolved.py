@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.spec import FineTuneSpec, LearningRateFromJob
+from jobs.spec import FineTuneSpec, LearningRatePerGroup, LearningRateRange
 from ml.config import FineTuneConfig
+from worker.findings import FoundModel, FoundRate
 
 
 def environment_values(
@@ -21,11 +22,21 @@ def environment_values(
     }
 
 
-def learning_rate_values(spec: FineTuneSpec, config: FineTuneConfig) -> dict[str, Any]:
+def weights_values(found: FoundModel | None) -> dict[str, Any]:
+    """Which job's model training began with, and whether its head was kept; else nothing."""
+    if found is None:
+        return {}
+    value = {"from_job": found.job_id, "head": "kept" if found.keeps_head else "new"}
+    return {"weights": {"value": value, "origin": "fine_tune", "job_id": found.job_id}}
+
+
+def learning_rate_values(
+    spec: FineTuneSpec, config: FineTuneConfig, found: FoundRate | None
+) -> dict[str, Any]:
     """The base rate and where it came from, and the peak of every layer group in both phases."""
     frozen, unfrozen = list(config.frozen_peaks), list(config.unfrozen_peaks)
     return {
-        "learning_rate": {"value": frozen[-1], **_origin(spec)},
+        "learning_rate": {"value": frozen[-1], **_origin(found)},
         "frozen_peaks": {"value": frozen, "origin": "learning_rate"},
         "unfrozen_peaks": {
             "value": unfrozen,
@@ -34,12 +45,11 @@ def learning_rate_values(spec: FineTuneSpec, config: FineTuneConfig) -> dict[str
     }
 
 
-def _origin(spec: FineTuneSpec) -> dict[str, str]:
-    asked = spec.learning_rate
-    if isinstance(asked, LearningRateFromJob):
-        return {"origin": "lr_find", "job_id": asked.from_job, "rule": asked.rule}
-    return {"origin": "request"}
+def _origin(found: FoundRate | None) -> dict[str, str]:
+    if found is None:
+        return {"origin": "request"}
+    return {"origin": "lr_find", "job_id": found.job_id, "rule": found.rule}
 
 
 def _is_spread(spec: FineTuneSpec) -> bool:
-    return not isinstance(spec.learning_rate, float | LearningRateFromJob)
+    return isinstance(spec.learning_rate, LearningRateRange | LearningRatePerGroup)

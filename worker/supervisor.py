@@ -5,17 +5,18 @@ import threading
 
 import structlog
 
-from jobs import leases
+from jobs import dependencies, leases
 from jobs.database import Database
 from jobs.errors import StoreUnavailableError
 from jobs.job import QUEUE_OF, Job, JobType
 from jobs.queue import Doorbell
 from jobs.settings import Settings
+from worker import template
 from worker.trainer import RUNNERS
 from worker.watch import Parts, Watch
 
 _PRELOADED = {
-    queue: [RUNNERS[kind] for kind in JobType if QUEUE_OF[kind] == queue]
+    queue: [template.__name__, *(RUNNERS[kind] for kind in JobType if QUEUE_OF[kind] == queue)]
     for queue in sorted(set(QUEUE_OF.values()))
 }
 
@@ -35,6 +36,7 @@ class Supervisor:
         self._queue = queue
         self._worker_id = worker_id
         self._busy = threading.Lock()
+        self._is_warm = False
         self._parts = Parts(
             settings=settings,
             database=database,
@@ -46,11 +48,13 @@ class Supervisor:
     def work(self) -> None:
         """Everything claimable has been done; a second caller waits and finds nothing left."""
         with self._busy:
+            self._warm_up()
             while not self._parts.draining.is_set():
                 job = self._claim()
                 if job is None:
                     return
                 Watch(self._parts, job).until_the_end()
+                self._ring_for_what_waited(job)
 
     def drain(self) -> None:
         """No further job is claimed; the running one saves a checkpoint and goes back."""
@@ -60,6 +64,23 @@ class Supervisor:
         """The running job has gone back and the doorbell is silent."""
         with self._busy:
             self._parts.doorbell.close()
+
+    def _warm_up(self) -> None:
+        # a job claimed earlier would wait for the template's imports while its lease runs out
+        if not self._is_warm:
+            first = self._parts.processes.Process(target=template.answer)
+            first.start()
+            first.join()
+            self._is_warm = True
+
+    def _ring_for_what_waited(self, job: Job) -> None:
+        try:
+            queues = dependencies.queues_behind(self._parts.database, job.id)
+        except StoreUnavailableError as problem:
+            log.warning("database_away", error=str(problem))
+            return
+        for queue in queues:
+            self._parts.doorbell.ring(queue, job.id)
 
     def _claim(self) -> Job | None:
         try:

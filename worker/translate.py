@@ -1,5 +1,6 @@
 """From a job's spec to the plain configuration of a run; the only file that knows both."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import ml.config
@@ -8,27 +9,36 @@ from jobs.sources import paths
 from jobs.spec import (
     Augment,
     FineTuneSpec,
-    LearningRateFromJob,
     LearningRatePerGroup,
     LearningRateRange,
     LrFindSpec,
     LrMult,
     Weights,
     WeightsFile,
+    WeightsFromJob,
 )
 from ml.theory import architectures, layer_rates
+from worker.findings import FoundModel, FoundRate
 
 
-def lr_range_config(
-    spec: LrFindSpec, *, num_classes: int, settings: Settings
-) -> ml.config.LrRangeConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What decides a run beside its spec."""
+
+    num_classes: int
+    settings: Settings
+    model: FoundModel | None = None
+    rate: FoundRate | None = None
+
+
+def lr_range_config(spec: LrFindSpec, around: Surroundings) -> ml.config.LrRangeConfig:
     """The range test that the spec asks for.
 
     Raises:
         SourceForbiddenError, SourceUnreachableError: the weights file cannot be used.
     """
     return ml.config.LrRangeConfig(
-        model=_model(spec, num_classes, settings),
+        model=_model(spec, around),
         data=_data(spec),
         start_lr=spec.start_lr,
         end_lr=spec.end_lr,
@@ -41,21 +51,19 @@ def lr_range_config(
     )
 
 
-def fine_tune_config(
-    spec: FineTuneSpec, *, num_classes: int, found_lr: float | None, settings: Settings
-) -> ml.config.FineTuneConfig:
-    """The fine-tune that the spec asks for; ``found_lr`` is the rate that another job found.
+def fine_tune_config(spec: FineTuneSpec, around: Surroundings) -> ml.config.FineTuneConfig:
+    """The fine-tune that the spec asks for.
 
     Raises:
         SourceForbiddenError, SourceUnreachableError: the weights file cannot be used.
     """
     peaks = layer_rates.resolve_peaks(
-        _learning_rate(spec, found_lr),
+        _learning_rate(spec, around.rate),
         num_groups=architectures.get(spec.architecture).layer_groups,
         discriminative=_discriminative(spec),
     )
     return ml.config.FineTuneConfig(
-        model=_model(spec, num_classes, settings),
+        model=_model(spec, around),
         data=_data(spec),
         epochs=spec.epochs,
         freeze_epochs=spec.freeze_epochs,
@@ -71,19 +79,22 @@ def fine_tune_config(
     )
 
 
-def _model(
-    spec: LrFindSpec | FineTuneSpec, num_classes: int, settings: Settings
-) -> ml.config.ModelConfig:
+def _model(spec: LrFindSpec | FineTuneSpec, around: Surroundings) -> ml.config.ModelConfig:
     return ml.config.ModelConfig(
         architecture=spec.architecture,
-        weights=_weights(spec.weights, settings),
-        num_classes=num_classes,
+        weights=_weights(spec.weights, around),
+        keep_head=around.model is not None and around.model.keeps_head,
+        num_classes=around.num_classes,
     )
 
 
-def _weights(weights: Weights, settings: Settings) -> str | Path:
+def _weights(weights: Weights, around: Surroundings) -> str | Path:
     if isinstance(weights, WeightsFile):
-        return paths.resolve_inside(weights.path, settings.dataset_roots)
+        return paths.resolve_inside(weights.path, around.settings.dataset_roots)
+    if isinstance(weights, WeightsFromJob):
+        if around.model is None:
+            raise ValueError(f"the model of job {weights.from_job} was not looked up")
+        return around.model.file
     return weights
 
 
@@ -101,18 +112,18 @@ def _augment(augment: Augment) -> ml.config.AugmentConfig:
 
 
 def _learning_rate(
-    spec: FineTuneSpec, found_lr: float | None
+    spec: FineTuneSpec, found: FoundRate | None
 ) -> float | layer_rates.LowestHighest | layer_rates.PerGroup:
     asked = spec.learning_rate
     if isinstance(asked, LearningRateRange):
         return layer_rates.LowestHighest(lowest=asked.lowest, highest=asked.highest)
     if isinstance(asked, LearningRatePerGroup):
         return layer_rates.PerGroup(per_group=tuple(asked.per_group))
-    if isinstance(asked, LearningRateFromJob):
-        if found_lr is None:
-            raise ValueError(f"job {asked.from_job} has no rate by the rule {asked.rule}")
-        return found_lr
-    return asked
+    if isinstance(asked, float):
+        return asked
+    if found is None:
+        raise ValueError(f"the learning rate {asked} was not looked up")
+    return found.lr
 
 
 def _discriminative(spec: FineTuneSpec) -> layer_rates.Discriminative | None:

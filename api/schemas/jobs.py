@@ -1,6 +1,7 @@
 """Jobs as clients see and edit them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
@@ -16,8 +17,8 @@ from api.schemas.resource import (
     optional_time_of,
     time_of,
 )
+from jobs.dataset_spec import Metadata, Spec
 from jobs.job import Job, JobState, JobType, allowed_actions
-from jobs.spec import Metadata, Spec
 
 _ETA_LOW, _ETA_HIGH = 0.8, 1.5
 _LEAST_FRACTION = 0.01
@@ -39,7 +40,9 @@ class QueuePlace(Resource):
     """Where a queued job stands."""
 
     position: int = Field(description="1 is next")
-    waiting_for: list[str] = Field(description="worker")
+    waiting_for: list[Literal["worker", "dependency"]] = Field(
+        description="a worker, or a job that it depends on"
+    )
 
 
 class Eta(Resource):
@@ -48,6 +51,15 @@ class Eta(Resource):
     seconds: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A job among the others; ``position`` only while it is queued."""
+
+    position: int | None = None
+    depends_on: Sequence[str] = ()
+    is_waiting: bool = False
 
 
 class JobResource(Resource):
@@ -63,6 +75,8 @@ class JobResource(Resource):
         is_terminal=False,
         allowed_actions=["cancel", "stop", "pause"],
         dataset_id=DatasetIdExample,
+        depends_on=[],
+        parent_id=None,
         attempt=1,
         priority=5,
         progress={"fraction": 0.41, "phase": "unfrozen", "epoch": 3, "epochs": 9, "step": 412,
@@ -86,7 +100,9 @@ class JobResource(Resource):
 
     id: str
     object: Literal["job"] = "job"
-    type: str = Field(description="dataset_import, lr_find, fine_tune or evaluation; may grow")
+    type: str = Field(
+        description="dataset_import, lr_find, fine_tune, evaluation, export or probe; may grow"
+    )
     state: str = Field(
         description="queued, preparing, running, pausing, paused, cancelling, succeeded, failed "
         "or cancelled; may grow, so decide by is_terminal and allowed_actions"
@@ -96,6 +112,8 @@ class JobResource(Resource):
     is_terminal: bool = Field(description="whether the state can never change again")
     allowed_actions: list[str] = Field(description="verbs that can be POSTed to the job now")
     dataset_id: str | None
+    depends_on: list[str] = Field(description="jobs that must succeed before it begins")
+    parent_id: str | None = Field(description="the job that this one was made for")
     attempt: int = Field(description="how often a worker has begun it")
     priority: int = Field(description="0 to 9, higher first")
     progress: Progress | None
@@ -116,8 +134,8 @@ class JobResource(Resource):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, job: Job, *, position: int | None, now_ms: int) -> "JobResource":
-        """The job as a client sees it; ``position`` is its place while it is queued."""
+    def of(cls, job: Job, standing: Standing, *, now_ms: int) -> "JobResource":
+        """The job as a client sees it, where it stands among the others."""
         return cls(
             id=job.id,
             type=job.type.value,
@@ -127,12 +145,12 @@ class JobResource(Resource):
             is_terminal=job.is_terminal,
             allowed_actions=list(allowed_actions(job.type, job.state)),
             dataset_id=job.dataset_id,
+            depends_on=list(standing.depends_on),
+            parent_id=job.parent_id,
             attempt=job.attempt,
             priority=job.priority,
             progress=None if job.progress is None else Progress.model_validate(job.progress),
-            queue=None
-            if position is None
-            else QueuePlace(position=position, waiting_for=["worker"]),
+            queue=_place(standing),
             eta=_eta(job, now_ms),
             version=job.version,
             hyperparameters=dict(job.spec),
@@ -162,6 +180,13 @@ class JobEdit(Spec):
     priority: int | None = Field(default=None, ge=0, le=9, description="higher runs first")
 
 
+def _place(standing: Standing) -> QueuePlace | None:
+    if standing.position is None:
+        return None
+    waits_for: Literal["worker", "dependency"] = "dependency" if standing.is_waiting else "worker"
+    return QueuePlace(position=standing.position, waiting_for=[waits_for])
+
+
 def _eta(job: Job, now_ms: int) -> Eta | None:
     fraction = (job.progress or {}).get("fraction")
     if job.state != JobState.RUNNING or job.started_ms is None or not fraction:
@@ -177,9 +202,11 @@ def _eta(job: Job, now_ms: int) -> Eta | None:
 
 _RESULTS: Mapping[JobType, tuple[str, ...]] = {
     JobType.DATASET_IMPORT: (),
-    JobType.LR_FIND: ("lr-curve", "loss-curve"),
-    JobType.FINE_TUNE: ("loss-curve", "samples", "confusion", "classes"),
-    JobType.EVALUATION: ("samples", "confusion", "classes"),
+    JobType.LR_FIND: ("lr-curve", "loss-curve", "plots"),
+    JobType.FINE_TUNE: ("loss-curve", "samples", "confusion", "classes", "plots"),
+    JobType.EVALUATION: ("samples", "confusion", "classes", "plots"),
+    JobType.EXPORT: (),
+    JobType.PROBE: (),
 }
 
 
@@ -189,6 +216,8 @@ def _links(job: Job) -> dict[str, str]:
     links["logs"] = f"{own}/logs"
     links |= {verb: f"{own}/{verb}" for verb in allowed_actions(job.type, job.state)}
     links |= {name.replace("-", "_"): f"{own}/{name}" for name in _RESULTS[job.type]}
+    if job.parent_id is not None:
+        links["parent"] = f"/v1/jobs/{job.parent_id}"
     if job.dataset_id is not None:
         links["dataset"] = f"/v1/datasets/{job.dataset_id}"
     if job.model_id is not None:

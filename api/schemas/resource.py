@@ -28,6 +28,14 @@ class ListOf(Resource, Generic[Entry]):
     next_cursor: str | None = Field(default=None, description="send it as `after`")
 
 
+class Cause(Resource):
+    """The job whose end took this one along."""
+
+    job_id: str = Field(examples=[JobIdExample])
+    code: str = Field(examples=["labels_unmatched"])
+    message: str = Field(examples=["41 of 370 names do not match"])
+
+
 class Error(Resource):
     """Why a job or an import failed."""
 
@@ -36,6 +44,7 @@ class Error(Resource):
     hint: str = Field(default="", examples=["41 names end in .png"])
     phase: str | None = Field(default=None, description="phase of the job at that time")
     retryable: bool = Field(default=False, description="whether the same job may succeed later")
+    cause: Cause | None = Field(default=None, description="only with `dependency_failed`")
 
 
 def _rfc_3339(value: datetime) -> str:

@@ -15,7 +15,17 @@ from tests.jobs.given import FAILURE, job_in, set_columns
 
 FIELDS = {
     *("id", "object", "type", "state", "phase", "name", "is_terminal", "allowed_actions"),
-    *("dataset_id", "attempt", "priority", "progress", "queue", "eta", "version"),
+    *(
+        "dataset_id",
+        "depends_on",
+        "parent_id",
+        "attempt",
+        "priority",
+        "progress",
+        "queue",
+        "eta",
+        "version",
+    ),
     *("hyperparameters", "resolved", "latest", "best", "model_id", "stop_reason", "error"),
     *("metadata", "created_at", "started_at", "finished_at", "links"),
 }

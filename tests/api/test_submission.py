@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from jobs import store
+from jobs import leases, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import JobType
 from tests.api.given import a_model, field, get, problem, queued, ready_dataset, succeeded
-from tests.jobs.given import a_dataset
+from tests.jobs.given import DATASET, LEASE_MS, a_dataset
 
 TRAINING = ("/v1/lr-finds", "/v1/fine-tunes")
 ANSWER = {"lr": 0.002, "marker": None, "step": 5}
@@ -247,14 +247,118 @@ def test_a_rule_that_found_nothing_is_refused_with_those_that_did(
     assert field(refused, "/learning_rate/rule")["allowed"] == ["recommended", "valley"]
 
 
-def test_a_rate_from_a_find_that_runs_is_not_ready(client: TestClient, database: Database) -> None:
+def test_a_rate_from_a_find_that_runs_is_waited_for(client: TestClient, database: Database) -> None:
     dataset = ready_dataset(database)
     find = queued(database, JobType.LR_FIND, dataset)
 
-    response = tune(client, dataset.id, {"from_job": find.id})
+    job = tune(client, dataset.id, {"from_job": find.id}).json()
 
-    problem(response, 409, "result_not_ready")
-    assert response.headers["retry-after"] == "2"
+    assert job["depends_on"] == [find.id]
+    assert job["queue"] == {"position": 2, "waiting_for": ["dependency"]}
+    leases.claim_next(database, "train", "worker-1", lease_ms=LEASE_MS)
+    leases.succeed(database, find.id, 1, values={"result": {"lr_curve": CURVE}})
+    assert get(client, f"/v1/jobs/{job['id']}")["queue"] == {
+        "position": 1,
+        "waiting_for": ["worker"],
+    }
+
+
+def test_one_post_starts_from_nothing(client: TestClient, database: Database) -> None:
+    labels = {"rule": "regex", "pattern": r"^(.+)_\d+\.jpg$"}
+    dataset = {**DATASET.model_dump(mode="json"), "labels": labels}
+    body = {"dataset": dataset, "learning_rate": "auto"}
+
+    job = client.post("/v1/fine-tunes", json=body).json()
+
+    importing, find = (get(client, f"/v1/jobs/{job_id}") for job_id in job["depends_on"])
+    assert (importing["type"], importing["queue"]["waiting_for"]) == ("dataset_import", ["worker"])
+    assert (find["type"], find["depends_on"]) == ("lr_find", [importing["id"]])
+    assert find["links"]["parent"] == job["links"]["self"]
+    assert job["hyperparameters"]["learning_rate"] == "auto"
+    assert get(client, f"/v1/datasets/{job['dataset_id']}")["state"] == "importing"
+
+
+def test_an_inline_dataset_is_refused_as_on_its_own_at_its_place(
+    client: TestClient, database: Database
+) -> None:
+    dataset = {
+        "name": "cats",
+        "source": {"type": "sample"},
+        "labels": {"rule": "regex", "pattern": "^(.+)_x\\.jpg$"},
+    }
+
+    alone = problem(client.post("/v1/datasets", json=dataset), 422, "labels_unmatched")
+    inline = problem(
+        client.post("/v1/fine-tunes", json={"dataset": dataset}),
+        422,
+        "labels_unmatched",
+        "/dataset/labels/pattern",
+    )
+
+    assert inline["detail"] == alone["detail"]
+    assert store.list_jobs(database, store.JobFilter(), after=None, limit=5) == []
+
+
+def test_a_misspelt_field_of_an_inline_dataset_is_named(client: TestClient) -> None:
+    body = {"dataset": {"name": "cats", "sauce": {"type": "sample"}}}
+
+    refused = problem(
+        client.post("/v1/fine-tunes", json=body), 422, "validation_failed", "/dataset/sauce"
+    )
+
+    assert field(refused, "/dataset/sauce")["did_you_mean"] == ["source"]
+
+
+def test_weights_come_from_a_fine_tune_of_the_same_architecture_only(
+    client: TestClient, database: Database
+) -> None:
+    dataset = ready_dataset(database)
+    find = queued(database, JobType.LR_FIND, dataset)
+    other = queued(database, JobType.FINE_TUNE, dataset, {"architecture": "resnet18"})
+
+    for job_id, code, reason in (
+        ("job_nobody", "validation_failed", "no job has the id 'job_nobody'"),
+        (find.id, "validation_failed", "is a lr_find; weights can come from a fine_tune only"),
+        (other.id, "weights_unavailable", "trains resnet18, which is not resnet34"),
+    ):
+        body = {"dataset": dataset.id, "weights": {"from_job": job_id}}
+        refused = problem(client.post("/v1/lr-finds", json=body), 422, code, "/weights/from_job")
+        assert reason in refused["detail"]
+
+
+def test_a_dependency_that_cannot_succeed_is_refused_at_its_place(
+    client: TestClient, database: Database
+) -> None:
+    dataset = ready_dataset(database)
+    first, cancelled = (queued(database, JobType.LR_FIND, dataset) for _ in range(2))
+    client.post(f"/v1/jobs/{cancelled.id}/cancel")
+
+    refused = problem(
+        client.post(
+            "/v1/lr-finds", json={"dataset": dataset.id, "depends_on": [first.id, cancelled.id]}
+        ),
+        422,
+        "validation_failed",
+        "/depends_on/1",
+    )
+
+    assert "is cancelled; name one that has succeeded or still may" in refused["detail"]
+
+
+def test_who_waited_in_vain_says_for_whom(client: TestClient, database: Database) -> None:
+    dataset = ready_dataset(database)
+    find = queued(database, JobType.LR_FIND, dataset)
+    job = tune(client, dataset.id, {"from_job": find.id}).json()
+
+    client.post(f"/v1/jobs/{find.id}/cancel")
+
+    error = get(client, f"/v1/jobs/{job['id']}")["error"]
+    assert error["code"] == "dependency_failed"
+    assert error["cause"] == {
+        "job_id": find.id,
+        "code": "cancelled",
+        "message": "the job was cancelled",
+    }
 
 
 def test_a_rate_from_nowhere_is_refused(client: TestClient, database: Database) -> None:

@@ -7,16 +7,16 @@ from sqlalchemy import Connection, select, update
 
 from jobs import datasets, events, leases, store, tables, verbs
 from jobs.database import Database
+from jobs.dataset_spec import DatasetSpec, ParentFolderLabels, SampleSource
 from jobs.job import QUEUE_OF, Failure, Job, JobState, JobType
 from jobs.spec import (
     DatasetImportSpec,
-    DatasetSpec,
     EvaluationSpec,
+    ExportSpec,
     FineTuneSpec,
     JobSpec,
     LrFindSpec,
-    ParentFolderLabels,
-    SampleSource,
+    ProbeSpec,
 )
 
 LEASE_MS = 60_000
@@ -33,6 +33,8 @@ SPECS: Mapping[JobType, JobSpec] = {
     JobType.LR_FIND: LrFindSpec(dataset="ds_1"),
     JobType.FINE_TUNE: FineTuneSpec(dataset="ds_1", metadata={"run": "first"}),
     JobType.EVALUATION: EvaluationSpec(model="mdl_1", dataset="ds_1"),
+    JobType.EXPORT: ExportSpec(job="job_1", plot="loss-curve", content="1"),
+    JobType.PROBE: ProbeSpec(fine_tune=FineTuneSpec(dataset="ds_1")),
 }
 
 

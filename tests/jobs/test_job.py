@@ -15,7 +15,7 @@ LIFE_CYCLE = {
     "preparing": "running queued pausing cancelling failed succeeded",
     "running": "queued pausing cancelling failed succeeded",
     "pausing": "paused queued cancelling failed succeeded",
-    "paused": "queued cancelled",
+    "paused": "queued cancelled failed",
     "cancelling": "cancelled",
     "succeeded": "",
     "failed": "",
@@ -45,12 +45,14 @@ def test_a_worker_holds_a_job_from_its_claim_to_its_end() -> None:
     } == LEASED_STATES
 
 
-def test_imports_have_a_queue_of_their_own() -> None:
+def test_what_needs_no_training_device_has_a_queue_of_its_own() -> None:
     assert {kind.value: QUEUE_OF[kind] for kind in JobType} == {
         "dataset_import": "prepare",
         "lr_find": "train",
         "fine_tune": "train",
         "evaluation": "train",
+        "export": "prepare",
+        "probe": "train",
     }
 
 

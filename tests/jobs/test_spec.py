@@ -7,26 +7,28 @@ from pydantic import TypeAdapter, ValidationError
 
 from jobs import store
 from jobs.database import Database
+from jobs.dataset_spec import (
+    DatasetSpec,
+    Labels,
+    RandomSplit,
+    RegexLabels,
+    SampleSource,
+    Source,
+    Spec,
+    Split,
+)
 from jobs.job import JobType
 from jobs.spec import (
     SPEC_OF,
     Augment,
-    DatasetSpec,
     EvaluationSpec,
     FineTuneSpec,
-    Labels,
     LearningRateFromJob,
     LearningRatePerGroup,
     LearningRateRange,
     LrFindSpec,
     LrMult,
-    RandomSplit,
-    RegexLabels,
-    SampleSource,
     Schedule,
-    Source,
-    Spec,
-    Split,
     WeightsFile,
 )
 from tests.jobs import given

@@ -72,7 +72,8 @@ def test_the_place_in_the_queue_counts_who_will_be_claimed_before(database: Data
     low, first, second = (given.a_job(database, priority=p) for p in (1, 5, 5))
     given.a_job(database, JobType.DATASET_IMPORT)
 
-    places = store.queue_positions(database, [low, first, second])
+    with database.read() as connection:
+        places = store.queue_positions(connection, [low.id, first.id, second.id])
 
     assert places == {low.id: 3, first.id: 1, second.id: 2}
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from ml.backbones import build_model
-from ml.errors import CheckpointCorruptError
+from ml.config import ModelConfig
+from ml.errors import CheckpointCorruptError, WeightsUnavailableError
 from ml.model_file import ModelCard, load_model, save_model
 from tests.ml.fakes import tiny_model
 
@@ -22,6 +24,29 @@ def test_a_model_comes_back_with_its_card(tmp_path: Path) -> None:
     assert card == CARD
     assert torch.equal(loaded(images), model(images))
     assert not loaded.training
+
+
+def test_training_can_begin_with_a_saved_model_its_head_included(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    saved = build_model(tiny_model("resnet18"), seed=1)
+    save_model(path, saved, CARD)
+    config = replace(tiny_model("resnet18"), weights=path)
+
+    kept = build_model(replace(config, keep_head=True), seed=2).state_dict()
+    new = build_model(config, seed=2).state_dict()
+
+    assert all(torch.equal(kept[name], tensor) for name, tensor in saved.state_dict().items())
+    assert torch.equal(new["body.conv1.weight"], saved.state_dict()["body.conv1.weight"])
+    assert not torch.equal(new["head.4.weight"], saved.state_dict()["head.4.weight"])
+
+
+def test_a_head_for_other_classes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(path, build_model(tiny_model("resnet18"), seed=1), CARD)
+    config = ModelConfig(architecture="resnet18", weights=path, num_classes=7, keep_head=True)
+
+    with pytest.raises(WeightsUnavailableError, match=r"the head in model\.safetensors does not"):
+        build_model(config, seed=1)
 
 
 def test_a_file_without_a_card_is_refused(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from jobs import datasets, events, store
 from jobs.database import Database
+from jobs.dataset_spec import DatasetSpec
 from jobs.job import Job, JobType
 from jobs.settings import Settings
-from jobs.spec import DatasetSpec, FineTuneSpec, JobSpec
+from jobs.spec import FineTuneSpec, JobSpec
 from tests.worker.photos import write_photos
 from worker.supervisor import Supervisor
 from worker.trainer import RUNNERS

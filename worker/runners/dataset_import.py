@@ -8,14 +8,9 @@ from pathlib import Path
 
 from jobs import datasets, leases
 from jobs.artifacts import sha256_of
+from jobs.dataset_spec import DatasetSpec, FolderSplit, RegexLabels, SampleSource
 from jobs.ids import DatasetId, item_id
 from jobs.sources import paths, sample
-from jobs.spec import (
-    DatasetSpec,
-    FolderSplit,
-    RegexLabels,
-    SampleSource,
-)
 from ml.errors import StoppedError, UnreadableImageError
 from ml.images import decode_rgb, inspect, write_thumbnails
 from ml.sample.photos import write_photo

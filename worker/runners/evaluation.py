@@ -27,12 +27,12 @@ def run(context: Context) -> Ending:
     spec = EvaluationSpec.model_validate(context.job.spec)
     model = models.get(context.database, spec.model)
     device = prepare_device(context)
-    material = read_material(context, spec.dataset, classes=model.classes)
+    material = read_material(context, classes=model.classes)
     part = material.part(spec.split)
     if not part.items:
         raise JobFailedError(
             "too_few_images",
-            f"the part {spec.split!r} of dataset {spec.dataset} has no photo",
+            f"the part {spec.split!r} of dataset {context.job.dataset_id} has no photo",
             "choose another split",
         )
     logits = _logits(context, spec, model, part, device)

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from jobs import models, store
+from jobs import curves, models
 from jobs.artifacts import sha256_of
 from jobs.database import db_now_ms
-from jobs.errors import NotFoundError
 from jobs.ids import new_model_id
-from jobs.spec import FineTuneSpec, LearningRateFromJob
+from jobs.spec import FineTuneSpec
 from ml import checkpoint
 from ml.backbones import check_weights
 from ml.config import FineTuneConfig
@@ -26,10 +25,10 @@ from ml.progress import Command
 from ml.train import FineTuneOutcome, fine_tune
 from ml.training_state import TrainingState
 from worker.context import Context, Ending
-from worker.failures import JobFailedError
+from worker.findings import found_model, found_rate
 from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
 from worker.listener import Course, JobListener, losses_file
-from worker.resolved import environment_values, learning_rate_values
+from worker.resolved import environment_values, learning_rate_values, weights_values
 from worker.runners.training import (
     Material,
     prepare_device,
@@ -37,7 +36,7 @@ from worker.runners.training import (
     read_material,
     tell_precision,
 )
-from worker.translate import fine_tune_config
+from worker.translate import Surroundings, fine_tune_config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +45,7 @@ class _Task:
 
     context: Context
     spec: FineTuneSpec
+    around: Surroundings
     config: FineTuneConfig
     material: Material
     listener: JobListener
@@ -59,51 +59,28 @@ def run(context: Context) -> Ending:
         StoppedError: it was broken off; when it is to go on later, with a checkpoint.
     """
     task = _task(context)
+    context.tell(curves.record_resolved, _decided(task))
     outcome, logits = _trained(task)
     return _ending(task, outcome, logits)
 
 
 def _task(context: Context) -> _Task:
     spec = FineTuneSpec.model_validate(context.job.spec)
-    material = read_material(context, spec.dataset)
-    config = fine_tune_config(
-        spec,
+    material = read_material(context)
+    around = Surroundings(
         num_classes=len(material.classes),
-        found_lr=_found_rate(context, spec),
         settings=context.settings,
+        model=found_model(context, spec, material.classes),
+        rate=found_rate(context, spec),
     )
     return _Task(
         context=context,
         spec=spec,
-        config=config,
+        around=around,
+        config=fine_tune_config(spec, around),
         material=material,
         listener=JobListener(context),
     )
-
-
-def _found_rate(context: Context, spec: FineTuneSpec) -> float | None:
-    """The rate that another job found; None when the spec names no job or the rule is silent.
-
-    Raises:
-        JobFailedError: the other job has been deleted since.
-    """
-    asked = spec.learning_rate
-    if not isinstance(asked, LearningRateFromJob):
-        return None
-    try:
-        curve = store.get(context.database, asked.from_job).result["lr_curve"]
-    except NotFoundError as deleted:
-        raise JobFailedError(
-            "dependency_failed",
-            f"the learning-rate find {asked.from_job} was deleted before this job began",
-            "submit the job again with a number, or with another find",
-        ) from deleted
-    found = (
-        curve["recommended"]
-        if asked.rule == "recommended"
-        else curve["suggestions"].get(asked.rule)
-    )
-    return None if found is None else float(found["lr"])
 
 
 def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
@@ -158,9 +135,16 @@ def _resume_from(context: Context) -> TrainingState | None:
 
 
 def _resolved(task: _Task, outcome: FineTuneOutcome) -> Mapping[str, Any]:
-    return environment_values(
+    used = environment_values(
         outcome.resolved, batch_size=task.spec.batch_size, precision=task.spec.precision
-    ) | learning_rate_values(task.spec, task.config)
+    )
+    return {**used, **_decided(task)}
+
+
+def _decided(task: _Task) -> Mapping[str, Any]:
+    """What is known before the first step."""
+    rates = learning_rate_values(task.spec, task.config, task.around.rate)
+    return weights_values(task.around.model) | rates
 
 
 # --- what is kept ---------------------------------------------------------------------------
@@ -234,7 +218,7 @@ def _write_model(task: _Task, outcome: FineTuneOutcome, totals: Totals | None) -
         name=spec.name,
         owner=context.job.owner,
         job_id=context.job.id,
-        dataset_id=spec.dataset,
+        dataset_id=str(context.job.dataset_id),
         architecture=spec.architecture,
         classes=list(task.material.classes),
         card={**asdict(card), "metrics": _metrics(totals)},

@@ -9,10 +9,11 @@ from ml.backbones import check_weights
 from ml.lr_range import LrRangeResult, find_lr
 from ml.theory.lr_suggestions import analyse
 from worker.context import Context, Ending
+from worker.findings import found_model
 from worker.listener import Course, JobListener, finite
-from worker.resolved import environment_values
+from worker.resolved import environment_values, weights_values
 from worker.runners.training import prepare_device, presized, read_material, tell_precision
-from worker.translate import lr_range_config
+from worker.translate import Surroundings, lr_range_config
 
 
 def run(context: Context) -> Ending:
@@ -23,8 +24,13 @@ def run(context: Context) -> Ending:
     """
     spec = LrFindSpec.model_validate(context.job.spec)
     device = prepare_device(context)
-    material = read_material(context, spec.dataset)
-    config = lr_range_config(spec, num_classes=len(material.classes), settings=context.settings)
+    material = read_material(context)
+    around = Surroundings(
+        num_classes=len(material.classes),
+        settings=context.settings,
+        model=found_model(context, spec, material.classes),
+    )
+    config = lr_range_config(spec, around)
     check_weights(config.model)
     listener = JobListener(context)
     tell_precision(spec.precision, device, listener)
@@ -35,6 +41,7 @@ def run(context: Context) -> Ending:
         found = find_lr(config, train.photos, pixels, listener=listener, device=device)
     listener.finish()
     used = environment_values(found.resolved, batch_size=spec.batch_size, precision=spec.precision)
+    used |= weights_values(around.model)
     return Ending(values={"resolved": used, "result": {"lr_curve": _curve(spec, found)}})
 
 

@@ -12,7 +12,9 @@ import structlog
 import torch
 
 from jobs import datasets
-from jobs.spec import DatasetSpec
+from jobs.dataset_spec import DatasetSpec
+from jobs.datasets import Dataset
+from jobs.errors import NotFoundError
 from ml.cache import Pixels, open_pixels
 from ml.config import Precision
 from ml.device import Resolved, pick_device, resolve_precision
@@ -66,18 +68,22 @@ def tell_precision(wished: Precision, device: torch.device, listener: JobListene
     return used
 
 
-def read_material(
-    context: Context, dataset_id: str, classes: Sequence[str] | None = None
-) -> Material:
-    """The dataset's usable photos by part; ``classes`` fixes the indices of a trained model."""
-    dataset = datasets.get(context.database, dataset_id)
-    names = tuple(classes or (str(entry["label"]) for entry in dataset.classes))
+def read_material(context: Context, classes: Sequence[str] | None = None) -> Material:
+    """The usable photos of the job's dataset by part; ``classes`` are those of a trained model.
+
+    Raises:
+        JobFailedError: the dataset was deleted, or has labels that the model does not know.
+    """
+    dataset = _dataset(context)
+    labels = tuple(str(entry["label"]) for entry in dataset.classes)
+    names = tuple(classes or labels)
+    _refuse_strange(labels, names)
     index = {name: position for position, name in enumerate(names)}
     source = DatasetSpec.model_validate(dataset.spec).source
-    folder = context.photos_folder(dataset_id, source)
+    folder = context.photos_folder(dataset.id, source)
     items = [
         item
-        for item in read_items(context.artifacts.items_file(dataset_id))
+        for item in read_items(context.artifacts.items_file(dataset.id))
         if item.split is not None
     ]
     chosen: dict[str, list[Item]] = {
@@ -88,6 +94,28 @@ def read_material(
         classes=names,
         parts={name: _part(chosen[name], folder, index) for name in chosen},
     )
+
+
+def _dataset(context: Context) -> Dataset:
+    try:
+        return datasets.get(context.database, str(context.job.dataset_id))
+    except NotFoundError as deleted:
+        raise JobFailedError(
+            "dependency_failed",
+            f"dataset {context.job.dataset_id} was deleted before this job began",
+            "register it again, then submit the job again",
+        ) from deleted
+
+
+def _refuse_strange(labels: Sequence[str], known: Sequence[str]) -> None:
+    strange = sorted(set(labels).difference(known))
+    if strange:
+        raise JobFailedError(
+            "labels_mismatch",
+            f"the model does not know the label {strange[0]!r}"
+            + (f" and {len(strange) - 1} more of the dataset" if strange[1:] else ""),
+            "evaluate on a dataset with the classes of the model",
+        )
 
 
 def _part(items: Sequence[Item], folder: Path, index: dict[str, int]) -> Part:

@@ -1,0 +1,89 @@
+"""The things that a body names, as far as they exist for its caller; problems say where."""
+
+from dataclasses import dataclass
+
+from api.auth import Caller
+from api.problems import FieldProblem, Problem
+from jobs import datasets, models, store
+from jobs.database import Database
+from jobs.datasets import Dataset
+from jobs.errors import DatasetNotReadyError, NotFoundError
+from jobs.job import Job, JobState, JobType
+from jobs.models import Model
+
+_HOPELESS = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.CANCELLING})
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Looks things up for one caller; what belongs to others does not exist."""
+
+    database: Database
+    caller: Caller
+
+    def ready_dataset(self, pointer: str, dataset_id: str) -> Dataset:
+        """The dataset, which can be trained on.
+
+        Raises:
+            Problem: there is no such dataset.
+            DatasetNotReadyError: its import runs or has failed.
+        """
+        try:
+            dataset = datasets.get(self.database, dataset_id)
+            self._require("dataset", dataset)
+        except NotFoundError as unknown:
+            raise invalid(pointer, "not_found", f"{unknown}; see GET /v1/datasets") from unknown
+        if dataset.state != "ready":
+            raise DatasetNotReadyError(dataset.id, dataset.state)
+        return dataset
+
+    def model(self, pointer: str, model_id: str) -> Model:
+        """The model.
+
+        Raises:
+            Problem: there is no such model.
+        """
+        try:
+            model = models.get(self.database, model_id)
+            self._require("model", model)
+        except NotFoundError as unknown:
+            raise invalid(pointer, "not_found", f"{unknown}; see GET /v1/models") from unknown
+        return model
+
+    def hopeful_job(self, pointer: str, job_id: str) -> Job:
+        """The job, which has succeeded or still may.
+
+        Raises:
+            Problem: there is no such job, or it will never succeed.
+        """
+        try:
+            job = store.get(self.database, job_id)
+            self._require("job", job)
+        except NotFoundError as unknown:
+            raise invalid(pointer, "not_found", f"{unknown}; see GET /v1/jobs") from unknown
+        if job.state in _HOPELESS:
+            detail = f"job {job.id} is {job.state}; name one that has succeeded or still may"
+            raise invalid(pointer, "invalid", detail)
+        return job
+
+    def job_of_type(self, pointer: str, job_id: str, job_type: JobType, *, what: str) -> Job:
+        """As `hopeful_job`; ``what`` can come from jobs of this type only.
+
+        Raises:
+            Problem: as there, or the job is of another type.
+        """
+        job = self.hopeful_job(pointer, job_id)
+        if job.type != job_type:
+            detail = f"job {job.id} is a {job.type}; {what} can come from a {job_type} only"
+            raise invalid(pointer, "invalid", detail)
+        return job
+
+    def _require(self, kind: str, thing: Dataset | Model | Job) -> None:
+        if not self.caller.sees(thing.owner):
+            raise NotFoundError(kind, thing.id)
+
+
+def invalid(pointer: str, code: str, detail: str) -> Problem:
+    """A value that does not fit what is there."""
+    field = FieldProblem(pointer=pointer, code=code, detail=detail)
+    return Problem("validation_failed", detail, errors=[field])

@@ -1,0 +1,100 @@
+"""What a client asks for when it registers a dataset; `spec` has the jobs that run on it.
+
+A field that is not here is refused, never ignored.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Metadata = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=512)]],
+    Field(max_length=16),
+]
+
+
+class Spec(BaseModel):
+    """Base of all specs: frozen, unknown fields refused, JSON types not coerced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PathSource(Spec):
+    """A folder on the server, inside one of the allow-listed roots; it is read in place."""
+
+    type: Literal["path"]
+    path: str = Field(min_length=1, max_length=4096, description="absolute folder on the server")
+
+
+class SampleSource(Spec):
+    """Photos that the service draws itself, for a first run without any data."""
+
+    type: Literal["sample"]
+    photos_per_class: int = Field(
+        default=60, ge=8, le=500, description="photos drawn for each class"
+    )
+    seed: int = Field(default=1, ge=0, le=2**32 - 1, description="seed of the drawing")
+
+
+Source = Annotated[PathSource | SampleSource, Field(discriminator="type")]
+
+
+class RegexLabels(Spec):
+    """The label is what a capture group of a regular expression finds in the name."""
+
+    rule: Literal["regex"]
+    pattern: str = Field(
+        min_length=1, max_length=1000, description="Python's syntax, matched in linear time"
+    )
+    on: Literal["name", "path"] = Field(
+        default="name", description="the file's name, or its path below the source"
+    )
+    group: (
+        Annotated[int, Field(ge=1, le=100)] | Annotated[str, Field(min_length=1, max_length=100)]
+    ) = Field(default=1, description="number (from 1) or name of the capture group")
+    unmatched: Literal["error", "skip"] = Field(
+        default="error", description="whether names without a match fail the import or are left out"
+    )
+
+
+class ParentFolderLabels(Spec):
+    """The label is the name of the folder the file lies in."""
+
+    rule: Literal["parent_folder"]
+
+
+Labels = Annotated[RegexLabels | ParentFolderLabels, Field(discriminator="rule")]
+
+
+class RandomSplit(Spec):
+    """A seeded share of the sorted file list is kept for validation."""
+
+    rule: Literal["random"]
+    valid_fraction: float = Field(
+        default=0.2, gt=0, lt=1, allow_inf_nan=False, description="share kept for validation"
+    )
+    seed: int = Field(default=42, ge=0, le=2**32 - 1, description="seed of the shuffle")
+    stratify: bool = Field(default=True, description="keep each class's share equal in both parts")
+
+
+class FolderSplit(Spec):
+    """The first folder says the part: ``train``, ``valid`` (or ``val``) and ``test``."""
+
+    rule: Literal["folders"]
+
+
+Split = Annotated[RandomSplit | FolderSplit, Field(discriminator="rule")]
+
+
+class DatasetSpec(Spec):
+    """A source of photos, a rule that labels them and a rule that splits them."""
+
+    name: str = Field(min_length=1, max_length=200, description="a name for people")
+    source: Source
+    labels: Labels
+    split: Split = RandomSplit(rule="random")
+    max_unreadable_fraction: Probability = Field(
+        default=0.1, description="share of unreadable files above which the import fails"
+    )
+    metadata: Metadata = Field(default={}, description="your own keys and values")

@@ -1,0 +1,101 @@
+"""What the jobs that a run depends on have found for it: a learning rate, a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs import models, store
+from jobs.errors import NotFoundError
+from jobs.job import Job, JobType
+from jobs.spec import AUTO, FineTuneSpec, LearningRateFromJob, LrFindSpec, WeightsFromJob
+from worker.context import Context
+from worker.failures import JobFailedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRate:
+    """The rate that a learning-rate find's rule suggests."""
+
+    lr: float
+    job_id: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundModel:
+    """The model that a fine-tune has made; its head fits if the classes are the same."""
+
+    file: Path
+    job_id: str
+    keeps_head: bool
+
+
+def found_rate(context: Context, spec: FineTuneSpec) -> FoundRate | None:
+    """The rate that another job found; None when the request gives it.
+
+    A later attempt takes what the first one has recorded: it may be all that is left of it.
+
+    Raises:
+        JobFailedError: that job was deleted, or its rule found nothing.
+    """
+    asked = spec.learning_rate
+    recorded = context.job.resolved.get("learning_rate", {})
+    if "job_id" in recorded:
+        return FoundRate(lr=recorded["value"], job_id=recorded["job_id"], rule=recorded["rule"])
+    if isinstance(asked, LearningRateFromJob):
+        return _rate_of(_find(context, asked.from_job), asked.rule)
+    if asked == AUTO:
+        find = store.made_for(context.database, context.job.id, JobType.LR_FIND)
+        if find is None:
+            raise _deleted("the learning-rate find of this job")
+        return _rate_of(find, "recommended")
+    return None
+
+
+def found_model(
+    context: Context, spec: LrFindSpec | FineTuneSpec, classes: Sequence[str]
+) -> FoundModel | None:
+    """The model that training begins with; None when its weights come from elsewhere.
+
+    Raises:
+        JobFailedError: the model was deleted.
+    """
+    asked = spec.weights
+    if not isinstance(asked, WeightsFromJob):
+        return None
+    model = models.made_by(context.database, asked.from_job)
+    if model is None:
+        raise _deleted(f"the model of job {asked.from_job}")
+    return FoundModel(
+        file=context.artifacts.absolute(model.path),
+        job_id=asked.from_job,
+        keeps_head=tuple(model.classes) == tuple(classes),
+    )
+
+
+def _rate_of(find: Job, rule: str) -> FoundRate:
+    curve: dict[str, Any] = find.result["lr_curve"]
+    found = curve["recommended"] if rule == "recommended" else curve["suggestions"].get(rule)
+    if found is None:
+        raise JobFailedError(
+            "dependency_failed",
+            f"the rule {rule!r} found no rate in the learning-rate find {find.id}",
+            "look at its lr-curve, then submit the job with another rule or with a number",
+        )
+    return FoundRate(lr=float(found["lr"]), job_id=find.id, rule=rule)
+
+
+def _find(context: Context, job_id: str) -> Job:
+    try:
+        return store.get(context.database, job_id)
+    except NotFoundError as deleted:
+        raise _deleted(f"job {job_id}") from deleted
+
+
+def _deleted(what: str) -> JobFailedError:
+    return JobFailedError(
+        "dependency_failed",
+        f"{what} was deleted before this job began",
+        "submit the job again with a value, or with another job",
+    )
