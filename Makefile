@@ -11,7 +11,7 @@ PATTERN ?= ^(.+)_\d+\.jpg$$
 ARCH ?=
 WEIGHTS ?=
 
-.PHONY: help install demo up test test-browser test-architectures test-fast check lint types arch fmt architectures lock clean docs
+.PHONY: help install demo up test test-browser test-architectures test-compose test-fast check lint types arch fmt architectures lock clean docs bench-quick hooks
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ test-architectures: install ## every architecture for real (minutes, 16 GiB)
 test-postgres: install ## the store on a PostgreSQL server (needs Debian's package postgresql)
 	$(BIN)/pytest -m postgres tests/jobs
 
+test-compose: ## the containers for real: built, started, one fine-tune (needs docker compose, 20 GB)
+	tests/compose/run.sh
+
 test-fast: install ## the tests that start no stack
 	$(BIN)/pytest -m 'not e2e and not browser'
 
@@ -69,12 +72,24 @@ fmt: install ## format and mend what can be mended
 architectures: install ## write the table of architectures anew from its rules
 	$(BIN)/python -m ml.generate_architectures
 
+LOCK = $(UV) pip compile --universal --generate-hashes --quiet --no-header --no-annotate
+
 lock: install ## pin the newest versions that pyproject.toml allows
-	$(UV) pip compile pyproject.toml --universal --generate-hashes --upgrade --quiet \
-		--extra worker --extra embedded --group dev --no-header --no-annotate -o requirements/dev.txt
+	$(LOCK) --upgrade --extra worker --extra embedded --group dev pyproject.toml -o requirements/dev.txt
+	# what the images install is a part of what is tested
+	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/api.txt
+	$(LOCK) -c requirements/dev.txt --extra worker pyproject.toml -o requirements/worker.txt
+	printf 'setuptools\nuv==%s\n' "$$($(UV) --version | cut -d ' ' -f 2)" \
+		| $(LOCK) -c requirements/dev.txt - -o requirements/build.txt
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 docs: install ## write the reference of request fields
 	$(BIN)/python -m jobs.field_table > docs/fields.md
+
+bench-quick: install ## times of the main job, cold beside warm (a minute); OUT=--out keeps them as JSON
+	$(BIN)/python benchmarks/quick.py $(OUT)
+
+hooks: install ## style and format are checked at every commit
+	$(BIN)/pre-commit install
