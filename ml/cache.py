@@ -30,6 +30,7 @@ from ml.photos import LabelledPhoto
 
 CACHE_FORMAT = 1
 LOCK_POLL_S = 0.1
+PIXELS_FILE = "pixels.bin"
 
 Index = NDArray[np.int64]
 """One row (offset in bytes, height, width) for each photo."""
@@ -50,7 +51,7 @@ class Pixels:
     def __init__(self, entry: Path, lock: BinaryIO) -> None:
         self._index: Index = np.load(entry / "index.npy")
         self._lock = lock
-        self._bytes = _mapped(entry / "pixels.bin")
+        self._bytes = _mapped(entry / PIXELS_FILE)
 
     def __len__(self) -> int:
         """Number of photos."""
@@ -100,6 +101,12 @@ def open_pixels(
                 _build(entry, photos, short_side, threads, watch)
 
 
+def has_entry(photos: Sequence[LabelledPhoto], *, folder: Path, short_side: int) -> bool:
+    """Whether `open_pixels` would find these photos presized already."""
+    entry = folder / cache_key([photo.digest for photo in photos], short_side)
+    return _is_complete(entry, len(photos))
+
+
 def cache_key(digests: Sequence[str], short_side: int) -> str:
     """Name of the entry: a hash of all that decides its bytes."""
     facts = [CACHE_FORMAT, short_side, decoder_name(), list(digests)]
@@ -139,7 +146,7 @@ def _is_complete(entry: Path, photos: int) -> bool:
     """True when the index is whole and the pixel file as long as the index says."""
     try:
         index: Index = np.load(entry / "index.npy")
-        size = (entry / "pixels.bin").stat().st_size
+        size = (entry / PIXELS_FILE).stat().st_size
     except (FileNotFoundError, ValueError, EOFError):
         return False
     return index.shape == (photos, 3) and size == int((index[:, 1] * index[:, 2]).sum()) * 3
@@ -186,7 +193,7 @@ def _write(
     index = np.zeros((len(photos), 3), np.int64)
     offset = 0
     images = contextlib.closing(_presized(photos, short_side, threads))
-    with (partial / "pixels.bin").open("wb") as file, images as ordered:
+    with (partial / PIXELS_FILE).open("wb") as file, images as ordered:
         for done, image in enumerate(ordered):
             if watch.should_stop():
                 raise StoppedError("presizing", "stop")

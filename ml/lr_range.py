@@ -20,12 +20,17 @@ from ml.errors import StoppedError
 from ml.layer_groups import freeze_body
 from ml.loader import prefetched
 from ml.losses import PendingLosses, TakenStep
-from ml.optimizer import MOMENTUM, make_optimizer, set_rates
+from ml.optimizer import make_optimizer, set_rates
 from ml.photos import LabelledPhoto
 from ml.progress import Command, Listener, StepReport
 from ml.seeding import seeded
 from ml.step import Stepper, make_scaler
-from ml.theory.schedules import DivergenceStop, LossSmoother, exponential_sweep
+from ml.theory.schedules import (
+    SWEEP_MOMENTUM,
+    DivergenceStop,
+    LossSmoother,
+    exponential_sweep,
+)
 from ml.training_batches import TrainingBatches, endless_keys, fitting_batch_size
 
 Ending = Literal["diverged", "completed", "finished"]
@@ -121,9 +126,9 @@ def _sweep(
     with prefetched(endless_keys(batches), batches.make) as ready:
         for step, lr in enumerate(rates):
             lrs = (lr,) * groups
-            set_rates(stepper.optimizer, lrs, MOMENTUM)
+            set_rates(stepper.optimizer, lrs, SWEEP_MOMENTUM)
             loss = stepper(next(ready))
-            pending.add(TakenStep(step // batches.per_epoch, step, step, lrs, MOMENTUM), loss)
+            pending.add(TakenStep(step // batches.per_epoch, step, step, lrs, SWEEP_MOMENTUM), loss)
             command = listener.command()
             over = step + 1 == len(rates) or command is Command.FINISH
             for taken, value in pending.take(everything=over):

@@ -136,14 +136,19 @@ def _train_epoch(run: TrainingRun, first_epoch: int) -> None:
     before = (run.epochs_done - first_epoch) * run.batches.per_epoch
     with prefetched(keys, run.batches.make) as ready:
         for batch in ready:
-            _take_step(run, batch, before + run.steps_in_epoch)
+            take_step(run, batch, before + run.steps_in_epoch)
             _obey(run)
             if not run.wants(Command.CONTINUE):
                 break
     _report_steps(run, everything=True)
 
 
-def _take_step(run: TrainingRun, batch: Batch, step: int) -> None:
+def take_step(run: TrainingRun, batch: Batch, step: int) -> None:
+    """One step of the entered phase is taken and, as losses come in, told.
+
+    Raises:
+        LossDivergedError: The loss became infinite or not a number.
+    """
     phase, stepper = _entered(run)
     lrs, momentum = phase.lr[step], phase.momentum[step]
     set_rates(stepper.optimizer, lrs, momentum)

@@ -33,6 +33,8 @@ RUNNERS = {
     JobType.LR_FIND: "worker.runners.lr_find",
     JobType.FINE_TUNE: "worker.runners.fine_tune",
     JobType.EVALUATION: "worker.runners.evaluation",
+    JobType.EXPORT: "worker.runners.export",
+    JobType.PROBE: "worker.runners.probe",
 }
 """Modules by name: a worker that only imports datasets never loads a tensor library."""
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
-from api.admission import check_evaluation
+from api.admission import DATASET_PROBLEMS, check_evaluation
+from api.auth import CallerDep
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
 from api.job_answers import submit
@@ -12,7 +13,6 @@ from api.json_body import StrictRoute
 from api.problems import problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.resource import DatasetIdExample, ModelIdExample
-from jobs.job import JobType
 from jobs.spec import EvaluationSpec
 
 router = APIRouter(prefix="/v1/evaluations", tags=["Training"], route_class=StrictRoute)
@@ -31,20 +31,18 @@ _EXAMPLE = {"model": ModelIdExample, "dataset": DatasetIdExample, "split": "vali
         "unsupported_media_type",
         "validation_failed",
         "labels_mismatch",
-        "too_few_images",
+        *DATASET_PROBLEMS,
         "dataset_not_ready",
         "idempotency_key_reused",
     ),
 )
 def create_evaluation(
-    services: ServicesDep, spec: Annotated[EvaluationSpec, Body(examples=[_EXAMPLE])], once: OnceDep
+    services: ServicesDep,
+    caller: CallerDep,
+    spec: Annotated[EvaluationSpec, Body(examples=[_EXAMPLE])],
+    once: OnceDep,
 ) -> Response:
     """The cross-entropy of every photo in one part of a dataset, for any model."""
     return submit(
-        services,
-        once,
-        JobType.EVALUATION,
-        spec,
-        dataset_id=spec.dataset,
-        check=lambda: check_evaluation(services, spec),
+        services, caller, once, spec, check=lambda: check_evaluation(services, caller, spec)
     )

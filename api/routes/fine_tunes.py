@@ -3,16 +3,18 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
+from starlette.concurrency import run_in_threadpool
 
 from api.admission import TRAINING_PROBLEMS, check_fine_tune
+from api.auth import CallerDep
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
 from api.job_answers import submit
 from api.json_body import StrictRoute
+from api.planning.plan import PLAN_RESPONSE, DryRunDep, planned
 from api.problems import problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.resource import DatasetIdExample, JobIdExample
-from jobs.job import JobType
 from jobs.spec import FineTuneSpec
 
 router = APIRouter(prefix="/v1/fine-tunes", tags=["Training"], route_class=StrictRoute)
@@ -40,20 +42,23 @@ _EXAMPLE = {
     summary="Fine-tune a network",
     status_code=202,
     response_model=JobResource,
-    responses=problem_responses(*TRAINING_PROBLEMS, "result_not_ready"),
+    responses={**PLAN_RESPONSE, **problem_responses(*TRAINING_PROBLEMS)},
 )
-def create_fine_tune(
-    services: ServicesDep, spec: Annotated[FineTuneSpec, Body(examples=[_EXAMPLE])], once: OnceDep
+async def create_fine_tune(
+    services: ServicesDep,
+    caller: CallerDep,
+    spec: Annotated[FineTuneSpec, Body(examples=[_EXAMPLE])],
+    once: OnceDep,
+    dry_run: DryRunDep,
 ) -> Response:
     """Trains a new head with the body frozen, then everything with discriminative rates.
 
     The job's results are a model, its loss curve, and a ledger with the loss of every photo.
     """
-    return submit(
-        services,
-        once,
-        JobType.FINE_TUNE,
-        spec,
-        dataset_id=spec.dataset,
-        check=lambda: check_fine_tune(services, spec),
-    )
+
+    def check() -> None:
+        check_fine_tune(services, caller, spec)
+
+    if dry_run.is_wanted:
+        return await planned(services, caller, spec, dry_run, check=check)
+    return await run_in_threadpool(submit, services, caller, once, spec, check=check)

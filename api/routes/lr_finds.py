@@ -3,16 +3,18 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
+from starlette.concurrency import run_in_threadpool
 
 from api.admission import TRAINING_PROBLEMS, check_lr_find
+from api.auth import CallerDep
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
 from api.job_answers import submit
 from api.json_body import StrictRoute
+from api.planning.plan import PLAN_RESPONSE, DryRunDep, planned
 from api.problems import problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.resource import DatasetIdExample
-from jobs.job import JobType
 from jobs.spec import LrFindSpec
 
 router = APIRouter(prefix="/v1/lr-finds", tags=["Training"], route_class=StrictRoute)
@@ -38,20 +40,23 @@ _EXAMPLE = {
     summary="Find a learning rate",
     status_code=202,
     response_model=JobResource,
-    responses=problem_responses(*TRAINING_PROBLEMS),
+    responses={**PLAN_RESPONSE, **problem_responses(*TRAINING_PROBLEMS)},
 )
-def create_lr_find(
-    services: ServicesDep, spec: Annotated[LrFindSpec, Body(examples=[_EXAMPLE])], once: OnceDep
+async def create_lr_find(
+    services: ServicesDep,
+    caller: CallerDep,
+    spec: Annotated[LrFindSpec, Body(examples=[_EXAMPLE])],
+    once: OnceDep,
+    dry_run: DryRunDep,
 ) -> Response:
     """A range test: the rate rises from step to step until the loss diverges.
 
     The job's `lr-curve` then has the curve, what every rule reads from it, and a recommendation.
     """
-    return submit(
-        services,
-        once,
-        JobType.LR_FIND,
-        spec,
-        dataset_id=spec.dataset,
-        check=lambda: check_lr_find(services, spec),
-    )
+
+    def check() -> None:
+        check_lr_find(services, caller, spec)
+
+    if dry_run.is_wanted:
+        return await planned(services, caller, spec, dry_run, check=check)
+    return await run_in_threadpool(submit, services, caller, once, spec, check=check)

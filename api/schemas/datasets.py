@@ -15,8 +15,8 @@ from api.schemas.resource import (
     example,
     time_of,
 )
+from jobs.dataset_spec import Metadata, Spec
 from jobs.datasets import Dataset
-from jobs.spec import Metadata, Spec
 
 
 class ClassCount(Resource):

@@ -7,15 +7,8 @@ from pydantic import Field
 from api.schemas.curves import LR_CURVE_EXAMPLE, CurveWarning, Recommendation, Suggestion
 from api.schemas.datasets import ClassCount
 from api.schemas.resource import Resource, example
-from jobs.spec import (
-    Labels,
-    LearningRate,
-    LearningRatePerGroup,
-    LearningRateRange,
-    LrMult,
-    Schedule,
-    Spec,
-)
+from jobs.dataset_spec import Labels, Spec
+from jobs.spec import LearningRate, LearningRatePerGroup, LearningRateRange, LrMult, Schedule
 
 MAX_POINTS = 10_000
 MAX_NAMES = 100_000

@@ -22,7 +22,7 @@ class Recommendation:
     ``rule`` is ``consensus`` or ``default``. ``confidence`` is a word, never a probability.
     ``reasons``: ``rules_agree``, ``rules_disagree`` (more than a decade apart), ``few_rules``,
     ``clipped``, ``at_edge_of_range``, ``fall_within_noise`` (under three times the noise),
-    ``flat``, ``default``.
+    ``flat``, ``too_few_points``, ``default``.
     """
 
     lr: float

@@ -8,6 +8,7 @@ from typing import Literal
 from ml.theory.errors import InvalidInputError
 
 MOMENTA = (0.95, 0.85, 0.95)
+SWEEP_MOMENTUM = 0.9
 FROZEN_PCT_START = 0.99
 FROZEN_DIV = 25.0
 
@@ -78,6 +79,58 @@ class OneCycle:
     momentum: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleShape:
+    """A warm-up and a decay, both half cosines, before any step of it is worked out.
+
+    Smith 2018, arXiv:1803.09820; cosines instead of straight lines as in fastai. Step i stands at
+    ``i / num_steps``, so the last rate is above ``peak / div_final``.
+    """
+
+    num_steps: int
+    """Optimiser steps; 0 is an empty cycle."""
+    peaks: tuple[float, ...]
+    """Highest rate of each layer group."""
+    pct_start: float = 0.25
+    """Share of the steps that warm up, in [0, 1]."""
+    div: float = 25.0
+    """The first rate is the peak over this."""
+    div_final: float = 1e5
+    """The rate after the last step would be the peak over this."""
+    momenta: tuple[float, float, float] = MOMENTA
+    """At the start, at the peak and at the end."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers outside their ranges."""
+        steps, pct, div, final = self.num_steps, self.pct_start, self.div, self.div_final
+        _require(steps >= 0, "num_steps", f"num_steps is {steps}; use 0 or more")
+        _require(0 <= pct <= 1, "pct_start", f"pct_start is {pct}; use 0 to 1")
+        _require(0 < div < inf, "div", f"div is {div}; use a number above 0")
+        _require(0 < final < inf, "div_final", f"div_final is {final}; use a number above 0")
+
+    def at(self, steps: Iterable[int]) -> OneCycle:
+        """Rates and momentum of these steps, each in [0, num_steps), in their order."""
+        places = [step / self.num_steps for step in steps]
+        ends = (1 / self.div, 1.0, 1 / self.div_final)
+        scales = [_two_cosines(place, self.pct_start, ends) for place in places]
+        return OneCycle(
+            lr=tuple(tuple(scale * peak for peak in self.peaks) for scale in scales),
+            momentum=tuple(_two_cosines(place, self.pct_start, self.momenta) for place in places),
+        )
+
+    @property
+    def highest_step(self) -> int:
+        """The step with the highest rate, the first of equals; 0 in an empty cycle."""
+        near = int(self.pct_start * self.num_steps)
+        close = [step for step in (near - 1, near, near + 1) if 0 <= step < self.num_steps]
+        ends = (1 / self.div, 1.0, 1 / self.div_final)
+        return max(
+            close,
+            key=lambda step: _two_cosines(step / self.num_steps, self.pct_start, ends),
+            default=max(self.num_steps - 1, 0),
+        )
+
+
 def one_cycle(
     num_steps: int,
     peaks: Sequence[float],
@@ -87,33 +140,20 @@ def one_cycle(
     div_final: float = 1e5,
     momenta: tuple[float, float, float] = MOMENTA,
 ) -> OneCycle:
-    """Rate and momentum of every step of a warm-up and a decay, both half cosines.
-
-    Smith 2018, arXiv:1803.09820; cosines instead of straight lines as in fastai. Step i stands at
-    ``i / num_steps``, so the last rate is above ``peak / div_final``.
-
-    Args:
-        num_steps: optimiser steps; 0 gives an empty cycle.
-        peaks: highest rate of each layer group.
-        pct_start: share of the steps that warm up, in [0, 1].
-        div: the first rate is the peak over this.
-        div_final: the rate after the last step would be the peak over this.
-        momenta: at the start, at the peak and at the end.
+    """Rate and momentum of every step of a `CycleShape` with these numbers.
 
     Raises:
         InvalidInputError: an argument is outside its range.
     """
-    _require(num_steps >= 0, "num_steps", f"num_steps is {num_steps}; use 0 or more")
-    _require(0 <= pct_start <= 1, "pct_start", f"pct_start is {pct_start}; use 0 to 1")
-    _require(0 < div < inf, "div", f"div is {div}; use a number above 0")
-    _require(0 < div_final < inf, "div_final", f"div_final is {div_final}; use a number above 0")
-    places = [step / num_steps for step in range(num_steps)]
-    ends = (1 / div, 1.0, 1 / div_final)
-    scales = [_two_cosines(place, pct_start, ends) for place in places]
-    return OneCycle(
-        lr=tuple(tuple(scale * peak for peak in peaks) for scale in scales),
-        momentum=tuple(_two_cosines(place, pct_start, momenta) for place in places),
+    shape = CycleShape(
+        num_steps=num_steps,
+        peaks=tuple(peaks),
+        pct_start=pct_start,
+        div=div,
+        div_final=div_final,
+        momenta=momenta,
     )
+    return shape.at(range(num_steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,23 +192,29 @@ class Phase:
     momentum: tuple[float, ...]
 
 
-def fine_tune_phases(plan: FineTunePlan) -> tuple[Phase, Phase]:
-    """The frozen and the unfrozen phase, in this order; a phase of no epochs has no steps.
+def fine_tune_shapes(plan: FineTunePlan) -> tuple[CycleShape, CycleShape]:
+    """The cycles of the frozen and of the unfrozen phase, in this order.
 
     Howard & Ruder 2018, arXiv:1801.06146, sections 3.2 and 3.3, with fastai's numbers.
     """
-    frozen = one_cycle(
-        plan.freeze_epochs * plan.steps_per_epoch,
-        plan.frozen_peaks,
+    frozen = CycleShape(
+        num_steps=plan.freeze_epochs * plan.steps_per_epoch,
+        peaks=plan.frozen_peaks,
         pct_start=FROZEN_PCT_START,
         div=FROZEN_DIV,
     )
-    unfrozen = one_cycle(
-        plan.epochs * plan.steps_per_epoch,
-        plan.unfrozen_peaks,
+    unfrozen = CycleShape(
+        num_steps=plan.epochs * plan.steps_per_epoch,
+        peaks=plan.unfrozen_peaks,
         pct_start=plan.pct_start,
         div=plan.div,
     )
+    return frozen, unfrozen
+
+
+def fine_tune_phases(plan: FineTunePlan) -> tuple[Phase, Phase]:
+    """Every step of `fine_tune_shapes`; a phase of no epochs has no steps."""
+    frozen, unfrozen = (shape.at(range(shape.num_steps)) for shape in fine_tune_shapes(plan))
     return (
         Phase("frozen", plan.freeze_epochs, frozen.lr, frozen.momentum),
         Phase("unfrozen", plan.epochs, unfrozen.lr, unfrozen.momentum),

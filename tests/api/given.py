@@ -9,15 +9,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from starlette.testclient import TestClient
 
-from jobs import datasets, leases, models, store
+from jobs import datasets, keys, leases, models, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.datasets import Dataset, ImportOutcome
 from jobs.ids import DatasetId, item_id, new_model_id
 from jobs.job import QUEUE_OF, Job, JobType
+from jobs.keys import Scope
 from jobs.models import Model
 from jobs.spec import SPEC_OF, JobSpec
 from tests.jobs.given import LEASE_MS, a_dataset
+
+Headers = dict[str, str]
 
 LABELS = ("cat", "dog")
 LOGITS = ((2.0, 0.0), (0.0, 1.0), (3.0, 0.0))
@@ -182,6 +185,18 @@ def items(dataset: Dataset, artifacts: Artifacts) -> None:
         "reason": [None, None, "truncated"],
     }
     pq.write_table(pa.table(rows), folder / "items.parquet")
+
+
+def bearer(database: Database, *scopes: Scope, owner: str = "ana") -> Headers:
+    """The header of a fresh key."""
+    with database.write() as connection:
+        new = keys.create(connection, name="test", scopes=scopes, owner=owner)
+    return {"Authorization": f"Bearer {new.secret}"}
+
+
+def admin(database: Database) -> Headers:
+    """The header of a key that may do everything."""
+    return bearer(database, Scope.ADMIN, owner="local")
 
 
 def problem(response: Any, status: int, code: str, pointer: str | None = None) -> dict[str, Any]:  # noqa: ANN401

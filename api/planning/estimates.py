@@ -1,0 +1,136 @@
+"""From a probe's measurements to the seconds and bytes of a whole training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+from api.schemas.plans import EstimatedMemory, EstimatedPart, PlannedPhase
+
+LOW, HIGH = 0.85, 1.2
+"""How far off a long training on a quiet machine may be."""
+_EARLIEST_END = 0.5
+"""Share of its steps after which a sweep may have diverged already."""
+_CLAIM_S = 0.2
+"""From the claim to the trainer's first line, and from its last one to the job's end."""
+_EPOCH_END_S = 0.05
+"""Writing an epoch's figures and losses."""
+_ENDING_S = 0.3
+"""Writing ledger, model and result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What the jobs of a plan do beside their steps."""
+
+    phases: list[PlannedPhase]
+    swept_phase: str
+    """The phase whose steps cost what those of a sweep do."""
+    to_presize: int
+    """Photos."""
+    to_evaluate: int
+    """Photos in one evaluation."""
+    batch_size: int
+    checkpoint_every_s: float
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs there are, one after the other."""
+        return len({phase.job for phase in self.phases})
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the fine-tune."""
+        return sum(phase.epochs or 0 for phase in self.phases)
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Seconds in all, with the range that they are likely to lie in, and of each part."""
+
+    seconds: float
+    low: float
+    high: float
+    parts: list[EstimatedPart]
+
+
+def duration_of(work: Workload, probe: Mapping[str, Any]) -> Duration:
+    """How long the workload takes at the measured pace.
+
+    An evaluation follows each epoch, and one more the last. Checkpoints are written again and
+    again while a fine-tune trains.
+    """
+    parts = [_start(work, probe), _presizing(work, probe)]
+    parts += [_steps(work, phase, probe) for phase in work.phases]
+    if work.epochs:
+        parts.append(_evaluation(work, probe))
+        trained_s = sum(part.seconds for part in parts if part.name in _SAVED_DURING)
+        saved = int(trained_s / work.checkpoint_every_s)
+        parts.append(_part("checkpoints", saved * (probe["checkpoint_s"] or 0.0), saved))
+        parts.append(_part("ending", _ENDING_S + work.epochs * _EPOCH_END_S, work.epochs))
+    seconds = sum(part.seconds for part in parts)
+    quick_s, slow_s = _spread(work, probe)
+    return Duration(
+        seconds=round(seconds, 1),
+        low=round(LOW * (seconds - quick_s), 1),
+        high=round(HIGH * (seconds + slow_s), 1),
+        parts=[part for part in parts if part.count],
+    )
+
+
+def memory_of(probe: Mapping[str, Any], photos: int) -> EstimatedMemory | None:
+    """The high-water mark, and the presized pixels of so many photos beside it."""
+    found = probe["memory"]
+    if found is None:
+        return None
+    return EstimatedMemory(**found, page_cache_bytes=photos * probe["photo_bytes"])
+
+
+_SAVED_DURING = frozenset({"frozen", "unfrozen", "evaluation"})
+
+
+def _spread(work: Workload, probe: Mapping[str, Any]) -> tuple[float, float]:
+    """Seconds that the steps may take less or more, as unevenly as they were measured."""
+    quick_s = slow_s = 0.0
+    for phase in work.phases:
+        pace = probe["steps"][_measured_as(work, phase)]
+        steps, each_s = phase.steps or 0, pace["each_s"]
+        quick_s += steps * (each_s - pace["fastest_s"]) / 2
+        slow_s += steps * (pace["slowest_s"] - each_s) / sqrt(pace["count"])
+        if phase.name == "sweeping":
+            quick_s += (1 - _EARLIEST_END) * steps * each_s
+    return quick_s, slow_s
+
+
+def _measured_as(work: Workload, phase: PlannedPhase) -> str:
+    return work.swept_phase if phase.name == "sweeping" else phase.name
+
+
+def _part(name: str, seconds: float, count: int) -> EstimatedPart:
+    return EstimatedPart(name=name, seconds=round(seconds, 3), count=count)
+
+
+def _start(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:
+    """From the claim to the first step: the model is made twice, once to check its weights."""
+    return _part(
+        "start", work.jobs * (_CLAIM_S + probe["start_s"] + 2 * probe["build_s"]), work.jobs
+    )
+
+
+def _presizing(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:
+    return _part("presizing", work.to_presize * probe["presize_photo_s"], work.to_presize)
+
+
+def _steps(work: Workload, phase: PlannedPhase, probe: Mapping[str, Any]) -> EstimatedPart:
+    pace, steps = probe["steps"][_measured_as(work, phase)], phase.steps or 0
+    warming_s = max(0.0, pace["first_s"] - pace["each_s"])
+    return _part(phase.name, warming_s + steps * pace["each_s"], steps)
+
+
+def _evaluation(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:
+    photos = work.to_evaluate * (work.epochs + 1)
+    if not photos:
+        return _part("evaluation", 0.0, 0)
+    pace = probe["evaluation"]
+    warming_s = max(0.0, pace["first_s"] - pace["each_s"])
+    return _part("evaluation", warming_s + photos * pace["each_s"] / work.batch_size, photos)

@@ -1,0 +1,154 @@
+"""Takes a few steps of a planned training on the device that would train, and times them."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from jobs.spec import NO_WEIGHTS, FineTuneSpec, LrFindSpec, ProbeSpec, WeightsFromJob
+from ml.cache import Pixels, has_entry, open_pixels
+from ml.config import FineTuneConfig
+from ml.photos import LabelledPhoto
+from ml.probe import probe, spread_out, weights_file
+from ml.progress import StepReport
+from worker.context import Context, Ending
+from worker.listener import JobListener
+from worker.runners.training import Material, prepare_device, read_material
+from worker.translate import Surroundings, fine_tune_config
+
+MOST_PHOTOS = 64
+"""Photos that are presized for the probe of a larger part that has not been presized yet."""
+
+_PARTS = ("train", "valid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sight:
+    """The photos that the probe looks at."""
+
+    photos: Sequence[LabelledPhoto]
+    pixels: Pixels
+    presize_photo_s: float
+    """Seconds to presize one photo that has not been presized."""
+
+
+class _QuietListener(JobListener):
+    """As a job's own, but steps that nobody keeps are no curve."""
+
+    def step(self, report: StepReport) -> None:
+        """Nobody is told."""
+
+
+def run(context: Context) -> Ending:
+    """The times are the job's result.
+
+    Raises:
+        MlError: the training could not begin, or the job is to end.
+    """
+    began_s = time.perf_counter()
+    spec = ProbeSpec.model_validate(context.job.spec)
+    planned = _as_fine_tune(spec.training)
+    device = prepare_device(context)
+    material = read_material(context)
+    config = _config(context, planned, material)
+    known = {
+        "start_s": time.perf_counter() - began_s,
+        "weights_cached": _has_weights(config),
+        "presized": _presized_parts(context, material, planned.presize),
+    }
+    listener = _QuietListener(context)
+    listener.phase("presizing")
+    with _sight(context, spec, material, listener) as sight:
+        listener.phase("probing")
+        found = probe(
+            config,
+            phases=spec.phases,
+            photos=sight.photos,
+            pixels=sight.pixels,
+            scratch=context.folder,
+            listener=listener,
+            device=device,
+        )
+        photo_bytes = _mean_bytes(sight.pixels)
+    measured = {
+        **known,
+        **asdict(found),
+        "presize_photo_s": sight.presize_photo_s,
+        "photo_bytes": photo_bytes,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+    }
+    return Ending(values={"result": {"probe": measured}})
+
+
+def _as_fine_tune(planned: LrFindSpec | FineTuneSpec) -> FineTuneSpec:
+    """A fine-tune whose steps cost what those of the planned training do, whatever its rates."""
+    shared = LrFindSpec.model_fields.keys() & FineTuneSpec.model_fields.keys()
+    values = {name: getattr(planned, name) for name in shared}
+    if isinstance(planned.weights, WeightsFromJob):
+        # that model may not exist yet, and its steps cost the same
+        values["weights"] = NO_WEIGHTS
+    return FineTuneSpec(**values)
+
+
+def _config(context: Context, planned: FineTuneSpec, material: Material) -> FineTuneConfig:
+    around = Surroundings(num_classes=len(material.classes), settings=context.settings)
+    config = fine_tune_config(planned, around)
+    batch_size = min(planned.batch_size, len(material.part("train").photos))
+    return replace(config, data=replace(config.data, batch_size=batch_size))
+
+
+@contextmanager
+def _sight(
+    context: Context, spec: ProbeSpec, material: Material, listener: JobListener
+) -> Iterator[_Sight]:
+    """All training photos where that costs little, else some, whose pixels are not kept."""
+    short_side = spec.training.presize
+    shared = context.artifacts.pixels_folder()
+
+    def opened(photos: Sequence[LabelledPhoto], folder: Path) -> tuple[Pixels, float]:
+        began_s = time.perf_counter()
+        pixels = open_pixels(
+            photos,
+            folder=folder,
+            short_side=short_side,
+            threads=context.settings.compute_threads,
+            on_progress=listener.presized,
+            should_stop=lambda: context.control.must_end,
+        )
+        return pixels, (time.perf_counter() - began_s) / len(photos)
+
+    train = material.part("train").photos
+    is_there = has_entry(train, folder=shared, short_side=short_side)
+    keep = is_there or len(train) <= MOST_PHOTOS
+    photos = train if keep else spread_out(train, MOST_PHOTOS)
+    with TemporaryDirectory(dir=context.folder) as own:
+        pixels, photo_s = opened(photos, shared if keep else Path(own))
+        with closing(pixels):
+            others = spread_out(material.part("valid").photos, MOST_PHOTOS // 2)
+            if is_there and spec.fine_tune is not None and others:
+                # the photos for validation are still to be presized, or their time is not used
+                some, photo_s = opened(others, Path(own))
+                some.close()
+            yield _Sight(photos=photos, pixels=pixels, presize_photo_s=photo_s)
+
+
+def _presized_parts(context: Context, material: Material, short_side: int) -> Mapping[str, bool]:
+    folder = context.artifacts.pixels_folder()
+    return {
+        name: has_entry(material.part(name).photos, folder=folder, short_side=short_side)
+        for name in _PARTS
+    }
+
+
+def _has_weights(config: FineTuneConfig) -> bool | None:
+    """Whether the weights need no download; None when they are none of torchvision's."""
+    file = weights_file(config.model)
+    return None if file is None else file.exists()
+
+
+def _mean_bytes(pixels: Pixels) -> int:
+    return sum(pixels.photo(place).nbytes for place in range(len(pixels))) // len(pixels)
