@@ -13,10 +13,12 @@ import httpx
 from cli.folder_lock import FolderLock
 from cli.processes import Child, Recipe
 from cli.redis_server import free_port, redis_command
+from jobs import keys
 from jobs.database import Database
 from jobs.devices import nvidia_devices
 from jobs.settings import Settings, child_environment, load_settings
 
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not bound
 _READY_WITHIN_S = 60.0
 _END_WITHIN_S = 8.0
 _LOOK_S = 0.2
@@ -62,7 +64,8 @@ class Stack:
     @property
     def url(self) -> str:
         """Where the API answers."""
-        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        host = _WILDCARDS.get(self.settings.host, self.settings.host)
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.settings.port}"
 
     def __enter__(self) -> Self:
@@ -74,6 +77,7 @@ class Stack:
         _refuse_taken_port(self.settings.host, self.settings.port)
         database = Database(self.settings.database_url)
         database.migrate()
+        self._provide_key(database)
         database.close()
         logs, inherited = self._data_dir / "logs", (self._lock.descriptor,)
         self._children = [
@@ -99,6 +103,16 @@ class Stack:
                 if not child.end(until_s=until_s):
                     self._report(f"{child.recipe.name} had to be killed")
         self._lock.close()
+
+    def _provide_key(self, database: Database) -> None:
+        """Where keys are needed there is one; its secret is in a file, never in a log."""
+        given = self.settings.admin_key_file
+        new = keys.ensure_admin(database, given) if self.settings.needs_keys else None
+        if new is not None and given is None:
+            file = self._data_dir / "admin-key"
+            file.touch(mode=0o600)
+            file.write_text(f"{new.secret}\n")
+            self._report(f"requests need an API key; the first admin key is in {file}")
 
     def tend(self) -> None:
         """Children that died are started again.

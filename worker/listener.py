@@ -52,7 +52,7 @@ class JobListener:
     def phase(self, name: str) -> None:
         """The job is in this phase."""
         self._flush()
-        self._writer.phase = name
+        self._writer.enter(name)
         self._context.tell(leases.enter_phase, name)
 
     def presized(self, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Tells how far a job is, at most twice a second."""
+"""Tells how far a job is: the first of each phase at once, then at most twice a second."""
 
 import math
 import time
@@ -36,7 +36,7 @@ class Speed:
 
 
 class ProgressWriter:
-    """Writes progress under the job's fence, at most twice a second.
+    """Writes progress under the job's fence, at most twice a second within a phase.
 
     A write that fails does not fail the job: what it carried goes with the next one. ``span``
     is the share of the whole job that the counted photos stand for.
@@ -52,6 +52,11 @@ class ProgressWriter:
         self._written_at_s = -math.inf
         self._told: tuple[dict[str, Any], int] = ({}, 0)
         self._speed = Speed()
+
+    def enter(self, phase: str) -> None:
+        """What is told next belongs to this phase, and is told without delay."""
+        self.phase = phase
+        self._written_at_s = -math.inf
 
     def count(self, done: int, total: int) -> None:
         """So many of the phase's photos are done."""

@@ -17,4 +17,5 @@ def answer() -> None:
 
 for _url in ("sqlite://", "postgresql+psycopg://"):
     engine_for(make_url(_url)).dispose()
-make_celery("memory://").close()
+with make_celery("redis://") as _celery:
+    _celery.connection_for_write().close()

@@ -1,5 +1,6 @@
 """`tunesmith up --wait` and `tunesmith down`: a stack without a terminal."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,24 @@ def test_a_stack_in_the_background_answers_until_it_is_told_to_end(data_dir: Pat
     assert "ending; running jobs go back to the queue" in (data_dir / "logs/up.log").read_text()
 
 
+def test_a_stack_that_others_can_reach_asks_for_the_key_that_it_leaves_in_a_file(
+    data_dir: Path,
+) -> None:
+    port = free_port()
+
+    up = _tunesmith("up", data_dir, "--wait", "--port", str(port), TUNESMITH_HOST="0.0.0.0")  # noqa: S104
+    file = data_dir / "admin-key"
+    secret = file.read_text().strip()
+    jobs = f"http://127.0.0.1:{port}/v1/jobs"
+    without = httpx.get(jobs)
+    with_key = httpx.get(jobs, headers={"Authorization": f"Bearer {secret}"})
+
+    assert up.returncode == 0, up.stderr
+    assert (without.status_code, with_key.status_code) == (401, 200)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert all(secret not in log.read_text() for log in (data_dir / "logs").iterdir())
+
+
 def test_a_stack_that_cannot_start_in_the_background_says_why(data_dir: Path) -> None:
     first = _tunesmith("up", data_dir, "--wait", "--port", "0")
     second = _tunesmith("up", data_dir, "--wait", "--port", "0")
@@ -58,11 +77,12 @@ def test_ending_a_stack_that_does_not_run_is_no_error(data_dir: Path) -> None:
     assert down.stdout == f"no stack runs on {data_dir}\n"
 
 
-def _tunesmith(command: str, data_dir: Path, *arguments: str) -> Told:
+def _tunesmith(command: str, data_dir: Path, *arguments: str, **variables: str) -> Told:
     return subprocess.run(
         [sys.executable, "-m", "cli.main", command, "--data-dir", str(data_dir), *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
+        env={**os.environ, **variables},  # noqa: TID251 - the test's own
     )

@@ -16,7 +16,6 @@ from jobs.database import db_now_ms
 from jobs.ids import new_model_id
 from jobs.spec import FineTuneSpec
 from ml import checkpoint
-from ml.backbones import check_weights
 from ml.config import FineTuneConfig
 from ml.errors import StoppedError
 from ml.evaluate import Logits, predict_logits
@@ -31,6 +30,7 @@ from worker.listener import Course, JobListener, losses_file
 from worker.resolved import environment_values, learning_rate_values, weights_values
 from worker.runners.training import (
     Material,
+    check_weights_first,
     prepare_device,
     presized,
     read_material,
@@ -88,9 +88,9 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
     context, listener, spec = task.context, task.listener, task.spec
     device = prepare_device(context)
     precision = tell_precision(spec.precision, device, listener)
-    check_weights(task.config.model)
-    listener.phase("presizing")
     train, valid = task.material.part("train"), task.material.part("valid")
+    check_weights_first(context, task.config.model, [train, valid], spec.presize)
+    listener.phase("presizing")
     with (
         closing(presized(context, train, spec.presize, listener)) as pixels,
         closing(presized(context, valid, spec.presize, listener)) as valid_pixels,

@@ -5,14 +5,19 @@ from dataclasses import asdict
 from typing import Any
 
 from jobs.spec import LrFindSpec
-from ml.backbones import check_weights
 from ml.lr_range import LrRangeResult, find_lr
 from ml.theory.lr_suggestions import analyse
 from worker.context import Context, Ending
 from worker.findings import found_model
 from worker.listener import Course, JobListener, finite
 from worker.resolved import environment_values, weights_values
-from worker.runners.training import prepare_device, presized, read_material, tell_precision
+from worker.runners.training import (
+    check_weights_first,
+    prepare_device,
+    presized,
+    read_material,
+    tell_precision,
+)
 from worker.translate import Surroundings, lr_range_config
 
 
@@ -31,11 +36,11 @@ def run(context: Context) -> Ending:
         model=found_model(context, spec, material.classes),
     )
     config = lr_range_config(spec, around)
-    check_weights(config.model)
     listener = JobListener(context)
     tell_precision(spec.precision, device, listener)
-    listener.phase("presizing")
     train = material.part("train")
+    check_weights_first(context, config.model, [train], spec.presize)
+    listener.phase("presizing")
     with closing(presized(context, train, spec.presize, listener)) as pixels:
         listener.follow(Course(epochs=1, steps=spec.num_steps))
         found = find_lr(config, train.photos, pixels, listener=listener, device=device)

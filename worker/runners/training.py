@@ -15,8 +15,9 @@ from jobs import datasets
 from jobs.dataset_spec import DatasetSpec
 from jobs.datasets import Dataset
 from jobs.errors import NotFoundError
-from ml.cache import Pixels, open_pixels
-from ml.config import Precision
+from ml.backbones import check_weights
+from ml.cache import Pixels, has_entry, open_pixels
+from ml.config import ModelConfig, Precision
 from ml.device import Resolved, pick_device, resolve_precision
 from ml.errors import UnreadableImageError
 from ml.photos import LabelledPhoto
@@ -131,6 +132,21 @@ def _part(items: Sequence[Item], folder: Path, index: dict[str, int]) -> Part:
             for item in items
         ],
     )
+
+
+def check_weights_first(
+    context: Context, model: ModelConfig, parts: Sequence[Part], short_side: int
+) -> None:
+    """Weights that cannot be had end the job before its photos are presized, not after.
+
+    Where the pixels are there already, building the model tells as soon.
+
+    Raises:
+        WeightsUnavailableError: the weights cannot be had or do not fit.
+    """
+    folder = context.artifacts.pixels_folder()
+    if not all(has_entry(part.photos, folder=folder, short_side=short_side) for part in parts):
+        check_weights(model)
 
 
 def presized(context: Context, part: Part, short_side: int, listener: JobListener) -> Pixels:
