@@ -262,8 +262,14 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--folder", required=True, help="folder of photos inside an allowed root")
     parser.add_argument("--pattern", help="regular expression that finds a photo's label")
     parser.add_argument("--folders", action="store_true", help="the first folder is the part")
-    parser.add_argument("--train", nargs=2, action="append", required=True,
-                        metavar=("NOUN", "JSON"), help="lr-finds or fine-tunes, and a body")  # fmt: skip
+    parser.add_argument(
+        "--train",
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("NOUN", "JSON"),
+        help="lr-finds or fine-tunes, and the body without its dataset",
+    )
     parser.add_argument("--times", type=int, default=1)
     return parser.parse_args()
 

@@ -61,7 +61,7 @@ def client(settings: Settings) -> Iterator[Client]:
 
 
 @pytest.fixture
-def names(database: Database, artifacts: Artifacts) -> dict[str, str]:
+def names(client: Client, database: Database, artifacts: Artifacts) -> dict[str, str]:
     """What the variables of the pages stand for: a ready dataset and jobs that ran on it."""
     dataset = given.ready_dataset(database)
     given.items(dataset, artifacts)
@@ -74,6 +74,10 @@ def names(database: Database, artifacts: Artifacts) -> dict[str, str]:
     }  # fmt: skip
     found = given.succeeded(database, JobType.LR_FIND, dataset, {"lr_curve": curve})
     trained = given.evaluated(database, artifacts, dataset)
+    given.a_drawer(database)
+    for plot in ("confusion", "top-losses"):
+        client.get(f"/v1/jobs/{trained.id}/plots/{plot}.svg", headers={"Prefer": "wait=0"})
+        given.draw(database, artifacts)
     return {
         "DS": dataset.id,
         "FIND": found.id,

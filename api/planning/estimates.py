@@ -7,8 +7,8 @@ from typing import Any
 
 from api.schemas.plans import EstimatedMemory, EstimatedPart, PlannedPhase
 
-LOW, HIGH = 0.85, 1.2
-"""How far off a long training on a quiet machine may be."""
+LOW, HIGH = 0.8, 1.3
+"""How far off a training may be on a machine that is as busy as it was for the probe."""
 _EARLIEST_END = 0.5
 """Share of its steps after which a sweep may have diverged already."""
 _CLAIM_S = 0.2
@@ -95,10 +95,10 @@ def _spread(work: Workload, probe: Mapping[str, Any]) -> tuple[float, float]:
     for phase in work.phases:
         pace = probe["steps"][_measured_as(work, phase)]
         steps, each_s = phase.steps or 0, pace["each_s"]
-        quick_s += steps * (each_s - pace["fastest_s"]) / 2
+        quick_s += steps * (each_s - pace["fastest_s"])
         slow_s += steps * (pace["slowest_s"] - each_s) / sqrt(pace["count"])
         if phase.name == "sweeping":
-            quick_s += (1 - _EARLIEST_END) * steps * each_s
+            quick_s += (1 - _EARLIEST_END) * steps * pace["fastest_s"]
     return quick_s, slow_s
 
 
@@ -111,10 +111,10 @@ def _part(name: str, seconds: float, count: int) -> EstimatedPart:
 
 
 def _start(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:
-    """From the claim to the first step: the model is made twice, once to check its weights."""
-    return _part(
-        "start", work.jobs * (_CLAIM_S + probe["start_s"] + 2 * probe["build_s"]), work.jobs
-    )
+    """From the claim to the first step; before photos are presized, a model checks its weights."""
+    models = 2 if work.to_presize else 1
+    each_s = _CLAIM_S + probe["start_s"] + models * probe["build_s"]
+    return _part("start", work.jobs * each_s, work.jobs)
 
 
 def _presizing(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:

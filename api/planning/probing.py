@@ -51,10 +51,11 @@ async def probed(
             "register it by POST /v1/datasets, then plan with its id",
             job_id=None,
         )
+    # looked at first, so that no worker counts as busy because of this very probe
+    hands = await run_in_threadpool(_hands, services.database)
     job = await run_in_threadpool(_find, services.database, premises, dataset, owner)
     if job is not None and job.state == JobState.SUCCEEDED:
         return Probed(job, is_reused=True)
-    hands = await run_in_threadpool(_hands, services.database)
     if hands == "none":
         return _no_workers(job)
     if job is None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from starlette.testclient import TestClient
 
-from jobs import datasets, keys, leases, models, store
+from jobs import datasets, keys, leases, models, plots, presence, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.datasets import Dataset, ImportOutcome
@@ -17,7 +17,7 @@ from jobs.ids import DatasetId, item_id, new_model_id
 from jobs.job import QUEUE_OF, Job, JobType
 from jobs.keys import Scope
 from jobs.models import Model
-from jobs.spec import SPEC_OF, JobSpec
+from jobs.spec import SPEC_OF, ExportSpec, JobSpec
 from tests.jobs.given import LEASE_MS, a_dataset
 
 Headers = dict[str, str]
@@ -222,3 +222,23 @@ def get(client: TestClient, path: str, **headers: str) -> Any:  # noqa: ANN401  
     response = client.get(path, headers=headers)
     assert response.status_code == 200, response.text
     return response.json()
+
+
+def a_drawer(database: Database) -> None:
+    """A worker that draws plots is there."""
+    presence.announce(
+        database, worker_id="drawer", queue="prepare", device="cpu", hostname="here", pid=1
+    )
+
+
+def draw(database: Database, artifacts: Artifacts) -> ExportSpec:
+    """The next plot that was asked for is drawn; each file holds the name of its format."""
+    job = leases.claim_next(database, "prepare", "drawer", lease_ms=LEASE_MS)
+    assert job is not None
+    spec = ExportSpec.model_validate(job.spec)
+    for file_format in plots.FORMATS:
+        file = plots.plot_file(artifacts, spec, file_format)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(file_format)
+    leases.succeed(database, job.id, job.fence, values={})
+    return spec

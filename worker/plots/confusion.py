@@ -65,17 +65,23 @@ def _told(heading: Heading, matrix: Matrix, shown: int) -> Heading:
     if shown == len(matrix.labels):
         return heading
     return heading.and_line(
-        f"the {shown} classes with the most errors, of {len(matrix.labels)}; "
+        f"the {shown} most confused of {len(matrix.labels)} classes; "
         "shares are of all photos of a class"
     )
 
 
 def shown_classes(counts: Counts) -> list[int]:
-    """Places of the classes to draw, in the order of the vocabulary: those with most errors."""
+    """Places of the classes to draw, in the order of the vocabulary.
+
+    They are those of the most frequent confusions: who is taken for whom is drawn together.
+    """
     errors = counts - np.diag(np.diag(counts))
-    blame = errors.sum(axis=0) + errors.sum(axis=1)
-    worst = np.argsort(-blame, kind="stable")[:MOST_CLASSES]
-    return sorted(worst.tolist())
+    # so many pairs name `MOST_CLASSES` different classes, whatever they are
+    most_frequent = np.argsort(-errors, axis=None, kind="stable")[: MOST_CLASSES**2].tolist()
+    named = [
+        place for pair in most_frequent if errors.flat[pair] for place in divmod(pair, len(counts))
+    ]
+    return sorted(list(dict.fromkeys([*named, *range(len(counts))]))[:MOST_CLASSES])
 
 
 def cell_rows(matrix: Matrix, places: Sequence[int]) -> list[dict[str, Any]]:

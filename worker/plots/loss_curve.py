@@ -30,7 +30,7 @@ _SERIES = Series(
 _LOSS_PX, _ACCURACY_PX = 280, 110
 _USUAL_SHARE = 0.98
 _START, _MOST_OF_START = 10, 2.0
-_ROOM = 0.06
+_ROOM, _LEAST_ROOM = 0.06, 0.02
 _NEAR_ZERO = 0.35
 
 
@@ -100,7 +100,7 @@ def loss_range(training: Training) -> tuple[float, float]:
     low = min(raw + smooth + valid)
     if low < _NEAR_ZERO * high:
         return 0.0, high * (1 + _ROOM)
-    room = max(_ROOM * (high - low), 1e-3)
+    room = max(_ROOM * (high - low), _LEAST_ROOM * high, 1e-3)
     return max(0.0, low - room), high + room
 
 

@@ -83,7 +83,7 @@ def _rates(points: Sequence[CurvePoint]) -> Any:  # noqa: ANN401
     layers = [
         *phases.boundaries(points, x),
         alt.Chart(inline(idle)).mark_line(strokeDash=[1, 4], strokeWidth=1.2).encode(**shared),
-        alt.Chart(inline(used)).mark_line(strokeWidth=2.2).encode(**shared),
+        alt.Chart(inline(used)).mark_line(strokeWidth=2.2, point=_dots(points)).encode(**shared),
         *phases.labels(points, x),
     ]
     return alt.layer(*layers).properties(width=WIDTH_PX, height=_RATE_PX)
@@ -96,6 +96,12 @@ def _groups(points: Sequence[CurvePoint]) -> int:
     return max(len(point.lrs) for point in points)
 
 
+def _dots(points: Sequence[CurvePoint]) -> alt.OverlayMarkDef | bool:
+    """Dots on the lines where a phase has a single step, which is no line."""
+    is_alone = any(span.end - span.begin == 1 for span in phases.phase_spans(points))
+    return alt.OverlayMarkDef(size=30, color=INK) if is_alone else False
+
+
 def _momenta(points: Sequence[CurvePoint]) -> Any:  # noqa: ANN401
     values = [point.momentum for point in points]
     low, high = min(values, default=0.0), max(values, default=0.0)
@@ -106,7 +112,9 @@ def _momenta(points: Sequence[CurvePoint]) -> Any:  # noqa: ANN401
         phases.step_axis(points, title="optimiser step"),
         alt.Y("momentum:Q", scale=scale, axis=axis),
     )
-    line = alt.Chart(inline(momentum_rows(points))).mark_line(strokeWidth=2, color=INK)
+    line = alt.Chart(inline(momentum_rows(points))).mark_line(
+        strokeWidth=2, color=INK, point=_dots(points)
+    )
     layers = [*phases.boundaries(points, x), line.encode(x=x, y=y, detail="phase:N")]
     return alt.layer(*layers).properties(width=WIDTH_PX, height=_MOMENTUM_PX)
 

@@ -12,6 +12,8 @@ from worker.plots.theme import FAINT_INK, GRID, INK, WIDTH_PX, inline
 _NAMES = {"frozen": "body frozen", "unfrozen": "all layers", "sweep": "sweep"}
 _MOST_EPOCH_LABELS = 16
 _MOST_EPOCH_LINES = 64
+_END = 1.01
+"""The axis goes on a little, so that the last dot is whole."""
 _FEW_STEPS = 10
 
 
@@ -58,9 +60,9 @@ def step_axis(points: Sequence[CurvePoint], *, title: str | None) -> alt.X:
         tickMinStep=1,
         labels=title is not None,
         labelFlush=False,
-        **({"values": list(range(last + 1))} if last <= _FEW_STEPS else {}),
+        values=list(range(last + 1)) if last <= _FEW_STEPS else alt.Undefined,
     )
-    return alt.X("step:Q", axis=axis, scale=alt.Scale(domain=[0, last], nice=False))
+    return alt.X("step:Q", axis=axis, scale=alt.Scale(domain=[0, _END * last], nice=False))
 
 
 def boundaries(points: Sequence[CurvePoint], x: alt.X) -> list[Any]:

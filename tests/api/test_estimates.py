@@ -1,0 +1,88 @@
+"""Seconds and bytes of a whole training, from the pace of a few pieces of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from api.planning.estimates import HIGH, LOW, Workload, duration_of, memory_of
+from api.schemas.plans import PlannedPhase
+from tests.api.test_plans import MIB, PROBE
+
+
+def phase(name: str, epochs: int | None, steps: int) -> PlannedPhase:
+    """So many steps; a sweep counts no epochs."""
+    job = "lr_find" if epochs is None else "fine_tune"
+    return PlannedPhase(name=name, job=job, epochs=epochs, steps_per_epoch=2, steps=steps)
+
+
+SWEEP = phase("sweeping", None, 20)
+FINE_TUNE = Workload(
+    phases=[phase("frozen", 1, 2), phase("unfrozen", 3, 6)],
+    swept_phase="frozen",
+    to_presize=3,
+    to_evaluate=3,
+    batch_size=4,
+    checkpoint_every_s=30.0,
+)
+
+
+def test_a_fine_tune_takes_what_its_parts_take() -> None:
+    duration = duration_of(FINE_TUNE, PROBE)
+
+    assert {part.name: (part.seconds, part.count) for part in duration.parts} == {
+        # claimed 0.2, read 0.1, a model built twice 0.5
+        "start": (0.8, 1),
+        "presizing": (1.5, 3),
+        # the first step takes 1.5 s more than the others
+        "frozen": (2.5, 2),
+        "unfrozen": (4.5, 6),
+        # five evaluations of three photos, four in a batch
+        "evaluation": (3.375, 15),
+        "ending": (0.5, 4),
+    }
+    assert duration.seconds == 13.2
+    # eight steps may each be 0.1 s quicker, or half of that slower in the mean of four
+    assert duration.low == pytest.approx(LOW * (13.175 - 0.8), abs=0.06)
+    assert duration.high == pytest.approx(HIGH * (13.175 + 0.4), abs=0.06)
+
+
+def test_photos_that_are_presized_already_cost_nothing() -> None:
+    duration = duration_of(replace(FINE_TUNE, to_presize=0), PROBE)
+
+    parts = {part.name: part.seconds for part in duration.parts}
+    assert "presizing" not in parts
+    assert parts["start"] == 0.55
+
+
+def test_a_long_training_writes_checkpoints() -> None:
+    # frozen, unfrozen and evaluation take 10.375 s
+    duration = duration_of(replace(FINE_TUNE, checkpoint_every_s=5.0), PROBE)
+
+    parts = {part.name: (part.seconds, part.count) for part in duration.parts}
+    assert parts["checkpoints"] == (0.4, 2)
+
+
+def test_a_sweep_may_diverge_half_way() -> None:
+    find = replace(FINE_TUNE, phases=[SWEEP], to_presize=0, to_evaluate=0)
+
+    duration = duration_of(find, PROBE)
+
+    # 0.55 to start, then 1.5 and twenty times 0.5; ten of the quickest are 4
+    assert duration.seconds == pytest.approx(12.05, abs=0.06)
+    assert duration.low == pytest.approx(LOW * (0.55 + 1.5 + 4.0), abs=0.06)
+
+
+def test_a_chain_starts_twice() -> None:
+    chain = replace(FINE_TUNE, phases=[SWEEP, *FINE_TUNE.phases], to_presize=0)
+
+    start = next(part for part in duration_of(chain, PROBE).parts if part.name == "start")
+
+    assert (start.seconds, start.count) == (1.1, 2)
+
+
+def test_mapped_pixels_stand_beside_the_memory() -> None:
+    memory = memory_of(PROBE, photos=11)
+
+    assert memory is not None
+    assert (memory.peak_bytes, memory.page_cache_bytes) == (900 * MIB, 11_000)
+    assert memory_of({**PROBE, "memory": None}, photos=11) is None
