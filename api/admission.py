@@ -11,21 +11,19 @@ from api.source_check import check_dataset
 from jobs.dataset_spec import DatasetSpec
 from jobs.datasets import Dataset
 from jobs.errors import SourceForbiddenError, SourceUnreachableError
+from jobs.hyperparameters import (
+    LearningRateFromJob,
+    LearningRatePerGroup,
+    Weights,
+    WeightsFile,
+    WeightsFromJob,
+)
 from jobs.job import Job, JobState, JobType
 from jobs.keys import Scope
 from jobs.models import Model
 from jobs.settings import Settings
 from jobs.sources.paths import resolve_inside
-from jobs.spec import (
-    EvaluationSpec,
-    FineTuneSpec,
-    LearningRateFromJob,
-    LearningRatePerGroup,
-    LrFindSpec,
-    Weights,
-    WeightsFile,
-    WeightsFromJob,
-)
+from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec
 from ml.theory import architectures
 from ml.theory.architectures import Architecture, UnknownArchitectureError
 from ml.theory.parts import LEAST_TRAIN, PARTS

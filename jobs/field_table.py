@@ -33,7 +33,7 @@ Schema = Mapping[str, Any]
 def reference() -> str:
     """The whole page as Markdown: one table for each request and each object inside."""
     parts = [
-        "# Request fields\n\nWritten from `jobs/spec.py` and `jobs/dataset_spec.py` by "
+        "# Request fields\n\nWritten from `jobs/spec.py`, `hyperparameters.py` and `dataset_spec.py` by "
         "`make docs`. A field that is not here is refused.\n"
     ]
     for request, spec in _REQUESTS.items():

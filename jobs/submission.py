@@ -7,18 +7,10 @@ from sqlalchemy import Connection
 from jobs import datasets, dependencies, moves, store
 from jobs.dataset_spec import DatasetSpec
 from jobs.errors import NotFoundError
+from jobs.hyperparameters import AUTO, NO_WEIGHTS, LearningRateFromJob, WeightsFromJob
 from jobs.ids import JobId, new_job_id
 from jobs.job import Job, JobType
-from jobs.spec import (
-    AUTO,
-    NO_WEIGHTS,
-    DatasetRef,
-    EvaluationSpec,
-    FineTuneSpec,
-    LearningRateFromJob,
-    LrFindSpec,
-    WeightsFromJob,
-)
+from jobs.spec import DatasetRef, EvaluationSpec, FineTuneSpec, LrFindSpec
 from jobs.store import Chain
 
 RunSpec = LrFindSpec | FineTuneSpec | EvaluationSpec

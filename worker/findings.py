@@ -7,8 +7,9 @@ from typing import Any
 
 from jobs import models, store
 from jobs.errors import NotFoundError
+from jobs.hyperparameters import AUTO, LearningRateFromJob, WeightsFromJob
 from jobs.job import Job, JobType
-from jobs.spec import AUTO, FineTuneSpec, LearningRateFromJob, LrFindSpec, WeightsFromJob
+from jobs.spec import FineTuneSpec, LrFindSpec
 from worker.context import Context
 from worker.failures import JobFailedError
 

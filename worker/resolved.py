@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.spec import FineTuneSpec, LearningRatePerGroup, LearningRateRange
+from jobs.hyperparameters import LearningRatePerGroup, LearningRateRange
+from jobs.spec import FineTuneSpec
 from ml.config import FineTuneConfig
 from worker.findings import FoundModel, FoundRate
 

@@ -4,19 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ml.config
-from jobs.settings import Settings
-from jobs.sources import paths
-from jobs.spec import (
+from jobs.hyperparameters import (
     Augment,
-    FineTuneSpec,
     LearningRatePerGroup,
     LearningRateRange,
-    LrFindSpec,
     LrMult,
     Weights,
     WeightsFile,
     WeightsFromJob,
 )
+from jobs.settings import Settings
+from jobs.sources import paths
+from jobs.spec import FineTuneSpec, LrFindSpec
 from ml.theory import architectures, layer_rates
 from worker.findings import FoundModel, FoundRate
 

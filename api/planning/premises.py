@@ -9,8 +9,9 @@ from api.source_check import foreseen_counts
 from jobs import datasets, store
 from jobs.dataset_spec import DatasetSpec
 from jobs.datasets import Dataset
+from jobs.hyperparameters import AUTO, LearningRateFromJob
 from jobs.job import JobState
-from jobs.spec import AUTO, FineTuneSpec, LearningRateFromJob, LrFindSpec
+from jobs.spec import FineTuneSpec, LrFindSpec
 from jobs.submission import lr_find_for
 from ml.theory import architectures
 from ml.theory.architectures import Architecture

@@ -15,8 +15,9 @@ from api.services import Services
 from jobs import presence, store
 from jobs.database import Database, db_now_ms
 from jobs.datasets import Dataset
+from jobs.hyperparameters import WeightsFromJob
 from jobs.job import LEASED_STATES, QUEUE_OF, Job, JobState, JobType
-from jobs.spec import FineTuneSpec, LrFindSpec, ProbeSpec, WeightsFromJob
+from jobs.spec import FineTuneSpec, LrFindSpec, ProbeSpec
 
 KEY = "probe_key"
 """Name, in a probe's metadata, of the digest of all that decides what it measures."""

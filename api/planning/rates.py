@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from api.planning.premises import Premises
 from api.schemas.plans import PlannedPhase, PlannedSchedule
-from jobs.spec import (
-    FineTuneSpec,
+from jobs.hyperparameters import (
     LearningRateFromJob,
     LearningRatePerGroup,
     LearningRateRange,
-    LrFindSpec,
     LrMult,
 )
+from jobs.spec import FineTuneSpec, LrFindSpec
 from ml.theory import layer_rates
 from ml.theory.layer_rates import Peaks
 from ml.theory.schedules import (

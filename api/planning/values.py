@@ -9,15 +9,15 @@ from api.planning.premises import Premises
 from api.planning.rates import peaks_of
 from api.schemas.plans import PlannedValue
 from jobs.dataset_spec import DatasetSpec
-from jobs.spec import (
+from jobs.hyperparameters import (
     Augment,
-    FineTuneSpec,
     LearningRateFromJob,
     LearningRatePerGroup,
     LearningRateRange,
     Schedule,
     WeightsFromJob,
 )
+from jobs.spec import FineTuneSpec
 from ml.theory.layer_rates import DEFAULT_LR_MULT
 from ml.theory.parts import PARTS
 

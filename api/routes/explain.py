@@ -20,7 +20,7 @@ from api.schemas.explain import (
     ScheduleRequest,
 )
 from jobs.dataset_spec import RegexLabels
-from jobs.spec import LearningRatePerGroup, LearningRateRange, LrMult
+from jobs.hyperparameters import LearningRatePerGroup, LearningRateRange, LrMult
 from ml.theory import layer_rates, lr_suggestions, schedules
 from ml.theory.cross_entropy_explained import explain
 from ml.theory.errors import InvalidRegexError, NoGroupError

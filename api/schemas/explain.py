@@ -8,7 +8,13 @@ from api.schemas.curves import LR_CURVE_EXAMPLE, CurveWarning, Recommendation, S
 from api.schemas.datasets import ClassCount
 from api.schemas.resource import Resource, example
 from jobs.dataset_spec import Labels, Spec
-from jobs.spec import LearningRate, LearningRatePerGroup, LearningRateRange, LrMult, Schedule
+from jobs.hyperparameters import (
+    LearningRate,
+    LearningRatePerGroup,
+    LearningRateRange,
+    LrMult,
+    Schedule,
+)
 
 MAX_POINTS = 10_000
 MAX_NAMES = 100_000

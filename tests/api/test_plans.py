@@ -15,9 +15,10 @@ from api.planning.rates import evenly
 from jobs import datasets, leases, presence, store
 from jobs.database import Database
 from jobs.datasets import Dataset
+from jobs.hyperparameters import Augment, Schedule
 from jobs.job import Job, JobType
 from jobs.keys import Scope
-from jobs.spec import Augment, FineTuneSpec, LrFindSpec, Schedule
+from jobs.spec import FineTuneSpec, LrFindSpec
 from ml.theory.layer_rates import fine_tune_peaks
 from ml.theory.schedules import (
     SWEEP_MOMENTUM,

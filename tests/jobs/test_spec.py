@@ -17,20 +17,17 @@ from jobs.dataset_spec import (
     Spec,
     Split,
 )
-from jobs.job import JobType
-from jobs.spec import (
-    SPEC_OF,
+from jobs.hyperparameters import (
     Augment,
-    EvaluationSpec,
-    FineTuneSpec,
     LearningRateFromJob,
     LearningRatePerGroup,
     LearningRateRange,
-    LrFindSpec,
     LrMult,
     Schedule,
     WeightsFile,
 )
+from jobs.job import JobType
+from jobs.spec import SPEC_OF, EvaluationSpec, FineTuneSpec, LrFindSpec
 from tests.jobs import given
 
 DATASET = {

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from jobs.spec import NO_WEIGHTS, FineTuneSpec, LrFindSpec, ProbeSpec, WeightsFromJob
+from jobs.hyperparameters import NO_WEIGHTS, WeightsFromJob
+from jobs.spec import FineTuneSpec, LrFindSpec, ProbeSpec
 from ml.cache import Pixels, has_entry, open_pixels
 from ml.config import FineTuneConfig
 from ml.photos import LabelledPhoto
