@@ -33,8 +33,8 @@ Schema = Mapping[str, Any]
 def reference() -> str:
     """The whole page as Markdown: one table for each request and each object inside."""
     parts = [
-        "# Request fields\n\nWritten from `jobs/spec.py`, `hyperparameters.py` and `dataset_spec.py` by "
-        "`make docs`. A field that is not here is refused.\n"
+        "# Request fields\n\nWritten from `jobs/spec.py`, `hyperparameters.py` and "
+        "`dataset_spec.py` by `make docs`. A field that is not here is refused.\n"
     ]
     for request, spec in _REQUESTS.items():
         schema = spec.model_json_schema()
