@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cli.client import Client, Json
+from jobs.settings import client_key
 
 _PHASES = {"sweeping", "frozen", "unfrozen"}
 
@@ -34,7 +35,7 @@ class Waited:
 def main() -> None:
     """A table of medians and 90th percentiles is printed."""
     asked = _asked()
-    with Client(asked.url) as client:
+    with Client(asked.url, key=client_key()) as client:
         body = {
             "dataset": _dataset(client, asked.folder, asked.pattern),
             "architecture": asked.arch,

@@ -18,7 +18,6 @@ from rich.progress import (
 from cli import show
 from cli.client import Client, Json
 from cli.stack import Stack
-from jobs.settings import client_key
 from jobs.sources import sample
 
 
@@ -96,10 +95,11 @@ def run_demo(data: DemoData, training: DemoTraining) -> None:
     with tempfile.TemporaryDirectory(prefix="tunesmith-demo-") as folder:
         console.print(f"Starting the stack in {folder}: Redis, API and two workers …")
         report = console.print
-        with Stack(Path(folder), port=0, dataset_roots=roots, report=report) as stack:
+        private = Stack(Path(folder), port=0, dataset_roots=roots, report=report, is_private=True)
+        with private as stack:
             stack.wait_until_ready()
             console.print(f"Docs page while this runs: {stack.url}/docs")
-            with Client(stack.url, key=client_key()) as client:
+            with Client(stack.url) as client:
                 _Demo(client, console, training).run(data)
     console.print(
         "Done; the stack has ended and its folder is gone. "

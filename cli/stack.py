@@ -19,6 +19,7 @@ from jobs.devices import nvidia_devices
 from jobs.settings import Settings, child_environment, load_settings
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not bound
+_PRIVATE = {"host": "127.0.0.1", "auth": "off"}
 _READY_WITHIN_S = 60.0
 _END_WITHIN_S = 8.0
 _LOOK_S = 0.2
@@ -31,7 +32,8 @@ class StackError(Exception):
 class Stack:
     """Everything `tunesmith up` runs, on one data folder that it locks.
 
-    Use it as a context manager: at its end no child is left.
+    Use it as a context manager: at its end no child is left. A private one answers this machine
+    only and asks for no keys, whatever the environment says.
 
     Raises:
         FolderInUseError: another stack runs on the folder.
@@ -46,6 +48,7 @@ class Stack:
         port: int,
         dataset_roots: tuple[Path, ...],
         report: Callable[[str], None],
+        is_private: bool = False,
     ) -> None:
         self._data_dir = data_dir.expanduser().absolute()
         self._report = report
@@ -58,6 +61,7 @@ class Stack:
             artifacts=self._data_dir / "artifacts",
             port=port or free_port(),
             **({"dataset_roots": dataset_roots} if dataset_roots else {}),
+            **(_PRIVATE if is_private else {}),
         )
         self._children: list[Child] = []
 
