@@ -71,8 +71,10 @@ class Worker:
     def close(self) -> None:
         """All threads have ended; the worker is off the list."""
         self._supervisor.close()
-        self._looking.join()
-        self._keeping.join()
+        for thread in (self._looking, self._keeping):
+            # never started when Celery could not, whose own error must be the one that is seen
+            if thread.ident is not None:
+                thread.join()
         try:
             presence.withdraw(self._database, self.id)
         except StoreUnavailableError as problem:
