@@ -2,11 +2,12 @@
 
 Smith 2017, arXiv:1506.01186, section 3.3, as fastai runs it: exponential growth, one rate for all
 layer groups, a short data set walked through again and again in a new order. The body is frozen
-unless the sweep is to move every layer.
+unless the sweep is to move every layer. A find can also sweep one layer group at a time, and
+repeat all of that with other seeds.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,9 +16,9 @@ import torch
 from ml.backbones import build_model
 from ml.cache import Pixels
 from ml.config import LrRangeConfig
-from ml.device import resolve_precision
+from ml.device import Resolved, resolve_precision
 from ml.errors import StoppedError
-from ml.layer_groups import freeze_body
+from ml.layer_groups import freeze_body, train_one_group
 from ml.loader import prefetched
 from ml.losses import PendingLosses, TakenStep
 from ml.optimizer import make_optimizer, set_rates
@@ -25,6 +26,8 @@ from ml.photos import LabelledPhoto
 from ml.progress import Command, Listener, StepReport
 from ml.seeding import seeded
 from ml.step import Stepper, make_scaler
+from ml.theory import architectures
+from ml.theory.lr_sweeps import PlannedSweep, planned_sweeps
 from ml.theory.schedules import (
     SWEEP_MOMENTUM,
     DivergenceStop,
@@ -39,9 +42,10 @@ PHASE = "sweeping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LrRangeResult:
-    """The curve; each of its three columns has one entry for each step taken."""
+class SweptCurve:
+    """One sweep; each of its three columns has one entry for each step taken."""
 
+    planned: PlannedSweep
     lrs: tuple[float, ...]
     losses: tuple[float, ...]
     """Mean loss of each batch; NaN where it was not finite."""
@@ -51,6 +55,13 @@ class LrRangeResult:
     """``finished``: the caller asked for the curve so far."""
     diverged_at_step: int | None
     """The last step of a run that diverged; it is part of the curve."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LrRangeResult:
+    """The sweeps of a find, one or more, in the order of `planned_sweeps`."""
+
+    sweeps: tuple[SweptCurve, ...]
     resolved: dict[str, str | int]
 
 
@@ -76,6 +87,36 @@ class _Curve:
         return smoothed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Find:
+    """What is the same in all sweeps of a find."""
+
+    config: LrRangeConfig
+    photos: Sequence[LabelledPhoto]
+    pixels: Pixels
+    batch_size: int
+    precision: Resolved
+    device: torch.device
+    listener: Listener
+
+    def batches(self, seed: int) -> TrainingBatches:
+        return TrainingBatches(
+            self.photos, self.pixels, self.config.data, self.batch_size, seed, self.device
+        )
+
+    def stepper(self, planned: PlannedSweep) -> Stepper:
+        """A new model of which only that moves which is swept."""
+        config = self.config
+        model = build_model(config.model, seed=planned.seed).to(self.device).train()
+        if planned.group is not None:
+            train_one_group(model, planned.group)
+        elif config.sweep == "frozen_body":
+            freeze_body(model, train_norm_layers=config.train_norm_layers)
+        optimizer = make_optimizer(model, weight_decay=config.weight_decay)
+        scaler = make_scaler(self.precision, self.device)
+        return Stepper(model, optimizer, scaler, self.precision, label_smoothing=0.0)
+
+
 def find_lr(
     config: LrRangeConfig,
     photos: Sequence[LabelledPhoto],
@@ -84,56 +125,80 @@ def find_lr(
     listener: Listener,
     device: torch.device,
 ) -> LrRangeResult:
-    """The curve of one sweep with a model of its own; torch's random numbers are untouched.
+    """The curves of all sweeps, each with a model of its own; torch's random numbers are untouched.
+
+    Step i of sweep k is reported as step ``k * num_steps + i``. A sweep that the listener wants
+    finished is the last; unless it is the first it is left out, for a part of a curve would count
+    as much as a whole one.
 
     Departures from fastai: a loss that is not finite is recorded as NaN and ends the sweep
     (fastai goes on), and a batch larger than the data set shrinks to it (fastai fails).
 
     Raises:
         TooFewImagesError: Fewer photos than a batch of two.
-        StoppedError: The listener said LEAVE or ABANDON; a sweep is too short to be resumed.
+        StoppedError: The listener said LEAVE or ABANDON; a find is too short to be resumed.
     """
-    batch_size = fitting_batch_size(config.data.batch_size, len(photos), listener)
-    precision = resolve_precision(config.precision, device)
-    batches = TrainingBatches(photos, pixels, config.data, batch_size, config.seed, device)
+    find = _Find(
+        config=config,
+        photos=photos,
+        pixels=pixels,
+        batch_size=fitting_batch_size(config.data.batch_size, len(photos), listener),
+        precision=resolve_precision(config.precision, device),
+        device=device,
+        listener=listener,
+    )
     listener.phase(PHASE)
-    with seeded(config.seed, device):
-        model = build_model(config.model, seed=config.seed).to(device).train()
-        if config.sweep == "frozen_body":
-            freeze_body(model, train_norm_layers=config.train_norm_layers)
-        optimizer = make_optimizer(model, weight_decay=config.weight_decay)
-        scaler = make_scaler(precision, device)
-        stepper = Stepper(model, optimizer, scaler, precision, label_smoothing=0.0)
-        curve, finished = _sweep(config, stepper, batches, listener)
     return LrRangeResult(
+        sweeps=tuple(_all_swept(find)),
+        resolved=find.batches(config.seed).environment(find.precision),
+    )
+
+
+def _all_swept(find: _Find) -> Iterator[SweptCurve]:
+    config = find.config
+    groups = architectures.get(config.model.architecture).layer_groups
+    for planned in planned_sweeps(
+        config.sweep, seed=config.seed, repeats=config.repeats, layer_groups=groups
+    ):
+        swept = _swept(find, planned)
+        if swept.stopped != "finished" or planned.number == 0:
+            yield swept
+        if swept.stopped == "finished":
+            return
+
+
+def _swept(find: _Find, planned: PlannedSweep) -> SweptCurve:
+    with seeded(planned.seed, find.device):
+        curve, finished = _sweep(find, planned, find.stepper(planned))
+    return SweptCurve(
+        planned=planned,
         lrs=tuple(curve.lrs),
         losses=tuple(curve.losses),
         smoothed=tuple(curve.smoothed),
         stopped="diverged" if curve.diverged else "finished" if finished else "completed",
         diverged_at_step=len(curve.lrs) - 1 if curve.diverged else None,
-        resolved=batches.environment(precision),
     )
 
 
-def _sweep(
-    config: LrRangeConfig, stepper: Stepper, batches: TrainingBatches, listener: Listener
-) -> tuple[_Curve, bool]:
+def _sweep(find: _Find, planned: PlannedSweep, stepper: Stepper) -> tuple[_Curve, bool]:
     """The curve, and whether it ended early because the listener wanted no more of it."""
+    config, batches, listener = find.config, find.batches(planned.seed), find.listener
     rates = exponential_sweep(config.start_lr, config.end_lr, config.num_steps)
-    groups = stepper.model.architecture.layer_groups
-    curve = _Curve()
-    pending = PendingLosses(batches.device)
+    first, groups = planned.number * len(rates), stepper.model.architecture.layer_groups
+    curve, pending = _Curve(), PendingLosses(find.device)
     with prefetched(endless_keys(batches), batches.make) as ready:
         for step, lr in enumerate(rates):
-            lrs = (lr,) * groups
+            lrs = planned.rates(lr, groups)
             set_rates(stepper.optimizer, lrs, SWEEP_MOMENTUM)
             loss = stepper(next(ready))
-            pending.add(TakenStep(step // batches.per_epoch, step, step, lrs, SWEEP_MOMENTUM), loss)
+            epoch, number = step // batches.per_epoch, first + step
+            pending.add(TakenStep(epoch, number, number, lrs, SWEEP_MOMENTUM), loss)
             command = listener.command()
             over = step + 1 == len(rates) or command is Command.FINISH
             for taken, value in pending.take(everything=over):
                 if not curve.diverged:
-                    listener.step(_report(taken, value, curve.add(taken.lrs[-1], value), batches))
+                    smoothed = curve.add(max(taken.lrs), value)
+                    listener.step(_report(taken, value, smoothed, batches))
             _leave_if_asked(command)
             if curve.diverged or over:
                 break

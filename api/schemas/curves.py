@@ -112,6 +112,34 @@ LR_CURVE_EXAMPLE = {
 }
 
 
+class SweptRates(Resource):
+    """What one sweep's rules read from its curve."""
+
+    suggestions: dict[str, Suggestion | None]
+    recommended: Recommendation | None
+    warnings: list[CurveWarning]
+
+
+class RepeatedSweep(SweptRates):
+    """One of the sweeps, with its own seed; all their steps are on the loss curve."""
+
+    seed: int
+    stopped: str = Field(description="diverged or completed")
+    diverged_at_step: int | None = Field(description="0-based, in this sweep")
+
+
+class GroupRates(SweptRates):
+    """What was found for a layer group that was swept alone.
+
+    `suggestions` and `warnings` are those of its first sweep, `recommended` is of all.
+    """
+
+    index: int = Field(description="from 0, the first layers'")
+    name: str = Field(description="as in the architecture's layer_groups")
+    spread: float | None = Field(description="highest over lowest rate of its sweeps")
+    repeats: list[RepeatedSweep]
+
+
 class LrCurve(Resource):
     """What a learning-rate find recorded and what every rule reads from it."""
 
@@ -125,6 +153,9 @@ class LrCurve(Resource):
         stopped="diverged",
         diverged_at_step=93,
         **LR_CURVE_EXAMPLE,
+        spread=1.0,
+        repeats=[{"seed": 42, "stopped": "diverged", "diverged_at_step": 93, **LR_CURVE_EXAMPLE}],
+        groups=None,
     )
 
     object: Literal["lr_curve"] = "lr_curve"
@@ -138,3 +169,12 @@ class LrCurve(Resource):
     suggestions: dict[str, Suggestion | None]
     recommended: Recommendation | None
     warnings: list[CurveWarning]
+    spread: float | None = Field(
+        default=None, description="highest over lowest rate that the sweeps recommend"
+    )
+    repeats: list[RepeatedSweep] = Field(
+        default=[], description="every sweep; its curve is shown of the first only"
+    )
+    groups: list[GroupRates] | None = Field(
+        default=None, description='with "sweep": "each", the rates of every layer group'
+    )

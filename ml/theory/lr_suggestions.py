@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ml.theory import lr_rules
 from ml.theory.errors import InvalidInputError
-from ml.theory.lr_recommendation import Recommendation, recommend
+from ml.theory.lr_recommendation import Recommendation, recommend, recommend_for_body
 from ml.theory.lr_rules import NoAnswerError, Trim
 from ml.theory.zero_lag import Descent, clear_descent_end, descent, zero_lag
 
@@ -87,6 +87,7 @@ def analyse(
     smoothed: Sequence[float] | None = None,
     num_steps: int = 100,
     trim: Trim = "fastai",
+    of_body: bool = False,
 ) -> LrAnalysis:
     """Every rule's answer for a recorded range test.
 
@@ -97,6 +98,8 @@ def analyse(
             smoothed already and serve both.
         num_steps: the steps that were planned, of which a tenth is trimmed.
         trim: ``fastai`` drops the first tenth and the last five points for every rule.
+        of_body: a layer group of the body moved alone, so that the recommendation is neither
+            clipped nor replaced by a default.
 
     Raises:
         InvalidInputError: lengths differ, or the rates do not ascend.
@@ -115,7 +118,7 @@ def analyse(
     edge = _at_edge(curve, fallen, steps)
     return LrAnalysis(
         suggestions=suggestions,
-        recommended=_recommended(suggestions, fallen, edge),
+        recommended=_recommended(suggestions, fallen, edge, of_body=of_body),
         warnings=(*warnings, *_curve_warnings(fallen, edge)),
         zero_lag=tuple(loss if isfinite(loss) else None for loss in curve.zero_lag.tolist()),
     )
@@ -228,11 +231,14 @@ def _recommended(
     suggestions: Mapping[str, Suggestion | None],
     fallen: Descent | None,
     edge: Literal["low", "high"] | None,
+    *,
+    of_body: bool,
 ) -> Recommendation | None:
     if not any(suggestions.values()):
         return None
     voters = [suggestion.lr for rule in CONSENSUS if (suggestion := suggestions[rule])]
-    return recommend(voters, fallen, at_edge=edge is not None)
+    answer = recommend_for_body if of_body else recommend
+    return answer(voters, fallen, at_edge=edge is not None)
 
 
 def _at_edge(curve: _Curve, fallen: Descent | None, steps: range) -> Literal["low", "high"] | None:

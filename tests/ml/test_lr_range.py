@@ -1,15 +1,20 @@
 import dataclasses
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 
+from ml.backbones import build_model
 from ml.cache import Pixels
 from ml.config import LrRangeConfig
 from ml.errors import StoppedError
-from ml.lr_range import LrRangeResult, find_lr
+from ml.layer_groups import layer_groups, train_one_group
+from ml.lr_range import LrRangeResult, SweptCurve, find_lr
 from ml.photos import LabelledPhoto
 from ml.progress import Command
+from ml.theory.lr_suggestions import analyse
 from tests.ml.fakes import RememberingListener, tiny_data, tiny_model
 
 CONFIG = LrRangeConfig(
@@ -17,13 +22,23 @@ CONFIG = LrRangeConfig(
 )
 
 
+def find(
+    train: list[LabelledPhoto],
+    pixels: Pixels,
+    listener: RememberingListener,
+    config: LrRangeConfig,
+) -> LrRangeResult:
+    return find_lr(config, train, pixels, listener=listener, device=torch.device("cpu"))
+
+
 def sweep(
     train: list[LabelledPhoto],
     pixels: Pixels,
     listener: RememberingListener,
     config: LrRangeConfig = CONFIG,
-) -> LrRangeResult:
-    return find_lr(config, train, pixels, listener=listener, device=torch.device("cpu"))
+) -> SweptCurve:
+    (swept,) = find(train, pixels, listener, config).sweeps
+    return swept
 
 
 def test_rates_grow_by_one_factor_and_end_just_below_the_last(
@@ -93,7 +108,136 @@ def test_a_batch_larger_than_the_set_shrinks_with_a_warning(
 ) -> None:
     listener = RememberingListener()
     config = dataclasses.replace(CONFIG, data=tiny_data(batch_size=64), num_steps=2)
-    result = sweep(train, pixels, listener, config)
+    result = find(train, pixels, listener, config)
 
     assert listener.warnings == ["batch_size_reduced"]
     assert result.resolved["batch_size"] == 10
+
+
+# --- several sweeps --------------------------------------------------------------------------
+
+EACH = dataclasses.replace(CONFIG, sweep="each", num_steps=4)
+
+
+def test_a_repeat_is_the_sweep_of_the_next_seed(train: list[LabelledPhoto], pixels: Pixels) -> None:
+    first, second = find(
+        train, pixels, RememberingListener(), dataclasses.replace(CONFIG, repeats=2)
+    ).sweeps
+    alone = sweep(train, pixels, RememberingListener(), dataclasses.replace(CONFIG, seed=1))
+
+    assert first.losses == sweep(train, pixels, RememberingListener()).losses
+    assert second.losses == alone.losses != first.losses
+
+
+def test_steps_are_numbered_on_from_sweep_to_sweep_and_the_set_begins_anew(
+    train: list[LabelledPhoto], pixels: Pixels
+) -> None:
+    listener = RememberingListener()
+    find(train, pixels, listener, dataclasses.replace(CONFIG, repeats=2, num_steps=5))
+
+    assert [report.step for report in listener.steps] == list(range(10))
+    assert [report.global_step for report in listener.steps] == list(range(10))
+    assert [report.epoch for report in listener.steps] == [0, 0, 1, 1, 2] * 2
+    assert listener.phases == ["sweeping"]
+
+
+def test_each_layer_group_is_swept_alone_the_head_first(
+    train: list[LabelledPhoto], pixels: Pixels
+) -> None:
+    listener = RememberingListener()
+    result = find(train, pixels, listener, EACH)
+
+    assert [swept.planned.group for swept in result.sweeps] == [2, 1, 0]
+    moving = [{group for group, lr in enumerate(report.lrs) if lr} for report in listener.steps]
+    assert moving == [{2}] * 4 + [{1}] * 4 + [{0}] * 4
+    first_lr = {swept.lrs[0] for swept in result.sweeps}
+    assert first_lr == {1e-6}
+
+
+def test_what_is_not_swept_stands_still(train: list[LabelledPhoto], pixels: Pixels) -> None:
+    """The first loss is that of the same model; a group that moves changes the second one."""
+    swept = find(
+        train, pixels, RememberingListener(), dataclasses.replace(EACH, start_lr=1e-2, end_lr=1.0)
+    ).sweeps
+
+    assert len({one.losses[0] for one in swept}) == 1
+    assert len({one.losses[1] for one in swept}) == 3
+
+
+@pytest.mark.parametrize("group", [0, 1, 2])
+def test_one_group_trains_and_no_other(group: int) -> None:
+    model = build_model(tiny_model("resnet18"), seed=0)
+    train_one_group(model, group)
+
+    trains = [
+        {member.parameter.requires_grad for member in members} for members in layer_groups(model)
+    ]
+    assert trains == [{number == group} for number in range(3)]
+
+
+def _numpy_state() -> str:
+    return str(np.random.get_state(legacy=False)["state"]["key"].tolist())
+
+
+@pytest.mark.parametrize("config", [dataclasses.replace(CONFIG, repeats=3, num_steps=2), EACH])
+def test_no_random_number_is_missing_after_several_sweeps(
+    train: list[LabelledPhoto], pixels: Pixels, config: LrRangeConfig
+) -> None:
+    before = torch.random.get_rng_state(), _numpy_state(), random.getstate()
+    find(train, pixels, RememberingListener(), config)
+
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert _numpy_state() == before[1]
+    assert random.getstate() == before[2]
+
+
+def test_a_batch_that_shrinks_is_warned_of_once(train: list[LabelledPhoto], pixels: Pixels) -> None:
+    listener = RememberingListener()
+    config = dataclasses.replace(EACH, data=tiny_data(batch_size=64), num_steps=2)
+    result = find(train, pixels, listener, config)
+
+    assert listener.warnings == ["batch_size_reduced"]
+    assert [len(swept.lrs) for swept in result.sweeps] == [2, 2, 2]
+
+
+def test_sweeps_that_diverge_at_once_end_one_by_one_without_an_answer(
+    train: list[LabelledPhoto], pixels: Pixels
+) -> None:
+    listener = RememberingListener()
+    wild = dataclasses.replace(CONFIG, start_lr=1e18, end_lr=1e22, num_steps=20, repeats=3)
+    result = find(train, pixels, listener, wild)
+
+    assert [swept.stopped for swept in result.sweeps] == ["diverged"] * 3
+    assert [swept.diverged_at_step for swept in result.sweeps] == [
+        len(swept.lrs) - 1 for swept in result.sweeps
+    ]
+    assert all(len(swept.lrs) < 20 for swept in result.sweeps)
+    starts = [report.step for report in listener.steps if report.lrs[-1] == 1e18]
+    assert starts == [0, 20, 40]
+    for swept in result.sweeps:
+        found = analyse(swept.lrs, swept.losses, smoothed=swept.smoothed, num_steps=20)
+        assert found.recommended is None
+
+
+def test_finish_leaves_out_a_later_sweep_that_is_not_whole(
+    train: list[LabelledPhoto], pixels: Pixels
+) -> None:
+    listener = RememberingListener({6: Command.FINISH})
+    result = find(train, pixels, listener, EACH)
+
+    assert [swept.planned.group for swept in result.sweeps] == [2]
+    assert result.sweeps[0].stopped == "completed"
+    assert len(listener.steps) == 7
+
+
+def test_finish_in_the_first_sweep_is_the_end_of_the_find(
+    train: list[LabelledPhoto], pixels: Pixels
+) -> None:
+    result = find(train, pixels, RememberingListener({1: Command.FINISH}), EACH)
+
+    assert [swept.stopped for swept in result.sweeps] == ["finished"]
+
+
+def test_leaving_in_a_later_sweep_keeps_nothing(train: list[LabelledPhoto], pixels: Pixels) -> None:
+    with pytest.raises(StoppedError):
+        find(train, pixels, RememberingListener({6: Command.LEAVE}), EACH)

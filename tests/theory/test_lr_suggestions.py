@@ -262,3 +262,18 @@ def test_rates_and_losses_that_do_not_fit_are_refused(
         analyse(lrs, losses)
 
     assert refused.value.field == field
+
+
+def test_a_body_group_is_neither_clipped_nor_given_a_default() -> None:
+    high, flat = _curve(90), [2.0] * 100
+
+    found = analyse(LRS, high, of_body=True).recommended
+    assert found is not None
+    assert found.lr > 1e-2
+    assert "clipped" not in found.reasons
+    assert analyse(LRS, flat, of_body=True).recommended is None
+    clipped, default = analyse(LRS, high).recommended, analyse(LRS, flat).recommended
+    assert clipped is not None
+    assert "clipped" in clipped.reasons
+    assert default is not None
+    assert default.rule == "default"
