@@ -54,7 +54,7 @@ def augmented_batch(
     """
     photos = [pixels.photo(int(position)) for position in positions]
     draws = [
-        _draw(photo, augment, key, int(position))
+        drawn(stream_of(key, int(position)), augment, photo_wh=_width_height(photo))
         for photo, position in zip(photos, positions, strict=True)
     ]
     matrices = [
@@ -93,13 +93,19 @@ def lighting_tables(brightness_B: Sequence[float], contrast_B: Sequence[float]) 
     return tables_B3T
 
 
-def _draw(photo: Rgb, augment: AugmentConfig, key: DrawKey, position: int) -> AugmentDraws:
-    stream = np.random.Philox(
-        key=np.array([key.seed, (key.pass_number << 32) | position], np.uint64)
-    )
+def stream_of(key: DrawKey, position: int) -> np.random.Generator:
+    """The random numbers of one photo in one pass, from their beginning."""
+    words = np.array([key.seed, (key.pass_number << 32) | position], np.uint64)
+    return np.random.Generator(np.random.Philox(key=words))
+
+
+def drawn(
+    stream: np.random.Generator, augment: AugmentConfig, *, photo_wh: tuple[int, int]
+) -> AugmentDraws:
+    """The stream's next draws, within the configured ranges."""
     return draw_augmentation(
-        np.random.Generator(stream),
-        photo_wh=_width_height(photo),
+        stream,
+        photo_wh=photo_wh,
         min_scale=augment.min_scale,
         max_rotate=augment.max_rotate,
         max_zoom=augment.max_zoom,

@@ -225,12 +225,16 @@ def _presized(photos: Sequence[LabelledPhoto], short_side: int, threads: int) ->
 
 
 def _presize_photo(photo: LabelledPhoto, short_side: int) -> Rgb:
-    _check_unchanged(photo)
+    check_unchanged(photo)
     return presize(decode_rgb(photo.path, min_short_side=short_side), short_side)
 
 
-def _check_unchanged(photo: LabelledPhoto) -> None:
-    """The file has the digest that the entry's key is made of."""
+def check_unchanged(photo: LabelledPhoto) -> None:
+    """The file has the digest that it had when it was imported.
+
+    Raises:
+        UnreadableImageError: It has another one, or cannot be read.
+    """
     try:
         with photo.path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ml.augment import centred_batch
 from ml.backbones import ImageClassifier
+from ml.batch_images import validation_images
 from ml.cache import Pixels
 from ml.device import Resolved, autocast
 from ml.errors import StoppedError
 from ml.loader import ordered_batches, prefetched
 from ml.photos import LabelledPhoto
 from ml.progress import Command
-from ml.theory.cross_entropy import per_sample
+from ml.theory.class_weights import weighted_losses
 
 Logits = NDArray[np.float32]
 
@@ -25,7 +25,7 @@ class Metrics:
     """How well the logits match the labels."""
 
     loss: float
-    """Mean of ``sample_losses``."""
+    """Mean of ``sample_losses``, weighted by class where classes have weights."""
     accuracy: float
     """Share of photos whose largest logit is their label's, in [0, 1]; the first on ties."""
     sample_losses: NDArray[np.float64]
@@ -57,7 +57,7 @@ def predict_logits(  # noqa: PLR0913  # each is a plain fact that callers hold s
     batches = ordered_batches(len(photos), batch_size)
 
     def make(positions: NDArray[np.int64]) -> torch.Tensor:
-        return centred_batch(pixels, positions, size=size, device=device)
+        return validation_images(pixels, positions, size=size, device=device)
 
     with torch.inference_mode(), prefetched(batches, make) as ready:
         for images_BCHW in ready:
@@ -69,17 +69,23 @@ def predict_logits(  # noqa: PLR0913  # each is a plain fact that callers hold s
 
 
 def metrics(
-    logits_NC: Logits, photos: Sequence[LabelledPhoto], *, label_smoothing: float = 0.0
+    logits_NC: Logits,
+    photos: Sequence[LabelledPhoto],
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
 ) -> Metrics | None:
     """Loss and accuracy; None without photos."""
     if not photos:
         return None
     labels_N = np.array([photo.label for photo in photos])
-    losses_N = per_sample(logits_NC, labels_N, label_smoothing=label_smoothing)
+    weighted = weighted_losses(
+        logits_NC, labels_N, class_weights=class_weights, label_smoothing=label_smoothing
+    )
     return Metrics(
-        loss=float(losses_N.mean()),
+        loss=float(weighted.losses.mean()) if class_weights is None else weighted.mean,
         accuracy=float((logits_NC.argmax(axis=1) == labels_N).mean()),
-        sample_losses=losses_N,
+        sample_losses=weighted.losses,
     )
 
 

@@ -106,6 +106,20 @@ def decode_rgb(
         return np.array(upright)
 
 
+def decode_as_stored(path: Path, *, max_pixels: int = MAX_PIXELS) -> Rgb:
+    """The first frame as fastai reads it: EXIF orientation and transparency are left aside.
+
+    16-bit samples keep their high byte all the same, as in `decode_rgb`; fastai cuts them off.
+
+    Raises:
+        UnreadableImageError: Any failure, with a short reason.
+    """
+    with _unreadable(path), _opened(path, max_pixels) as (image, _):
+        image.load()
+        deep = image.mode == "F" or image.mode.startswith("I")
+        return np.array(_to_rgb(image) if deep else image.convert("RGB"))
+
+
 def presize(image: Rgb, short_side: int) -> Rgb:
     """The image with its short side at most ``short_side`` px, aspect kept; never enlarged.
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 
 from ml.augment import MEAN, STD
 from ml.backbones import ImageClassifier, empty_model
+from ml.config import PresizeMode
 from ml.errors import CheckpointCorruptError
 from ml.files import write_whole
 
@@ -29,6 +30,8 @@ class ModelCard:
     """Side of the square input, in pixels."""
     presize: int
     """Short side to which photos are reduced first, in pixels."""
+    presize_mode: PresizeMode = "single"
+    """How they come from there to the input."""
     mean: tuple[float, ...] = MEAN
     """Taken from each channel of values in [0, 1]."""
     std: tuple[float, ...] = STD

@@ -20,6 +20,7 @@ from ml.evaluate import predict_logits
 from ml.images import Rgb
 from ml.loader import DEPTH, prefetched
 from ml.memory import PeakMemory, peak_memory, reset_peak
+from ml.originals import Originals
 from ml.photos import LabelledPhoto
 from ml.progress import Command, Listener
 from ml.seeding import seeded
@@ -170,12 +171,13 @@ def _inputs(
     device: torch.device,
 ) -> Inputs:
     """Those of a run of one epoch in each phase, with rates that cannot diverge."""
-    groups = architectures.get(config.model.architecture).layer_groups
-    rates = (_HARMLESS_RATE,) * groups
+    rates = (_HARMLESS_RATE,) * len(config.unfrozen_peaks)
     short = replace(config, epochs=1, freeze_epochs=1, frozen_peaks=rates, unfrozen_peaks=rates)
     count = max(len(photos), config.data.batch_size)
     repeated = list(itertools.islice(itertools.cycle(photos), count))
-    shown = RepeatedPixels(pixels, count)
+    shown = (
+        pixels.repeated(count) if isinstance(pixels, Originals) else RepeatedPixels(pixels, count)
+    )
     return Inputs(
         config=short,
         train=repeated,
@@ -205,7 +207,7 @@ def _steps(run: TrainingRun, phase: PhaseName) -> Pace:
     marks_s = [time.perf_counter()]
     with prefetched(endless_keys(run.batches), run.batches.make) as ready:
         for step, batch in enumerate(ready):
-            take_step(run, batch, step % run.batches.per_epoch)
+            take_step(run, [batch], step % run.batches.per_epoch)
             if step == 0:
                 _wait_for(run.inputs.device)
             marks_s.append(time.perf_counter())

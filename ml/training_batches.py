@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ml.augment import DrawKey, Positions, augmented_batch
+from ml.augment import DrawKey, Positions
+from ml.batch_images import training_images
 from ml.cache import Pixels
 from ml.config import DataConfig
 from ml.device import Resolved
@@ -16,6 +17,7 @@ from ml.loader import shuffled_batches
 from ml.photos import LabelledPhoto
 from ml.progress import Listener
 from ml.step import Batch
+from ml.theory import batch_counts
 from ml.theory.parts import LEAST_TRAIN
 
 
@@ -25,6 +27,8 @@ class BatchKey:
 
     epoch: int
     positions: Positions
+    share: float = 1.0
+    """As in `Batch`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +41,40 @@ class TrainingBatches:
     batch_size: int
     seed: int
     device: torch.device
+    accumulate: int = 1
+    """Batches in one optimiser step."""
+    class_weights: tuple[float, ...] | None = None
 
     @property
     def per_epoch(self) -> int:
-        """Full batches in one pass."""
-        return len(self.photos) // self.batch_size
+        """Full optimiser steps in one pass."""
+        return len(self.photos) // self.photos_per_step
+
+    @property
+    def photos_per_step(self) -> int:
+        """Photos whose mean loss one optimiser step lowers."""
+        return self.batch_size * self.accumulate
 
     def keys(self, epoch: int, *, first: int = 0) -> list[BatchKey]:
-        """The batches of one epoch from the given one on."""
+        """The batches of one epoch from the given optimiser step on."""
         order = shuffled_batches(len(self.photos), self.batch_size, seed=self.seed, epoch=epoch)
-        return [BatchKey(epoch, positions) for positions in order[first:]]
+        some = order[first * self.accumulate : self.per_epoch * self.accumulate]
+        if self.accumulate == 1:
+            return [BatchKey(epoch, positions) for positions in some]
+        weights = [self._weight(positions) for positions in some]
+        steps = [weights[at : at + self.accumulate] for at in range(0, len(some), self.accumulate)]
+        shares = [weight / sum(step) for step in steps for weight in step]
+        return [BatchKey(epoch, *batch) for batch in zip(some, shares, strict=True)]
+
+    def _weight(self, positions: Positions) -> float:
+        """What the batch weighs in the loss of its step."""
+        if self.class_weights is None:
+            return 1.0
+        return sum(self.class_weights[self.photos[int(place)].label] for place in positions)
 
     def make(self, key: BatchKey) -> Batch:
         """The batch on the device."""
-        images_BCHW = augmented_batch(
+        images_BCHW = training_images(
             self.pixels,
             key.positions,
             size=self.data.size,
@@ -59,7 +83,8 @@ class TrainingBatches:
             device=self.device,
         )
         labels_B = np.array([self.photos[int(i)].label for i in key.positions], np.int64)
-        return Batch(images_BCHW, torch.from_numpy(labels_B).to(self.device, non_blocking=True))
+        labels = torch.from_numpy(labels_B).to(self.device, non_blocking=True)
+        return Batch(images_BCHW, labels, key.share)
 
     def environment(self, precision: Resolved) -> dict[str, str | int]:
         """All that decides bits besides the configuration."""
@@ -79,6 +104,18 @@ def endless_keys(batches: TrainingBatches) -> Iterator[BatchKey]:
     while True:
         yield from batches.keys(epoch)
         epoch += 1
+
+
+def fitting_accumulate(wished: int, photos: int, batch_size: int, listener: Listener) -> int:
+    """The wished number of batches per step, or as many as there are, with a warning."""
+    fitting = batch_counts.fitting(photos, batch_size=batch_size, accumulate=wished).accumulate
+    if fitting < wished:
+        listener.warning(
+            "accumulate_reduced",
+            f"{wished} batches of {batch_size} in one step became {fitting}: "
+            f"there are {photos} photos",
+        )
+    return fitting
 
 
 def fitting_batch_size(wished: int, photos: int, listener: Listener) -> int:

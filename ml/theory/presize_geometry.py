@@ -55,7 +55,7 @@ def resize_box(
         return ResizeBox(photo_wh, (0, 0), (width, height))
     choose = max if method == "pad" else min
     scale = choose(photo_wh[0] / width, photo_wh[1] / height)
-    window = (int(scale * width), int(scale * height))
+    window = (max(1, int(scale * width)), max(1, int(scale * height)))
     corner = (
         int(place_xy[0] * (photo_wh[0] - window[0])),
         int(place_xy[1] * (photo_wh[1] - window[1])),

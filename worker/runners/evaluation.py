@@ -67,7 +67,8 @@ def _logits(
     listener = JobListener(context)
     listener.phase("presizing")
     classifier, card = load_model(context.artifacts.absolute(model.path))
-    with closing(presized(context, part, card.presize, listener)) as pixels:
+    opened = presized(context, part, card.presize, listener, mode=card.presize_mode)
+    with closing(opened) as pixels:
         listener.phase(EVALUATING)
         return predict_logits(
             classifier.to(device),

@@ -13,6 +13,7 @@ from jobs.hyperparameters import NO_WEIGHTS, WeightsFromJob
 from jobs.spec import FineTuneSpec, LrFindSpec, ProbeSpec
 from ml.cache import Pixels, has_entry, open_pixels
 from ml.config import FineTuneConfig
+from ml.originals import Originals
 from ml.photos import LabelledPhoto
 from ml.probe import probe, spread_out, weights_file
 from ml.progress import StepReport
@@ -59,7 +60,7 @@ def run(context: Context) -> Ending:
     known = {
         "start_s": time.perf_counter() - began_s,
         "weights_cached": _has_weights(config),
-        "presized": _presized_parts(context, material, planned.presize),
+        "presized": _presized_parts(context, material, planned),
     }
     listener = _QuietListener(context)
     listener.phase("presizing")
@@ -107,6 +108,10 @@ def _sight(
     context: Context, spec: ProbeSpec, material: Material, listener: JobListener
 ) -> Iterator[_Sight]:
     """All training photos where that costs little, else some, whose pixels are not kept."""
+    if spec.training.presize_mode == "fastai":
+        with closing(_originals(context, spec, material)) as originals:
+            yield _Sight(photos=originals.photos, pixels=originals, presize_photo_s=0.0)
+        return
     short_side = spec.training.presize
     shared = context.artifacts.pixels_folder()
 
@@ -137,10 +142,19 @@ def _sight(
             yield _Sight(photos=photos, pixels=pixels, presize_photo_s=photo_s)
 
 
-def _presized_parts(context: Context, material: Material, short_side: int) -> Mapping[str, bool]:
-    folder = context.artifacts.pixels_folder()
+def _originals(context: Context, spec: ProbeSpec, material: Material) -> Originals:
+    photos, threads = material.part("train").photos, context.settings.compute_threads
+    return Originals(photos, side=spec.training.presize, threads=threads)
+
+
+def _presized_parts(
+    context: Context, material: Material, planned: FineTuneSpec
+) -> Mapping[str, bool]:
+    """Which parts need no presizing, as they have been presized or will be read as they are."""
+    folder, side = context.artifacts.pixels_folder(), planned.presize
     return {
-        name: has_entry(material.part(name).photos, folder=folder, short_side=short_side)
+        name: planned.presize_mode == "fastai"
+        or has_entry(material.part(name).photos, folder=folder, short_side=side)
         for name in _PARTS
     }
 
@@ -152,4 +166,7 @@ def _has_weights(config: FineTuneConfig) -> bool | None:
 
 
 def _mean_bytes(pixels: Pixels) -> int:
+    """What a photo takes where it is read from: in the file of pixels, or in its own."""
+    if isinstance(pixels, Originals):
+        return sum(photo.path.stat().st_size for photo in pixels.photos) // len(pixels)
     return sum(pixels.photo(place).nbytes for place in range(len(pixels))) // len(pixels)

@@ -17,9 +17,10 @@ from jobs.datasets import Dataset
 from jobs.errors import NotFoundError
 from ml.backbones import check_weights
 from ml.cache import Pixels, has_entry, open_pixels
-from ml.config import ModelConfig, Precision
+from ml.config import ModelConfig, Precision, PresizeMode
 from ml.device import Resolved, pick_device, resolve_precision
 from ml.errors import UnreadableImageError
+from ml.originals import Originals
 from ml.photos import LabelledPhoto
 from ml.theory.parts import PARTS
 from worker.context import Context
@@ -149,19 +150,29 @@ def check_weights_first(
         check_weights(model)
 
 
-def presized(context: Context, part: Part, short_side: int, listener: JobListener) -> Pixels:
-    """The part's pixels, decoded now unless an earlier job has done so.
+def presized(
+    context: Context,
+    part: Part,
+    short_side: int,
+    listener: JobListener,
+    *,
+    mode: PresizeMode = "single",
+) -> Pixels:
+    """The part's pixels, decoded now unless an earlier job has done so; with ``fastai`` later on.
 
     Raises:
         JobFailedError: a photo has changed since the import or cannot be read.
         StoppedError: the job is to end.
     """
+    threads = context.settings.compute_threads
+    if mode == "fastai":
+        return Originals(part.photos, side=short_side, threads=threads)
     try:
         return open_pixels(
             part.photos,
             folder=context.artifacts.pixels_folder(),
             short_side=short_side,
-            threads=context.settings.compute_threads,
+            threads=threads,
             on_progress=listener.presized,
             should_stop=lambda: context.control.must_end,
         )
