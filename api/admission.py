@@ -78,6 +78,10 @@ def check_fine_tune(services: Services, caller: Caller, spec: FineTuneSpec) -> N
         _check_rate_from_job(named, rate)
     elif isinstance(rate, LearningRatePerGroup):
         _check_per_group(rate, architecture)
+    if not isinstance(spec.dataset, DatasetSpec):
+        dataset = named.ready_dataset("/dataset", spec.dataset)
+        _check_wishes(spec, dataset)
+        _check_class_weights(spec, dataset)
 
 
 def check_evaluation(services: Services, caller: Caller, spec: EvaluationSpec) -> None:
@@ -250,6 +254,29 @@ def _check_per_group(rate: LearningRatePerGroup, architecture: Architecture) -> 
     if given != groups:
         detail = f"{given} rates for the {groups} layer groups of {architecture.name}"
         raise invalid("/learning_rate/per_group", "wrong_length", detail)
+
+
+def _check_class_weights(spec: FineTuneSpec, dataset: Dataset) -> None:
+    labels = {str(entry["label"]) for entry in dataset.classes}
+    named = spec.class_weights if isinstance(spec.class_weights, dict) else {}
+    for label in sorted(named.keys() - labels):
+        pointer = "/class_weights/" + label.replace("~", "~0").replace("/", "~1")
+        detail = f"dataset {dataset.id} has no label {label!r}; it has {_named(sorted(labels))}"
+        raise invalid(pointer, "not_allowed", detail)
+
+
+def _check_wishes(spec: FineTuneSpec, dataset: Dataset) -> None:
+    """What needs photos for validation has some."""
+    wishes = {
+        "/early_stopping": spec.early_stopping is not None,
+        "/checkpoint/keep_best": spec.checkpoint.keep_best,
+    }
+    if (dataset.counts or {}).get("valid", 0) > 0:
+        return
+    for pointer, is_wished in wishes.items():
+        if is_wished:
+            detail = f"it needs photos for validation; dataset {dataset.id} has "
+            raise invalid(pointer, "not_allowed", detail + _parts_of(dataset))
 
 
 def _parts_of(dataset: Dataset) -> str:

@@ -36,6 +36,18 @@ class JobLedger:
     classes: tuple[str, ...]
     reported_loss: float | None
     within: Filter
+    has_weights: bool
+    """Whether classes had weights in the loss."""
+
+    @property
+    def mean_loss(self) -> str:
+        """SQL of the mean loss of some rows, as the job computed its own."""
+        return "sum(loss * weight) / sum(weight)" if self.has_weights else "avg(loss)"
+
+    @property
+    def summand(self) -> str:
+        """SQL of what a row adds to the total loss."""
+        return "loss * weight" if self.has_weights else "loss"
 
     @property
     def chance_loss(self) -> float:
@@ -61,14 +73,16 @@ def open_ledger(services: Services, job_id: str, split: str | None) -> JobLedger
         detail = f"job {job.id} has no samples: its dataset has no valid part"
         raise Problem("not_found", detail)
     name, within = _part(written, split)
+    file = services.artifacts.absolute(written[name]["path"])
     return JobLedger(
         job=job,
         split=split or name,
-        file=services.artifacts.absolute(written[name]["path"]),
+        file=file,
         digest=written[name]["digest"],
         classes=tuple(job.result["classes"]),
         reported_loss=_reported(job),
         within=within,
+        has_weights="weight" in services.ledgers.columns(file),
     )
 
 
@@ -129,7 +143,7 @@ def _probability(logit: float, logsumexp: float | None) -> float | None:
 def aggregate_of(services: Services, ledger: JobLedger, chosen: Filter) -> Aggregate:
     """What the chosen rows come to."""
     (sums,) = services.ledgers.select(
-        ledger.file, "count(*) AS count, avg(loss) AS mean_loss", chosen
+        ledger.file, f"count(*) AS count, {ledger.mean_loss} AS mean_loss", chosen
     )
     return Aggregate(
         **sums, reported_valid_loss=ledger.reported_loss, chance_loss=ledger.chance_loss
@@ -139,7 +153,6 @@ def aggregate_of(services: Services, ledger: JobLedger, chosen: Filter) -> Aggre
 _SUMMARY = """
     count(*) AS count,
     count(*) FILTER (correct) AS correct,
-    avg(loss) AS mean_loss,
     count(*) FILTER (loss IS NULL OR NOT isfinite(loss)) AS not_finite,
     quantile_cont(loss, 0.5) FILTER (isfinite(loss)) AS p50,
     quantile_cont(loss, 0.9) FILTER (isfinite(loss)) AS p90,
@@ -150,7 +163,8 @@ _SUMMARY = """
 
 def summary_of(services: Services, ledger: JobLedger) -> SampleSummary:
     """The ledger in a few numbers."""
-    (sums,) = services.ledgers.select(ledger.file, _SUMMARY, ledger.within)
+    columns = f"{ledger.mean_loss} AS mean_loss, {_SUMMARY}"
+    (sums,) = services.ledgers.select(ledger.file, columns, ledger.within)
     count = sums["count"]
     return SampleSummary(
         job_id=ledger.job.id,
@@ -169,10 +183,11 @@ def summary_of(services: Services, ledger: JobLedger) -> SampleSummary:
 
 def _worst_tenth(services: Services, ledger: JobLedger, count: int) -> float | None:
     """The share of the chosen part's loss that its ``count / 10`` worst rows have."""
-    places = f"ORDER BY loss DESC NULLS LAST LIMIT {max(count // 10, 1):d}"
+    loss = ledger.summand
+    places = f"ORDER BY {loss} DESC NULLS LAST LIMIT {max(count // 10, 1):d}"
     finite = ledger.within.also("isfinite(loss)")
-    worst = services.ledgers.select(ledger.file, "loss", finite, places)
-    (total,) = services.ledgers.select(ledger.file, "sum(loss) AS loss", finite)
+    worst = services.ledgers.select(ledger.file, f"{loss} AS loss", finite, places)
+    (total,) = services.ledgers.select(ledger.file, f"sum({loss}) AS loss", finite)
     if not total["loss"]:
         return None
     return float(sum(row["loss"] for row in worst) / total["loss"])

@@ -42,7 +42,7 @@ Weights = Annotated[str, Field(min_length=1, max_length=100)] | WeightsFile | We
 
 
 class Augment(Spec):
-    """Random changes of a training photo; all of them are one sampling of the presized pixels."""
+    """Random changes of a training photo; how they are made of pixels is `presize_mode`'s."""
 
     min_scale: float = Field(
         default=0.75, gt=0, le=1, description="smallest share of the area that a crop keeps"
@@ -96,6 +96,48 @@ class LrMult(Spec):
     """The head's rate is this many times that of the first layer group."""
 
     lr_mult: float = Field(default=100.0, ge=1, le=1e6, allow_inf_nan=False)
+
+
+class LayerDecay(Spec):
+    """Each block's rate is this times that of the next one, the head's being the base."""
+
+    layer_decay: float = Field(
+        default=0.75, ge=0.01, le=1, description="factor from block to block"
+    )
+
+
+BALANCED = "balanced"
+ClassWeights = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=4096)],
+        Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)],
+    ],
+    Field(min_length=1, max_length=10_000),
+]
+"""Label to what its photos weigh in the loss; labels left out weigh 1."""
+
+Metric = Literal["valid_loss", "accuracy"]
+
+
+class EarlyStopping(Spec):
+    """Ends the unfrozen phase when its epochs bring nothing better; the schedule stays."""
+
+    patience: int = Field(
+        default=3, ge=1, le=1000, description="unfrozen epochs in a row without anything better"
+    )
+    metric: Metric = Field(default="valid_loss", description="what is to become better")
+    min_delta: float = Field(
+        default=0.0, ge=0, le=100, allow_inf_nan=False, description="better means by more than this"
+    )
+
+
+class Checkpoint(Spec):
+    """Which epoch's model is kept in the end."""
+
+    keep_best: bool = Field(
+        default=False, description="keep the model of the best epoch instead of the last one"
+    )
+    best_by: Metric = Field(default="valid_loss", description="what makes an epoch the best")
 
 
 class Schedule(Spec):

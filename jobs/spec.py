@@ -11,7 +11,11 @@ from pydantic import Field, model_validator
 from jobs.dataset_spec import DatasetSpec, Metadata, Spec
 from jobs.hyperparameters import (
     Augment,
+    Checkpoint,
+    ClassWeights,
+    EarlyStopping,
     JobId,
+    LayerDecay,
     LearningRate,
     LearningRateFromJob,
     LearningRatePerGroup,
@@ -68,6 +72,11 @@ class _TrainingFields(_JobFields):
     size: int = Field(
         default=224, ge=32, le=1024, description="side of the square the network sees, pixels"
     )
+    presize_mode: Literal["single", "fastai"] = Field(
+        default="single",
+        description='"single": photos are stored at presize and sampled once; "fastai": every '
+        "photo is decoded in every epoch and goes through fastai's steps, which is slow",
+    )
     batch_size: int = Field(default=64, ge=2, le=4096, description="photos in one step")
     weight_decay: float = Field(
         default=0.01, ge=0, lt=1, allow_inf_nan=False, description="decoupled weight decay"
@@ -98,10 +107,14 @@ class LrFindSpec(_TrainingFields):
     start_lr: LearningRate = Field(default=1e-7, ge=1e-30, description="first rate of the sweep")
     end_lr: LearningRate = Field(default=10.0, description="rate the sweep grows towards")
     num_steps: int = Field(default=100, ge=20, le=10_000, description="steps of the sweep")
-    sweep: Literal["frozen_body", "all"] = Field(
+    repeats: int = Field(
+        default=1, ge=1, le=10, description="sweeps, each with the next seed; their median is taken"
+    )
+    sweep: Literal["frozen_body", "all", "each"] = Field(
         default="frozen_body",
         description="what learns during the sweep: the new head, as at the start of a fine-tune, "
-        "or every layer, as in a training from random weights",
+        "every layer, as in a training from random weights, or one layer group after the other, "
+        "in sweeps of their own",
     )
 
     @model_validator(mode="after")
@@ -132,13 +145,38 @@ class FineTuneSpec(_TrainingFields):
         default=2e-3,
         description='base rate: the peak of the frozen head; "auto" finds it by a job of its own',
     )
-    discriminative: LrMult | Literal["off"] | None = Field(
+    discriminative: LrMult | LayerDecay | Literal["off"] | None = Field(
         default=None,
-        description='how the unfrozen peak falls towards the first layers; absent: {"lr_mult":100}',
+        description="how the peaks fall towards the first layers: over the layer groups, or from "
+        'block to block with {"layer_decay": 0.75}; absent: {"lr_mult": 100}',
     )
     schedule: Schedule = Schedule()
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="share of the target given to all classes alike"
+    )
+    class_weights: Literal["balanced"] | ClassWeights | None = Field(
+        default=None,
+        description='what a photo weighs in the loss, by its label: {"beagle": 3} and 1 for all '
+        'others, or "balanced", photos / (classes · photos of the class)',
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="batches whose gradients make one optimiser step; it learns as with a batch of "
+        "this many times batch_size, with the memory of one",
+    )
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="end when further epochs bring nothing better; absent: never"
+    )
+    checkpoint: Checkpoint = Checkpoint()
+    max_duration_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=30 * 24 * 3600,
+        allow_inf_nan=False,
+        description="end after the step in which this time is over, evaluate and keep the model; "
+        "seconds, those of earlier attempts included",
     )
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from ml.errors import CheckpointCorruptError
 from ml.files import write_whole
 from ml.training_state import TrainingState
 
-MAGIC = b"tunesmith checkpoint 1\n"
+MAGIC = b"tunesmith checkpoint 2\n"
 DIGEST_BYTES = 32
 
 

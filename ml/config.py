@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ml.theory import architectures
+from ml.theory.early_stopping import Metric
+from ml.theory.lr_sweeps import Moving
 
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
-Sweep = Literal["frozen_body", "all"]
+PresizeMode = Literal["single", "fastai"]
+RatePer = Literal["layer_group", "block"]
 
 DEFAULT_WEIGHTS = "DEFAULT"
 NO_WEIGHTS = "none"
@@ -72,12 +75,16 @@ class DataConfig:
     """Side of the square the model sees, in pixels."""
     batch_size: int = 64
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    presize_mode: PresizeMode = "single"
+    """Which pixels the run is given: stored ones, sampled once, or original photos as in fastai."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that no model takes."""
         _require(8 <= self.size <= 2048, "size", self.size, "from 8 to 2048 px")
         wish = f"at least size ({self.size} px) and at most 4096 px"
         _require(self.size <= self.presize <= 4096, "presize", self.presize, wish)
+        known = self.presize_mode in get_args(PresizeMode)
+        _require(known, "presize_mode", self.presize_mode, "a known one")
         _require(2 <= self.batch_size <= 4096, "batch_size", self.batch_size, "from 2 to 4096")
 
 
@@ -90,8 +97,10 @@ class LrRangeConfig:
     start_lr: float = 1e-7
     end_lr: float = 10.0
     num_steps: int = 100
-    sweep: Sweep = "frozen_body"
-    """What moves: the head (and norm layers) alone, or every layer."""
+    sweep: Moving = "frozen_body"
+    """What moves: the head (and norm layers) alone, every layer, or one layer group at a time."""
+    repeats: int = 1
+    """How often, each time with the next seed."""
     weight_decay: float = 0.01
     train_norm_layers: bool = True
     precision: Precision = "auto"
@@ -103,7 +112,25 @@ class LrRangeConfig:
         rising = _is_rate(self.end_lr) and self.end_lr > self.start_lr
         _require(rising, "end_lr", self.end_lr, f"finite and above start_lr ({self.start_lr})")
         _require(1 <= self.num_steps <= 100_000, "num_steps", self.num_steps, "1 to 100,000")
+        _require(1 <= self.repeats <= 100, "repeats", self.repeats, "from 1 to 100")
         _check_run(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyStopping:
+    """When further unfrozen epochs are not worth their time."""
+
+    patience: int = 3
+    """Epochs in a row without anything better."""
+    metric: Metric = "valid_loss"
+    min_delta: float = 0.0
+    """Better means by more than this."""
+
+    def __post_init__(self) -> None:
+        """Refuse no patience, and what would call something worse better."""
+        _require(self.patience >= 1, "patience", self.patience, "1 or more")
+        _require(self.metric in get_args(Metric), "metric", self.metric, "a known one")
+        _require(0 <= self.min_delta < math.inf, "min_delta", self.min_delta, "0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,17 +141,28 @@ class FineTuneConfig:
     data: DataConfig
     epochs: int
     freeze_epochs: int = 1
+    rate_per: RatePer = "layer_group"
+    """What has a rate of its own, the head aside."""
     frozen_peaks: tuple[float, ...]
-    """Highest rate of each layer group while the body is frozen."""
+    """Highest rate of each layer group or block while the body is frozen, the head's last."""
     unfrozen_peaks: tuple[float, ...]
-    """Highest rate of each layer group afterwards."""
+    """The same afterwards."""
     pct_start: float = 0.3
     """Share of the unfrozen steps that warm up, 0 to 1."""
     div: float = 5.0
     """The unfrozen phase begins at its peak over this."""
     weight_decay: float = 0.01
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+    """What a photo's loss weighs, by its class; None weighs all the same."""
     train_norm_layers: bool = True
+    accumulate: int = 1
+    """Batches whose gradients make one optimiser step."""
+    early_stopping: EarlyStopping | None = None
+    keep_best: Metric | None = None
+    """The model of the epoch that is best by this is kept instead of the last one."""
+    max_duration_s: float | None = None
+    """The training ends after the step in which this time is over."""
     precision: Precision = "auto"
     seed: int = 0
 
@@ -135,14 +173,23 @@ class FineTuneConfig:
         _require(0 <= self.freeze_epochs <= 10_000, "freeze_epochs", self.freeze_epochs, wish)
         total = self.epochs + self.freeze_epochs
         _require(total >= 1, "epochs", self.epochs, "at least 1 together with freeze_epochs")
-        groups = architectures.get(self.model.architecture).layer_groups
+        row = architectures.get(self.model.architecture)
+        rates = row.num_rates(per_block=self.rate_per == "block")
         for name in ("frozen_peaks", "unfrozen_peaks"):
             peaks = getattr(self, name)
-            right = len(peaks) == groups and all(map(_is_rate, peaks))
-            _require(right, name, peaks, f"{groups} finite rates above 0")
+            right = len(peaks) == rates and all(map(_is_rate, peaks))
+            _require(right, name, peaks, f"{rates} finite rates above 0")
         _require(0 <= self.pct_start <= 1, "pct_start", self.pct_start, "from 0 to 1")
         _require(1 <= self.div < math.inf, "div", self.div, "1 or more")
         _require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "0 to 1")
+        _require(1 <= self.accumulate <= 4096, "accumulate", self.accumulate, "from 1 to 4096")
+        weights, classes = self.class_weights, self.model.num_classes
+        right = weights is None or (len(weights) == classes and all(map(_is_rate, weights)))
+        _require(right, "class_weights", weights, f"{classes} finite numbers above 0")
+        known = self.keep_best in {None, *get_args(Metric)}
+        _require(known, "keep_best", self.keep_best, "a known metric")
+        limit = self.max_duration_s
+        _require(limit is None or 0 < limit < math.inf, "max_duration_s", limit, "above 0")
         _check_run(self)
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from ml.architecture_rules import RULES, FamilyRule
 from ml.augment import MEAN, STD
+from ml.layer_groups import block_paths
 from ml.meta_device import weights_without_numbers
 from ml.odd_families import BUILD_OPTIONS, make_body
 from ml.theory.architectures import Architecture
@@ -21,7 +22,14 @@ from ml.theory.architectures import Architecture
 TABLE = "architectures.json"
 FIELDS = (
     *("family", "features", "vector_features", "signed_input", "body", "cut", "groups"),
-    *("group_parameters", "smallest_image_px", "fixed_image_px", "weights", "default_weights"),
+    *(
+        "group_parameters",
+        "blocks",
+        "smallest_image_px",
+        "fixed_image_px",
+        "weights",
+        "default_weights",
+    ),
 )
 
 
@@ -53,12 +61,14 @@ def _row(name: str, rule: FamilyRule) -> Architecture:
         cut=tuple(child for child, _ in model.named_children() if child not in rule.body),
         groups=tuple(tuple(sizes) for sizes in groups),
         group_parameters=tuple(sum(sizes.values()) for sizes in groups),
+        blocks=0,
         smallest_image_px=rule.fixed_image_px or rule.smallest_image_px,
         fixed_image_px=rule.fixed_image_px,
         weights=MappingProxyType(weights),
         default_weights=default if default in weights else next(iter(weights)),
     )
-    return replace(draft, features=_features(model, draft))
+    body = make_body(model, draft).to("meta").eval()
+    return replace(draft, features=_features(body, draft), blocks=len(block_paths(body, draft)))
 
 
 def _groups(model: nn.Module, rule: FamilyRule) -> tuple[dict[str, int], dict[str, int]]:
@@ -103,8 +113,7 @@ def _fits(meta: Mapping[str, Any], transforms: Mapping[str, Any], rule: FamilyRu
     return right_size and (imagenet or rule.signed_input)
 
 
-def _features(model: nn.Module, row: Architecture) -> int:
-    body = make_body(model, row).to("meta").eval()
+def _features(body: nn.Module, row: Architecture) -> int:
     images = torch.empty(1, 3, row.smallest_image_px, row.smallest_image_px, device="meta")
     return int(body(images).shape[1])
 

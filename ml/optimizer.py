@@ -6,22 +6,26 @@ import torch
 from torch import nn
 
 from ml.backbones import ImageClassifier
-from ml.layer_groups import GroupedParameter, layer_groups
+from ml.config import RatePer
+from ml.layer_groups import GroupedParameter, blocks, layer_groups
 
 SQUARE_MOMENTUM = 0.99
 EPS = 1e-5
 MOMENTUM = 0.9
 
 
-def make_optimizer(model: ImageClassifier, *, weight_decay: float) -> torch.optim.AdamW:
+def make_optimizer(
+    model: ImageClassifier, *, weight_decay: float, rate_per: RatePer = "layer_group"
+) -> torch.optim.AdamW:
     """A fresh optimiser over all weights; those without a gradient are left alone by its steps.
 
-    Each layer group gives up to two parameter groups, with and without decay, which carry the
-    number of their layer group as ``layer_group``.
+    Each layer group or block gives up to two parameter groups, with and without decay, which
+    carry its number as ``layer_group``.
     """
+    parts = blocks(model) if rate_per == "block" else layer_groups(model)
     groups = [
         {"params": tensors, "layer_group": number, "weight_decay": decay}
-        for number, members in enumerate(layer_groups(model))
+        for number, members in enumerate(parts)
         for tensors, decay in _split(members, weight_decay)
         if tensors
     ]
@@ -43,7 +47,7 @@ def adamw(groups: Sequence[dict[str, object]]) -> torch.optim.AdamW:
 
 
 def set_rates(optimizer: torch.optim.AdamW, lrs: Sequence[float], momentum: float) -> None:
-    """The next step uses these rates, one for each layer group, and this momentum."""
+    """The next step uses these rates, one for each layer group or block, and this momentum."""
     for group in optimizer.param_groups:
         group["lr"] = lrs[group["layer_group"]]
         group["betas"] = (momentum, SQUARE_MOMENTUM)

@@ -36,14 +36,14 @@ class StepReport:
     global_step: int
     """Of the whole run, from 0."""
     loss: float
-    """Mean over the batch, before the step."""
+    """Mean over the step's photos, before it."""
     smoothed: float
     """Average of the phase's losses with beta 0.98, corrected for its start."""
     lrs: tuple[float, ...]
     """Rate of each layer group, the head last."""
     momentum: float
     images: int
-    """Photos in the batch."""
+    """Photos of the step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class EpochReport:
     train_loss: float | None
     """Mean of the epoch's step losses; None when the epoch was left before its first step."""
     valid_loss: float | None
-    """Mean of ``sample_losses``; smoothed labels count here as in training."""
+    """Mean of ``sample_losses``; smoothed labels and class weights count here as in training."""
     accuracy: float | None
     error_rate: float | None
     seconds: float

@@ -1,5 +1,6 @@
 """One step of training. Shapes: B = batch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,8 @@ class Batch:
     """(B, 3, H, W), channels last."""
     labels: Tensor
     """(B,), int64."""
+    share: float = 1.0
+    """What part of its step's loss the mean loss of this batch is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +32,37 @@ class Stepper:
     scaler: torch.amp.GradScaler
     precision: Resolved
     label_smoothing: float
+    class_weights: Tensor | None = None
+    """(C,), float32, on the training device; the loss is sum(weight * loss) / sum(weight)."""
 
     def __call__(self, batch: Batch) -> Tensor:
-        """The mean loss before the step, a float32 scalar left on the device; the step is taken."""
-        # Only the forward pass is autocast; the loss and the gradients choose their own types.
-        with autocast(self.precision, batch.images.device):
-            logits_BK = self.model(batch.images)
-        loss = F.cross_entropy(logits_BK, batch.labels, label_smoothing=self.label_smoothing)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own gap
+        """As `together`, with a single batch."""
+        return self.together((batch,))
+
+    def together(self, batches: Iterable[Batch]) -> Tensor:
+        """The mean loss before the step, a float32 scalar left on the device; the step is taken.
+
+        The batches of one step come one after the other, so that the memory of one is enough.
+        """
+        losses = [self._backward(batch) for batch in batches]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """The batch's part of the loss; its gradients are added to what is there."""
+        # Only the forward pass is autocast; the loss and the gradients choose their own types.
+        with autocast(self.precision, batch.images.device):
+            logits_BK = self.model(batch.images)
+        loss = F.cross_entropy(
+            logits_BK,
+            batch.labels,
+            weight=self.class_weights,
+            label_smoothing=self.label_smoothing,
+        )
+        loss = loss * batch.share
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own gap
         return loss.detach()
 
 

@@ -5,9 +5,10 @@ functions that move it on, so it can be left after any step; resumed on the same
 bit-identical weights and losses.
 """
 
+import itertools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,7 @@ from ml.step import Batch, Stepper
 from ml.theory.schedules import Phase
 from ml.training_run import (
     Inputs,
+    StopReason,
     TrainingRun,
     current_phase,
     enter_phase,
@@ -35,7 +37,7 @@ from ml.training_run import (
     resumed_run,
     state_of,
 )
-from ml.training_state import TrainingState
+from ml.training_state import TrainingState, copied
 
 Status = Literal["finished", "left", "stopped"]
 
@@ -48,7 +50,11 @@ class FineTuneOutcome:
 
     model: ImageClassifier
     status: Status
-    """``left``: a checkpoint was handed out; ``stopped``: ended early on request, evaluated."""
+    """``left``: a checkpoint was handed out; ``stopped``: ended early, evaluated."""
+    stop_reason: StopReason | None
+    """Why it was stopped."""
+    kept_epoch: int | None
+    """The epoch that the model is of, where the best is kept; None where it is of the last."""
     steps: int
     """Optimiser steps taken, those before a resumption included."""
     epochs_done: int
@@ -90,15 +96,31 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
     )
     with seeded(config.seed, device):
         run = new_run(inputs) if resume is None else resumed_run(inputs, resume)
-        while run.epochs_done < run.epochs and run.wants(Command.CONTINUE):
+        while _goes_on(run):
             _epoch(run)
+    status = _status(run)
+    if run.best_model is not None and status != "left":
+        run.model.load_state_dict(run.best_model)
     return FineTuneOutcome(
         model=run.model,
-        status=_status(run),
+        status=status,
+        stop_reason=run.stop_reason if status == "stopped" else None,
+        kept_epoch=run.best_epoch,
         steps=run.global_step,
         epochs_done=run.epochs_done,
         resolved=run.batches.environment(run.precision),
     )
+
+
+def _goes_on(run: TrainingRun) -> bool:
+    """Whether there is another epoch to train, or one to end."""
+    if run.epochs_done == run.epochs or not run.wants(Command.CONTINUE):
+        return False
+    if run.steps_in_epoch == 0 and run.has_stalled:
+        run.stop("early_stopping")
+    elif run.steps_in_epoch == 0 and run.global_step > 0 and run.is_over_time:
+        run.stop("max_duration")
+    return run.wants(Command.CONTINUE)
 
 
 def _status(run: TrainingRun) -> Status:
@@ -123,10 +145,20 @@ def _epoch(run: TrainingRun) -> None:
         if run.wants(Command.LEAVE):
             return
         raise
+    _remember(run, phase.name, validation)
     run.inputs.listener.epoch(_epoch_report(run, validation, time.perf_counter() - began_s))
     if run.epoch_is_trained:
         run.epochs_done += 1
         run.steps_in_epoch = 0
+
+
+def _remember(run: TrainingRun, phase: str, validation: Metrics | None) -> None:
+    """The epoch's score is known, and its model where it is the best so far and is to be kept."""
+    if validation is None:
+        return
+    run.scores.append((phase, validation.loss, validation.accuracy))
+    if run.best_epoch == len(run.scores) - 1:
+        run.best_model = copied(run.model.state_dict())
 
 
 def _train_epoch(run: TrainingRun, first_epoch: int) -> None:
@@ -135,16 +167,19 @@ def _train_epoch(run: TrainingRun, first_epoch: int) -> None:
     keys = run.batches.keys(run.epochs_done, first=run.steps_in_epoch)
     before = (run.epochs_done - first_epoch) * run.batches.per_epoch
     with prefetched(keys, run.batches.make) as ready:
-        for batch in ready:
-            take_step(run, batch, before + run.steps_in_epoch)
+        while not run.epoch_is_trained:
+            batches = itertools.islice(ready, run.batches.accumulate)
+            take_step(run, batches, before + run.steps_in_epoch)
             _obey(run)
+            if run.wants(Command.CONTINUE) and run.is_over_time:
+                run.stop("max_duration")
             if not run.wants(Command.CONTINUE):
                 break
     _report_steps(run, everything=True)
 
 
-def take_step(run: TrainingRun, batch: Batch, step: int) -> None:
-    """One step of the entered phase is taken and, as losses come in, told.
+def take_step(run: TrainingRun, batches: Iterable[Batch], step: int) -> None:
+    """One step of the entered phase is taken over all the batches and, as losses come in, told.
 
     Raises:
         LossDivergedError: The loss became infinite or not a number.
@@ -153,7 +188,7 @@ def take_step(run: TrainingRun, batch: Batch, step: int) -> None:
     lrs, momentum = phase.lr[step], phase.momentum[step]
     set_rates(stepper.optimizer, lrs, momentum)
     taken = TakenStep(run.epochs_done, step, run.global_step, lrs, momentum)
-    run.pending.add(taken, stepper(batch))
+    run.pending.add(taken, stepper.together(batches))
     run.steps_in_epoch += 1
     run.global_step += 1
     _report_steps(run)
@@ -176,8 +211,10 @@ def _obey(run: TrainingRun) -> None:
     if command in {Command.SAVE, Command.LEAVE}:
         _report_steps(run, everything=True)
         run.inputs.listener.checkpoint(state_of(run))
-    if command in {Command.LEAVE, Command.FINISH}:
+    if command is Command.LEAVE:
         run.wish = command
+    elif command is Command.FINISH and run.wants(Command.CONTINUE):
+        run.stop("user")
 
 
 def _evaluate(run: TrainingRun) -> Metrics | None:
@@ -198,7 +235,12 @@ def _evaluate(run: TrainingRun) -> Metrics | None:
         device=inputs.device,
         command=command,
     )
-    return metrics(logits_NC, inputs.valid, label_smoothing=inputs.config.label_smoothing)
+    return metrics(
+        logits_NC,
+        inputs.valid,
+        label_smoothing=inputs.config.label_smoothing,
+        class_weights=inputs.config.class_weights,
+    )
 
 
 def _entered(run: TrainingRun) -> tuple[Phase, Stepper]:
@@ -217,7 +259,7 @@ def _step_report(run: TrainingRun, taken: TakenStep, loss: float, smoothed: floa
         smoothed=smoothed,
         lrs=taken.lrs,
         momentum=taken.momentum,
-        images=run.batches.batch_size,
+        images=run.batches.photos_per_step,
     )
 
 

@@ -2,10 +2,13 @@
 
 import hashlib
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
+from torch import Tensor
 
 from ml.backbones import ImageClassifier, build_model, empty_model
 from ml.cache import Pixels
@@ -19,9 +22,12 @@ from ml.photos import LabelledPhoto
 from ml.progress import Command, Listener
 from ml.seeding import restore_rng_state, rng_state
 from ml.step import Stepper, make_scaler
+from ml.theory.early_stopping import Metric, best_place, has_stalled
 from ml.theory.schedules import FineTunePlan, LossSmoother, Phase, fine_tune_phases
-from ml.training_batches import TrainingBatches, fitting_batch_size
+from ml.training_batches import TrainingBatches, fitting_accumulate, fitting_batch_size
 from ml.training_state import TrainingState, copied
+
+StopReason = Literal["user", "early_stopping", "max_duration"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +64,15 @@ class TrainingRun:
     """Of the phase so far."""
     smoother: LossSmoother = field(default_factory=LossSmoother)
     wish: Command = Command.CONTINUE
-    """LEAVE or FINISH once the listener has said so."""
+    """LEAVE or FINISH once the listener has said so, or FINISH with a ``stop_reason``."""
+    stop_reason: StopReason | None = None
+    """Why the run ends before its last epoch."""
+    scores: list[tuple[str, float, float]] = field(default_factory=list)
+    """Of each evaluated epoch: its phase, validation loss and accuracy."""
+    best_model: dict[str, Tensor] | None = None
+    """A copy of the weights after the best epoch so far, where that one is to be kept."""
+    began_s: float = field(default_factory=time.perf_counter)
+    """When it would have begun, had it never been interrupted."""
 
     @property
     def epochs(self) -> int:
@@ -70,6 +84,40 @@ class TrainingRun:
         """Whether only the evaluation of the epoch is left."""
         return self.steps_in_epoch == self.batches.per_epoch
 
+    @property
+    def trained_s(self) -> float:
+        """Time taken so far, in all attempts."""
+        return time.perf_counter() - self.began_s
+
+    @property
+    def has_stalled(self) -> bool:
+        """Whether early stopping finds no more epochs worth their time."""
+        early = self.inputs.config.early_stopping
+        if early is None:
+            return False
+        values = self._values(early.metric, "unfrozen")
+        return has_stalled(values, early.metric, patience=early.patience, min_delta=early.min_delta)
+
+    @property
+    def is_over_time(self) -> bool:
+        """Whether the time that the run may take is over."""
+        limit_s = self.inputs.config.max_duration_s
+        return limit_s is not None and self.trained_s >= limit_s
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch whose model is kept; None where that is the last one, whatever its score."""
+        metric = self.inputs.config.keep_best
+        return None if metric is None else best_place(self._values(metric), metric)
+
+    def _values(self, metric: Metric, phase: str | None = None) -> list[float]:
+        place = 1 if metric == "valid_loss" else 2
+        return [float(score[place]) for score in self.scores if phase in {None, score[0]}]
+
+    def stop(self, reason: StopReason) -> None:
+        """No further step is taken; what is reached is evaluated."""
+        self.wish, self.stop_reason = Command.FINISH, reason
+
     def wants(self, command: Command) -> bool:
         """Whether this is the listener's standing wish."""
         return self.wish is command
@@ -79,11 +127,23 @@ def new_run(inputs: Inputs) -> TrainingRun:
     """A run before its first step, with pretrained weights in place."""
     config = inputs.config
     model = build_model(config.model, seed=config.seed)
+    _warn_unheard(inputs)
     if config.model.weights == NO_WEIGHTS and config.freeze_epochs > 0:
         inputs.listener.warning(
             "frozen_random_body", "the body has random weights and is frozen in the first phase"
         )
     return _run(inputs, model)
+
+
+def _warn_unheard(inputs: Inputs) -> None:
+    """Wishes that need validation photos are not silently dropped where there are none."""
+    config = inputs.config
+    if not inputs.valid and (config.early_stopping or config.keep_best):
+        inputs.listener.warning(
+            "no_valid_photos",
+            "there are no photos for validation: no epoch is better than another, so the "
+            "training goes to its end and the last model is kept",
+        )
 
 
 def resumed_run(inputs: Inputs, state: TrainingState) -> TrainingRun:
@@ -105,6 +165,9 @@ def resumed_run(inputs: Inputs, state: TrainingState) -> TrainingRun:
     for loss in state.losses:
         run.losses.append(loss)
         run.smoother.update(loss)
+    run.scores = list(state.scores)
+    run.best_model = state.best_model
+    run.began_s -= state.trained_s
     restore_rng_state(state.rng, inputs.device)
     return run
 
@@ -130,10 +193,11 @@ def enter_phase(run: TrainingRun) -> Stepper:
     run.losses, run.smoother = [], LossSmoother()
     run.stepper = Stepper(
         run.model,
-        make_optimizer(run.model, weight_decay=config.weight_decay),
+        make_optimizer(run.model, weight_decay=config.weight_decay, rate_per=config.rate_per),
         make_scaler(run.precision, device),
         run.precision,
         config.label_smoothing,
+        None if config.class_weights is None else torch.tensor(config.class_weights, device=device),
     )
     return run.stepper
 
@@ -149,7 +213,10 @@ def state_of(run: TrainingRun) -> TrainingState:
         steps_in_epoch=run.steps_in_epoch,
         global_step=run.global_step,
         losses=tuple(run.losses),
+        scores=tuple(run.scores),
+        trained_s=run.trained_s,
         model=copied(run.model.state_dict()),
+        best_model=run.best_model,
         optimizer=copied(run.stepper.optimizer.state_dict()),
         scaler=copied(run.stepper.scaler.state_dict()),
         rng=rng_state(run.inputs.device),
@@ -160,7 +227,14 @@ def _run(inputs: Inputs, model: ImageClassifier) -> TrainingRun:
     config = inputs.config
     batch_size = fitting_batch_size(config.data.batch_size, len(inputs.train), inputs.listener)
     batches = TrainingBatches(
-        inputs.train, inputs.pixels, config.data, batch_size, config.seed, inputs.device
+        inputs.train,
+        inputs.pixels,
+        config.data,
+        batch_size,
+        config.seed,
+        inputs.device,
+        fitting_accumulate(config.accumulate, len(inputs.train), batch_size, inputs.listener),
+        config.class_weights,
     )
     plan = FineTunePlan(
         epochs=config.epochs,

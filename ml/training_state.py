@@ -27,7 +27,13 @@ class TrainingState:
     global_step: int
     losses: tuple[float, ...]
     """Loss of each step of the phase so far."""
+    scores: tuple[tuple[str, float, float], ...]
+    """Of each epoch so far: its phase, validation loss and accuracy; none without such photos."""
+    trained_s: float
+    """Time that the run has taken so far, in all attempts."""
     model: dict[str, Tensor]
+    best_model: dict[str, Tensor] | None
+    """As it was after the best epoch so far, where that one is kept."""
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
     rng: dict[str, Tensor]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from jobs.artifacts import Artifacts, published, sha256_of
 from ml.theory import cross_entropy
+from ml.theory.class_weights import WeightedLosses, weighted_losses
 from worker.items import Item
 
 _FEWEST_ROWS, _MOST_ROWS, _LOGITS_IN_A_GROUP = 256, 4096, 500_000
@@ -35,12 +36,13 @@ class Evaluated:
     labels: NDArray[np.int64]
     logits: Logits
     label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None
     loss_by_epoch: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """What the rows add up to; ``mean_loss`` is the mean of the rows, exactly."""
+    """What the rows add up to; ``mean_loss`` is the (weighted) mean of the rows, exactly."""
 
     count: int
     mean_loss: float
@@ -64,7 +66,7 @@ def write_ledger(path: Path, evaluated: Evaluated) -> Totals:
         )
     return Totals(
         count=len(order),
-        mean_loss=float(columns["loss"].mean()),
+        mean_loss=_mean_loss(columns),
         accuracy=float(columns["correct"].mean()),
     )
 
@@ -86,7 +88,10 @@ def _columns(evaluated: Evaluated) -> dict[str, Column]:
     predicted = logits.argmax(axis=1)
     plain = cross_entropy.per_sample(logits, labels)
     smoothing = evaluated.label_smoothing
-    loss = cross_entropy.per_sample(logits, labels, label_smoothing=smoothing)
+    weighted = weighted_losses(
+        logits, labels, class_weights=evaluated.class_weights, label_smoothing=smoothing
+    )
+    loss = weighted.losses
     names = np.array(evaluated.classes, dtype=object)
     columns = {
         "item_id": np.array([item.item_id for item in evaluated.items], dtype=object),
@@ -99,11 +104,19 @@ def _columns(evaluated: Evaluated) -> dict[str, Column]:
         "p_label": probabilities[rows, labels],
         "p_predicted": probabilities[rows, predicted],
         "margin": logits[rows, labels] - _best_other(logits, labels),
-        "share_of_total_loss": _shares(loss),
+        "share_of_total_loss": _shares(weighted.weights * loss),
         "logit_label": logits[rows, labels],
         "logsumexp": plain + logits[rows, labels],
     }
-    return columns | ({"plain_loss": plain} if smoothing else {})
+    has_weights = evaluated.class_weights is not None
+    columns |= {"weight": weighted.weights} if has_weights else {}
+    return columns | ({"plain_loss": plain} if smoothing or has_weights else {})
+
+
+def _mean_loss(columns: dict[str, Column]) -> float:
+    if "weight" not in columns:
+        return float(columns["loss"].mean())
+    return WeightedLosses(columns["loss"], columns["weight"]).mean
 
 
 def _best_other(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Column:

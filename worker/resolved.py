@@ -6,6 +6,7 @@ from typing import Any
 from jobs.hyperparameters import LearningRatePerGroup, LearningRateRange
 from jobs.spec import FineTuneSpec
 from ml.config import FineTuneConfig
+from ml.theory import batch_counts
 from worker.findings import FoundModel, FoundRate
 
 
@@ -29,6 +30,22 @@ def weights_values(found: FoundModel | None) -> dict[str, Any]:
         return {}
     value = {"from_job": found.job_id, "head": "kept" if found.keeps_head else "new"}
     return {"weights": {"value": value, "origin": "fine_tune", "job_id": found.job_id}}
+
+
+def accumulate_values(spec: FineTuneSpec, photos: int) -> dict[str, Any]:
+    """How many batches make one step, where that was asked for; else nothing."""
+    if spec.accumulate == 1:
+        return {}
+    used = batch_counts.fitting(
+        photos, batch_size=spec.batch_size, accumulate=spec.accumulate
+    ).accumulate
+    origin = "request" if used == spec.accumulate else "dataset"
+    return {"accumulate": {"value": used, "origin": origin}}
+
+
+def kept_values(epoch: int | None) -> dict[str, Any]:
+    """Which epoch the model is of, where the best one is kept; else nothing."""
+    return {} if epoch is None else {"kept_epoch": {"value": epoch, "origin": "checkpoint"}}
 
 
 def learning_rate_values(

@@ -6,6 +6,7 @@ from pathlib import Path
 import ml.config
 from jobs.hyperparameters import (
     Augment,
+    LayerDecay,
     LearningRatePerGroup,
     LearningRateRange,
     LrMult,
@@ -28,6 +29,7 @@ class Surroundings:
     settings: Settings
     model: FoundModel | None = None
     rate: FoundRate | None = None
+    class_weights: tuple[float, ...] | None = None
 
 
 def lr_range_config(spec: LrFindSpec, around: Surroundings) -> ml.config.LrRangeConfig:
@@ -43,6 +45,7 @@ def lr_range_config(spec: LrFindSpec, around: Surroundings) -> ml.config.LrRange
         end_lr=spec.end_lr,
         num_steps=spec.num_steps,
         sweep=spec.sweep,
+        repeats=spec.repeats,
         weight_decay=spec.weight_decay,
         train_norm_layers=spec.train_norm_layers,
         precision=spec.precision,
@@ -56,9 +59,10 @@ def fine_tune_config(spec: FineTuneSpec, around: Surroundings) -> ml.config.Fine
     Raises:
         SourceForbiddenError, SourceUnreachableError: the weights file cannot be used.
     """
+    per_block = isinstance(spec.discriminative, LayerDecay)
     peaks = layer_rates.resolve_peaks(
         _learning_rate(spec, around.rate),
-        num_groups=architectures.get(spec.architecture).layer_groups,
+        num_groups=architectures.get(spec.architecture).num_rates(per_block=per_block),
         discriminative=_discriminative(spec),
     )
     return ml.config.FineTuneConfig(
@@ -66,16 +70,27 @@ def fine_tune_config(spec: FineTuneSpec, around: Surroundings) -> ml.config.Fine
         data=_data(spec),
         epochs=spec.epochs,
         freeze_epochs=spec.freeze_epochs,
+        rate_per="block" if per_block else "layer_group",
         frozen_peaks=peaks.frozen,
         unfrozen_peaks=peaks.unfrozen,
         pct_start=spec.schedule.pct_start,
         div=spec.schedule.div,
         weight_decay=spec.weight_decay,
         label_smoothing=spec.label_smoothing,
+        class_weights=around.class_weights,
         train_norm_layers=spec.train_norm_layers,
+        accumulate=spec.accumulate,
+        early_stopping=_early_stopping(spec),
+        keep_best=spec.checkpoint.best_by if spec.checkpoint.keep_best else None,
+        max_duration_s=spec.max_duration_s,
         precision=spec.precision,
         seed=spec.seed,
     )
+
+
+def _early_stopping(spec: FineTuneSpec) -> ml.config.EarlyStopping | None:
+    asked = spec.early_stopping
+    return None if asked is None else ml.config.EarlyStopping(**asked.model_dump())
 
 
 def _model(spec: LrFindSpec | FineTuneSpec, around: Surroundings) -> ml.config.ModelConfig:
@@ -101,6 +116,7 @@ def _data(spec: LrFindSpec | FineTuneSpec) -> ml.config.DataConfig:
     return ml.config.DataConfig(
         presize=spec.presize,
         size=spec.size,
+        presize_mode=spec.presize_mode,
         batch_size=spec.batch_size,
         augment=_augment(spec.augment),
     )
@@ -128,4 +144,6 @@ def _learning_rate(
 def _discriminative(spec: FineTuneSpec) -> layer_rates.Discriminative | None:
     if isinstance(spec.discriminative, LrMult):
         return layer_rates.LrMult(lr_mult=spec.discriminative.lr_mult)
+    if isinstance(spec.discriminative, LayerDecay):
+        return layer_rates.LayerDecay(layer_decay=spec.discriminative.layer_decay)
     return spec.discriminative

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 from api.schemas.plans import EstimatedMemory, EstimatedPart, PlannedPhase
@@ -11,12 +11,12 @@ LOW, HIGH = 0.8, 1.3
 """How far off a training may be on a machine that is as busy as it was for the probe."""
 _EARLIEST_END = 0.5
 """Share of its steps after which a sweep may have diverged already."""
-_CLAIM_S = 0.2
+_CLAIM_S = 0.1
 """From the claim to the trainer's first line, and from its last one to the job's end."""
-_EPOCH_END_S = 0.05
+_EPOCH_END_S = 0.02
 """Writing an epoch's figures and losses."""
-_ENDING_S = 0.3
-"""Writing ledger, model and result."""
+_ENDING_S = 0.1
+"""Writing ledger and result; the model takes about as long as a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,14 @@ class Workload:
     """Photos in one evaluation."""
     batch_size: int
     checkpoint_every_s: float
+    accumulate: int = 1
+    """Batches in one step of the fine-tune; the probe has measured steps of one."""
+    longest_s: float = inf
+    """Time after which a fine-tune ends early."""
+    fewest_epochs: int | None = None
+    """Unfrozen epochs after which it may stop early; None when it does not."""
+    sweeps: int = 1
+    """Sweeps of the learning-rate find, each with a model of its own; 1 without a find too."""
 
     @property
     def jobs(self) -> int:
@@ -66,8 +74,11 @@ def duration_of(work: Workload, probe: Mapping[str, Any]) -> Duration:
         parts.append(_evaluation(work, probe))
         trained_s = sum(part.seconds for part in parts if part.name in _SAVED_DURING)
         saved = int(trained_s / work.checkpoint_every_s)
-        parts.append(_part("checkpoints", saved * (probe["checkpoint_s"] or 0.0), saved))
-        parts.append(_part("ending", _ENDING_S + work.epochs * _EPOCH_END_S, work.epochs))
+        saving_s = probe["checkpoint_s"] or 0.0
+        parts.append(_part("checkpoints", saved * saving_s, saved))
+        ending_s = _ENDING_S + saving_s + work.epochs * _EPOCH_END_S
+        parts.append(_part("ending", ending_s, work.epochs))
+    parts = _cut_short(work, parts)
     seconds = sum(part.seconds for part in parts)
     quick_s, slow_s = _spread(work, probe)
     return Duration(
@@ -89,16 +100,33 @@ def memory_of(probe: Mapping[str, Any], photos: int) -> EstimatedMemory | None:
 _SAVED_DURING = frozenset({"frozen", "unfrozen", "evaluation"})
 
 
+def _cut_short(work: Workload, parts: list[EstimatedPart]) -> list[EstimatedPart]:
+    """The parts, those of the training less where its time is over before its end."""
+    trained_s = sum(part.seconds for part in parts if part.name in _SAVED_DURING)
+    if trained_s <= work.longest_s:
+        return parts
+    share = work.longest_s / trained_s
+    return [
+        _part(part.name, share * part.seconds, max(1, round(share * part.count)))
+        if part.name in _SAVED_DURING
+        else part
+        for part in parts
+    ]
+
+
 def _spread(work: Workload, probe: Mapping[str, Any]) -> tuple[float, float]:
     """Seconds that the steps may take less or more, as unevenly as they were measured."""
     quick_s = slow_s = 0.0
     for phase in work.phases:
         pace = probe["steps"][_measured_as(work, phase)]
-        steps, each_s = phase.steps or 0, pace["each_s"]
+        steps, each_s = _batches(work, phase), pace["each_s"]
         quick_s += steps * (each_s - pace["fastest_s"])
         slow_s += steps * (pace["slowest_s"] - each_s) / sqrt(pace["count"])
         if phase.name == "sweeping":
             quick_s += (1 - _EARLIEST_END) * steps * pace["fastest_s"]
+        if phase.name == "unfrozen" and phase.epochs and work.fewest_epochs is not None:
+            left_out = max(0, phase.epochs - work.fewest_epochs) / phase.epochs
+            quick_s += left_out * steps * pace["fastest_s"]
     return quick_s, slow_s
 
 
@@ -111,10 +139,14 @@ def _part(name: str, seconds: float, count: int) -> EstimatedPart:
 
 
 def _start(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:
-    """From the claim to the first step; before photos are presized, a model checks its weights."""
+    """From the claim to the first step; before photos are presized, a model checks its weights.
+
+    The models of later sweeps are counted here as well.
+    """
     models = 2 if work.to_presize else 1
     each_s = _CLAIM_S + probe["start_s"] + models * probe["build_s"]
-    return _part("start", work.jobs * each_s, work.jobs)
+    later_s = (work.sweeps - 1) * probe["build_s"]
+    return _part("start", work.jobs * each_s + later_s, work.jobs)
 
 
 def _presizing(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:
@@ -122,9 +154,14 @@ def _presizing(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:
 
 
 def _steps(work: Workload, phase: PlannedPhase, probe: Mapping[str, Any]) -> EstimatedPart:
-    pace, steps = probe["steps"][_measured_as(work, phase)], phase.steps or 0
+    pace = probe["steps"][_measured_as(work, phase)]
     warming_s = max(0.0, pace["first_s"] - pace["each_s"])
-    return _part(phase.name, warming_s + steps * pace["each_s"], steps)
+    trained_s = _batches(work, phase) * pace["each_s"]
+    return _part(phase.name, warming_s + trained_s, phase.steps or 0)
+
+
+def _batches(work: Workload, phase: PlannedPhase) -> int:
+    return (phase.steps or 0) * (1 if phase.name == "sweeping" else work.accumulate)
 
 
 def _evaluation(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:

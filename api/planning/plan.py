@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Response
@@ -12,7 +13,7 @@ from api.negotiation import Prefer, preferred_wait_s
 from api.planning.estimates import Workload, duration_of, memory_of
 from api.planning.premises import Premises, Training, premises_of
 from api.planning.probing import Probed, presized_since, probed, swept_phase
-from api.planning.rates import course_of
+from api.planning.rates import course_of, sweeps_of
 from api.planning.values import values_of
 from api.schemas.plans import Estimate, Measured, NoEstimate, Plan
 from api.schemas.resource import time_of
@@ -112,7 +113,21 @@ def _workload(services: Services, premises: Premises, found: Probed) -> Workload
         to_evaluate=counts.get("valid", 0) if _trains(premises) else 0,
         batch_size=premises.batch_size,
         checkpoint_every_s=services.settings.checkpoint_s,
+        accumulate=premises.accumulate,
+        **_early_end(spec),
+        sweeps=1 if find is None else len(sweeps_of(find, premises)),
     )
+
+
+def _early_end(spec: Training) -> dict[str, Any]:
+    """When a fine-tune may end before its last epoch."""
+    if not isinstance(spec, FineTuneSpec):
+        return {}
+    early = spec.early_stopping
+    return {
+        "longest_s": spec.max_duration_s or inf,
+        "fewest_epochs": None if early is None else early.patience + 1,
+    }
 
 
 def _estimate(work: Workload, found: Probed, premises: Premises) -> Estimate:

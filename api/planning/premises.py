@@ -15,6 +15,7 @@ from jobs.spec import FineTuneSpec, LrFindSpec
 from jobs.submission import lr_find_for
 from ml.theory import architectures
 from ml.theory.architectures import Architecture
+from ml.theory.batch_counts import BatchCounts, fitting
 
 Training = LrFindSpec | FineTuneSpec
 
@@ -41,9 +42,24 @@ class Premises:
         return wished if self.counts is None else min(wished, self.counts["train"])
 
     @property
-    def steps_per_epoch(self) -> int | None:
+    def accumulate(self) -> int:
+        """Batches in one step of the fine-tune: as many as there are where that is fewer."""
+        wished = self.spec.accumulate if isinstance(self.spec, FineTuneSpec) else 1
+        return wished if self.counts is None else self._fitting(wished).accumulate
+
+    @property
+    def batches_per_epoch(self) -> int | None:
         """Full batches in one pass over the training photos."""
         return None if self.counts is None else self.counts["train"] // self.batch_size
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Full optimiser steps of the fine-tune in one pass over the training photos."""
+        return None if self.counts is None else self._fitting(self.accumulate).steps_per_epoch
+
+    def _fitting(self, accumulate: int) -> BatchCounts:
+        photos = (self.counts or {})["train"]
+        return fitting(photos, batch_size=self.batch_size, accumulate=accumulate)
 
 
 def premises_of(services: Services, spec: Training) -> Premises:

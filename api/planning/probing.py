@@ -83,7 +83,10 @@ def phases_of(premises: Premises) -> list[PhaseName]:
 
 
 def swept_phase(find: LrFindSpec) -> PhaseName:
-    """The phase of a fine-tune whose steps cost what those of the sweep do."""
+    """The phase of a fine-tune whose steps cost what those of the sweep do, or at least as much.
+
+    A sweep of one layer group costs less the nearer the group is to the head.
+    """
     return "frozen" if find.sweep == "frozen_body" else "unfrozen"
 
 
@@ -99,7 +102,8 @@ def presized_since(database: Database, probe: Job, short_side: int) -> frozenset
         )
         for job in store.list_jobs(database, chosen, after=None, limit=_LOOKED_AT):
             later = (job.finished_ms or 0) >= (probe.finished_ms or 0)
-            if later and job.spec["presize"] == short_side:
+            stores = job.spec.get("presize_mode", "single") == "single"
+            if later and stores and job.spec["presize"] == short_side:
                 parts |= presizes
     return frozenset(parts)
 
@@ -113,6 +117,7 @@ def key_of(premises: Premises, dataset: Dataset) -> str:
         "architecture": spec.architecture,
         "weights": weights if isinstance(weights, str) else weights.path,
         "presize": spec.presize,
+        "presize_mode": spec.presize_mode,
         "size": spec.size,
         "batch_size": premises.batch_size,
         "precision": spec.precision,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from api.planning.premises import Premises
 from api.schemas.plans import PlannedPhase, PlannedSchedule
 from jobs.hyperparameters import (
+    LayerDecay,
     LearningRateFromJob,
     LearningRatePerGroup,
     LearningRateRange,
@@ -14,6 +15,7 @@ from jobs.hyperparameters import (
 from jobs.spec import FineTuneSpec, LrFindSpec
 from ml.theory import layer_rates
 from ml.theory.layer_rates import Peaks
+from ml.theory.lr_sweeps import PlannedSweep, planned_sweeps
 from ml.theory.schedules import (
     SWEEP_MOMENTUM,
     CycleShape,
@@ -51,12 +53,15 @@ def peaks_of(premises: Premises) -> Peaks | None:
         rate = premises.rate
     else:
         rate = asked
-    spread = spec.discriminative
     return layer_rates.resolve_peaks(
-        rate,
-        num_groups=premises.architecture.layer_groups,
-        discriminative=layer_rates.LrMult(spread.lr_mult) if isinstance(spread, LrMult) else spread,
+        rate, num_groups=num_rates(premises, spec), discriminative=_discriminative(spec)
     )
+
+
+def num_rates(premises: Premises, spec: FineTuneSpec) -> int:
+    """How many rates the fine-tune has at each step, the head's included."""
+    per_block = isinstance(spec.discriminative, LayerDecay)
+    return premises.architecture.num_rates(per_block=per_block)
 
 
 def course_of(premises: Premises, max_points: int) -> Course:
@@ -65,7 +70,7 @@ def course_of(premises: Premises, max_points: int) -> Course:
     course = Course([], [])
     find = spec if isinstance(spec, LrFindSpec) else premises.child
     if find is not None:
-        _add_sweep(course, find, premises, max_points)
+        _add_sweeps(course, find, premises, max_points)
     if isinstance(spec, FineTuneSpec):
         _add_cycles(course, spec, premises, max_points)
     return course
@@ -79,24 +84,41 @@ def evenly(count: int, most: int, keep: int) -> list[int]:
     return sorted(spread | {keep})
 
 
-def _add_sweep(course: Course, find: LrFindSpec, premises: Premises, max_points: int) -> None:
+def _discriminative(spec: FineTuneSpec) -> layer_rates.Discriminative | None:
+    spread = spec.discriminative
+    if isinstance(spread, LrMult):
+        return layer_rates.LrMult(spread.lr_mult)
+    if isinstance(spread, LayerDecay):
+        return layer_rates.LayerDecay(spread.layer_decay)
+    return spread
+
+
+def sweeps_of(find: LrFindSpec, premises: Premises) -> tuple[PlannedSweep, ...]:
+    """The sweeps that the find consists of."""
+    groups = premises.architecture.layer_groups
+    return planned_sweeps(find.sweep, seed=find.seed, repeats=find.repeats, layer_groups=groups)
+
+
+def _add_sweeps(course: Course, find: LrFindSpec, premises: Premises, max_points: int) -> None:
     rates = exponential_sweep(find.start_lr, find.end_lr, find.num_steps)
-    shown = evenly(len(rates), max_points, len(rates) - 1)
+    sweeps, groups = sweeps_of(find, premises), premises.architecture.layer_groups
+    total = len(sweeps) * len(rates)
+    shown = evenly(total, max_points, total - 1)
     course.phases.append(
         PlannedPhase(
             name="sweeping",
             job=LR_FIND,
             epochs=None,
-            steps_per_epoch=premises.steps_per_epoch,
-            steps=find.num_steps,
+            steps_per_epoch=premises.batches_per_epoch,
+            steps=total,
         )
     )
-    groups = premises.architecture.layer_groups
+    places = [divmod(step, len(rates)) for step in shown]
     course.schedule.append(
         PlannedSchedule(
             name="sweeping",
             steps=shown,
-            lr=[[rates[step]] * groups for step in shown],
+            lr=[list(sweeps[sweep].rates(rates[step], groups)) for sweep, step in places],
             momentum=[SWEEP_MOMENTUM] * len(shown),
         )
     )
@@ -104,7 +126,7 @@ def _add_sweep(course: Course, find: LrFindSpec, premises: Premises, max_points:
 
 def _add_cycles(course: Course, spec: FineTuneSpec, premises: Premises, max_points: int) -> None:
     peaks, per_epoch = peaks_of(premises), premises.steps_per_epoch
-    unknown = (_UNKNOWN_RATE,) * premises.architecture.layer_groups
+    unknown = (_UNKNOWN_RATE,) * num_rates(premises, spec)
     plan = FineTunePlan(
         epochs=spec.epochs,
         freeze_epochs=spec.freeze_epochs,

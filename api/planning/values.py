@@ -55,6 +55,8 @@ def _dataset_values(premises: Premises, sent: Values) -> Values:
     }
     if premises.batch_size != premises.spec.batch_size:
         values["batch_size"] = PlannedValue(value=premises.batch_size, origin="dataset")
+    if isinstance(premises.spec, FineTuneSpec) and premises.accumulate != premises.spec.accumulate:
+        values["accumulate"] = PlannedValue(value=premises.accumulate, origin="dataset")
     if isinstance(premises.spec.dataset, DatasetSpec):
         return values
     return values | {"dataset": sent["dataset"]}

@@ -13,14 +13,13 @@ from api.schemas.explain import (
     CrossEntropyRequest,
     LabelsExplanation,
     LabelsRequest,
-    LayerDecay,
     LrSuggestions,
     LrSuggestionsRequest,
     ScheduleExplanation,
     ScheduleRequest,
 )
 from jobs.dataset_spec import RegexLabels
-from jobs.hyperparameters import LearningRatePerGroup, LearningRateRange, LrMult
+from jobs.hyperparameters import LayerDecay, LearningRatePerGroup, LearningRateRange, LrMult
 from ml.theory import layer_rates, lr_suggestions, schedules
 from ml.theory.cross_entropy_explained import explain
 from ml.theory.errors import InvalidRegexError, NoGroupError

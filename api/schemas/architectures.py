@@ -30,6 +30,7 @@ class ArchitectureResource(Resource):
         fixed_image_px=None,
         weights=["IMAGENET1K_V1"],
         default_weights="IMAGENET1K_V1",
+        blocks=17,
         layer_groups=[
             {"name": "body_0", "modules": ["conv1", "bn1", "layer1", "layer2"],
              "parameters": 1347904},
@@ -47,6 +48,9 @@ class ArchitectureResource(Resource):
     weights: list[str] = Field(description='names for `weights`, beside "DEFAULT" and "none"')
     default_weights: str
     layer_groups: list[LayerGroup]
+    blocks: int = Field(
+        description="blocks of the body, each with a rate of its own under `layer_decay`"
+    )
 
     @classmethod
     def of(cls, architecture: Architecture) -> "ArchitectureResource":
@@ -66,6 +70,7 @@ class ArchitectureResource(Resource):
             weights=list(architecture.weights),
             default_weights=architecture.default_weights,
             layer_groups=[*body, LayerGroup(name="head", modules=[], parameters=None)],
+            blocks=architecture.blocks,
         )
 
 

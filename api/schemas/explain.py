@@ -9,6 +9,7 @@ from api.schemas.datasets import ClassCount
 from api.schemas.resource import Resource, example
 from jobs.dataset_spec import Labels, Spec
 from jobs.hyperparameters import (
+    LayerDecay,
     LearningRate,
     LearningRatePerGroup,
     LearningRateRange,
@@ -175,12 +176,6 @@ class LabelsExplanation(Resource):
     hint: LabelsHint | None = Field(description="a rule that was tried and labels more names")
 
 
-class LayerDecay(Spec):
-    """Each group's rate is this times the rate of the next one."""
-
-    layer_decay: float = Field(default=0.75, gt=0, le=1, description="factor from group to group")
-
-
 class ScheduleRequest(Spec):
     """The settings of a fine-tune that decide its rates."""
 
@@ -196,7 +191,7 @@ class ScheduleRequest(Spec):
         default=None, description='absent: {"lr_mult": 100}'
     )
     schedule: Schedule = Schedule()
-    num_layer_groups: int = Field(default=3, ge=1, le=64, description="with the head")
+    num_layer_groups: int = Field(default=3, ge=1, le=128, description="with the head")
 
 
 class SchedulePhase(Resource):

@@ -125,7 +125,10 @@ class JobResource(Resource):
     latest: dict[str, Any] = Field(description="newest losses and metrics")
     best: dict[str, Any] = Field(description="best losses and metrics, with their epoch")
     model_id: str | None
-    stop_reason: str | None
+    stop_reason: str | None = Field(
+        description="why a training that succeeded ended before its last epoch: user, "
+        "early_stopping or max_duration; may grow"
+    )
     error: Error | None
     metadata: dict[str, str]
     created_at: Time

@@ -34,6 +34,7 @@ _SAMPLE = {
     "rank": 1,
     "loss": 6.21,
     "plain_loss": None,
+    "weight": None,
     "p_label": 0.0020,
     "p_predicted": 0.94,
     "margin": -6.15,
@@ -64,7 +65,10 @@ class SampleResource(Resource):
     rank: int = Field(description="1 has the largest loss")
     loss: float | None = Field(description="cross-entropy; null where not finite")
     plain_loss: float | None = Field(
-        default=None, description="without label smoothing, when that was on"
+        default=None, description="without label smoothing and class weights, when there were any"
+    )
+    weight: float | None = Field(
+        default=None, description="of the row in the mean loss, when classes had weights"
     )
     p_label: float | None = Field(description="probability given to the label")
     p_predicted: float | None

@@ -45,6 +45,8 @@ class Architecture:
     """Modules (and single weights) of each layer group of the body; the head follows."""
     group_parameters: tuple[int, ...]
     """Number of weights in each layer group of the body."""
+    blocks: int
+    """Number of blocks of the body, each of which has a rate of its own with layer decay."""
     smallest_image_px: int
     fixed_image_px: int | None
     """The only size that works, of networks whose weights depend on it."""
@@ -56,6 +58,10 @@ class Architecture:
     def layer_groups(self) -> int:
         """Number of layer groups, the head included."""
         return len(self.groups) + 1
+
+    def num_rates(self, *, per_block: bool) -> int:
+        """Number of learning rates: one for each block or layer group, and the head's."""
+        return self.blocks + 1 if per_block else self.layer_groups
 
     @property
     def image_px_wanted(self) -> str:
@@ -105,6 +111,7 @@ def _row(name: str, row: dict[str, Any]) -> Architecture:
         cut=tuple(row["cut"]),
         groups=tuple(tuple(group) for group in row["groups"]),
         group_parameters=tuple(row["group_parameters"]),
+        blocks=row["blocks"],
         smallest_image_px=row["smallest_image_px"],
         fixed_image_px=row["fixed_image_px"],
         weights=MappingProxyType(row["weights"]),

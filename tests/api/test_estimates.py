@@ -63,6 +63,32 @@ def test_a_long_training_writes_checkpoints() -> None:
     assert parts["checkpoints"] == (0.4, 2)
 
 
+def test_a_step_of_two_batches_takes_twice_as_long() -> None:
+    duration = duration_of(replace(FINE_TUNE, accumulate=2), PROBE)
+
+    parts = {part.name: (part.seconds, part.count) for part in duration.parts}
+    assert parts["frozen"] == (3.5, 2)
+    assert parts["unfrozen"] == (7.5, 6)
+
+
+def test_a_training_takes_no_longer_than_it_may() -> None:
+    # frozen, unfrozen and evaluation would take 10.375 s
+    duration = duration_of(replace(FINE_TUNE, longest_s=2.075), PROBE)
+
+    parts = {part.name: part.seconds for part in duration.parts}
+    assert parts["frozen"] == pytest.approx(0.5)
+    assert parts["unfrozen"] == pytest.approx(0.9)
+    assert duration_of(replace(FINE_TUNE, longest_s=99.0), PROBE) == duration_of(FINE_TUNE, PROBE)
+
+
+def test_a_training_that_may_stop_early_may_be_quicker() -> None:
+    whole = duration_of(FINE_TUNE, PROBE)
+    early = duration_of(replace(FINE_TUNE, fewest_epochs=1), PROBE)
+
+    assert early.seconds == whole.seconds
+    assert early.low < whole.low
+
+
 def test_a_sweep_may_diverge_half_way() -> None:
     find = replace(FINE_TUNE, phases=[SWEEP], to_presize=0, to_evaluate=0)
 

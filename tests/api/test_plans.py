@@ -157,6 +157,28 @@ def test_what_the_dataset_and_the_architecture_decide_says_so(
     assert known["precision"] == (None, "hardware")
 
 
+def test_layer_decay_gives_each_block_its_rate(client: TestClient, dataset: Dataset) -> None:
+    body = {"dataset": dataset.id, "architecture": "resnet18", "batch_size": 4}
+    spread = {"discriminative": {"layer_decay": 0.5}, "learning_rate": 0.2}
+
+    plan = planned(client, FINE_TUNES, {**body, **spread})
+
+    expected = [0.1 * 0.5**above for above in range(9, -1, -1)]
+    assert plan["resolved"]["unfrozen_peaks"]["value"] == pytest.approx(expected)
+    assert {len(rates) for phase in plan["schedule"] for rates in phase["lr"]} == {10}
+
+
+def test_accumulated_batches_shrink_to_the_photos_there_are(
+    client: TestClient, dataset: Dataset
+) -> None:
+    plan = planned(client, FINE_TUNES, {"dataset": dataset.id, "batch_size": 3, "accumulate": 5})
+
+    assert plan["resolved"]["accumulate"] == {
+        **plan["resolved"]["batch_size"], "value": 2, "origin": "dataset"
+    }  # fmt: skip
+    assert {phase["steps_per_epoch"] for phase in plan["phases"]} == {1}
+
+
 def test_a_batch_shrinks_to_the_photos_there_are(client: TestClient, dataset: Dataset) -> None:
     plan = planned(client, FINE_TUNES, {"dataset": dataset.id, "batch_size": 64})
 
@@ -273,6 +295,19 @@ def test_a_sweep_rises_from_step_to_step(client: TestClient, dataset: Dataset) -
     assert (listed["steps"][0], listed["steps"][-1]) == (0, 59)
     assert listed["lr"] == [[rates[step]] * 3 for step in listed["steps"]]
     assert set(listed["momentum"]) == {SWEEP_MOMENTUM}
+
+
+def test_every_sweep_of_a_find_is_counted(client: TestClient, dataset: Dataset) -> None:
+    body = {"dataset": dataset.id, "num_steps": 20, "repeats": 2, "sweep": "each"}
+
+    plan = planned(client, LR_FINDS, body, max_points=200)
+
+    (phase,), (listed,) = plan["phases"], plan["schedule"]
+    assert phase["steps"] == 2 * 3 * 20
+    assert listed["steps"] == list(range(120))
+    moving = [[group for group, lr in enumerate(lrs) if lr] for lrs in listed["lr"]]
+    assert moving == ([[2]] * 20 + [[1]] * 20 + [[0]] * 20) * 2
+    assert listed["lr"][20][1] == listed["lr"][0][2] == pytest.approx(1e-7)
 
 
 @pytest.mark.parametrize(
@@ -493,7 +528,14 @@ def test_a_finished_probe_gives_the_estimate_to_all_that_cost_the_same(
 
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize(
-    "change", [{"size": 96}, {"batch_size": 2}, {"architecture": "resnet18"}, {"weights": "none"}]
+    "change",
+    [
+        {"size": 96},
+        {"presize_mode": "fastai"},
+        {"batch_size": 2},
+        {"architecture": "resnet18"},
+        {"weights": "none"},
+    ],
 )
 def test_what_costs_something_else_is_measured_anew(
     client: TestClient, database: Database, dataset: Dataset, change: dict[str, Any]

@@ -191,6 +191,23 @@ def test_a_smoothed_loss_is_shown_beside_the_plain_one(
     assert worst["breakdown"]["loss"] == pytest.approx(LOSSES[2])
 
 
+def test_rows_with_weights_average_by_them(
+    client: TestClient, database: Database, artifacts: Artifacts
+) -> None:
+    weights = [1.0, 3.0, 4.0]
+    columns = {"weight": weights, "plain_loss": list(LOSSES)}
+    job = evaluated(database, artifacts, ready_dataset(database), columns)
+    expected = sum(w * loss for w, loss in zip(weights, LOSSES, strict=True)) / 8
+
+    listed = get(client, f"/v1/jobs/{job.id}/samples?sort=-loss&limit=1")
+    summary = get(client, f"/v1/jobs/{job.id}/samples/summary")
+
+    assert listed["data"][0]["weight"] == 4.0
+    assert listed["aggregate"]["mean_loss"] == pytest.approx(expected)
+    assert summary["mean_loss"] == pytest.approx(expected)
+    assert summary["share_of_loss_in_worst_tenth"] == pytest.approx(4 * LOSSES[2] / (8 * expected))
+
+
 def test_one_sample_is_read_by_its_photo(client: TestClient, database: Database, job: Job) -> None:
     listed = get(client, f"/v1/jobs/{job.id}/samples?limit=1")["data"][0]
 

@@ -502,3 +502,34 @@ def test_a_key_that_cannot_be_kept_is_refused(client: TestClient, key: str) -> N
     )
 
     problem(response, 422, "validation_failed", "/header/idempotency-key")
+
+
+@pytest.mark.parametrize(
+    ("wish", "pointer"),
+    [
+        ({"early_stopping": {}}, "/early_stopping"),
+        ({"checkpoint": {"keep_best": True}}, "/checkpoint/keep_best"),
+    ],
+)
+def test_a_choice_among_epochs_needs_photos_for_validation(
+    client: TestClient, database: Database, wish: dict[str, Any], pointer: str
+) -> None:
+    body = {"dataset": ready_dataset(database, valid=0).id, **wish}
+
+    refused = problem(client.post("/v1/fine-tunes", json=body), 422, "validation_failed", pointer)
+
+    assert "8 train, 0 valid, 0 test" in refused["detail"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "pointer"),
+    [({"a/b": 2.0}, "/class_weights/a~1b"), ({"cat": -1}, "/class_weights/cat")],
+)
+def test_class_weights_of_no_label_or_no_use_are_refused(
+    client: TestClient, database: Database, weights: dict[str, float], pointer: str
+) -> None:
+    body = {"dataset": ready_dataset(database).id, "class_weights": weights}
+
+    refused = problem(client.post("/v1/fine-tunes", json=body), 422, "validation_failed")
+
+    assert field(refused, pointer)

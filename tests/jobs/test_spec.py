@@ -140,6 +140,7 @@ def test_a_whole_number_is_taken_for_a_rate() -> None:
         (FineTuneSpec, "seed", 0, 2**32 - 1, 1),
         (FineTuneSpec, "priority", 0, 9, 1),
         (LrFindSpec, "num_steps", 20, 10_000, 1),
+        (LrFindSpec, "repeats", 1, 10, 1),
         (LrFindSpec, "end_lr", 1e-6, 100.0, 101.0),
         (EvaluationSpec, "batch_size", 1, 4096, 1),
         (Augment, "max_rotate", 0.0, 180.0, 0.1),
@@ -339,6 +340,27 @@ def test_every_way_to_give_a_rate_comes_back_from_the_database(database: Databas
             job = store.submit(connection, JobType.FINE_TUNE, spec, dataset_id="ds_1")
 
         assert FineTuneSpec.model_validate(store.get(database, job.id).spec) == spec
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"discriminative": {"layer_decay": 0}},
+        {"discriminative": {"layer_decay": 1.1}},
+        {"early_stopping": {"patience": 0}},
+        {"early_stopping": {"metric": "train_loss"}},
+        {"early_stopping": {"min_delta": -0.1}},
+        {"checkpoint": {"best_by": "f1"}},
+        {"checkpoint": {"keep": 2}},
+        {"max_duration_s": 0},
+        {"accumulate": 0},
+        {"class_weights": "inverse"},
+        {"class_weights": {}},
+        {"class_weights": {"cat": 0}},
+    ],
+)
+def test_an_end_that_cannot_be_meant_is_refused(fields: dict[str, Any]) -> None:
+    refusal(FineTuneSpec, dataset="ds_1", **fields)
 
 
 def test_every_job_type_has_a_spec() -> None:

@@ -4,7 +4,14 @@ from typing import Any
 import pytest
 
 from ml.backbones import ImageClassifier, build_model
-from ml.layer_groups import NORM_LAYERS, GroupedParameter, freeze_body, layer_groups, unfreeze
+from ml.layer_groups import (
+    NORM_LAYERS,
+    GroupedParameter,
+    blocks,
+    freeze_body,
+    layer_groups,
+    unfreeze,
+)
 from ml.meta_device import weights_without_numbers
 from ml.theory import architectures
 from tests.ml.fakes import golden_cases, tiny_model
@@ -95,6 +102,37 @@ def test_every_weight_is_in_one_group_and_the_head_in_the_last(shapes: ImageClas
     assert sorted(names) == sorted(name for name, _ in shapes.named_parameters())
     assert all(groups)
     assert {m.name for m in groups[-1]} == {n for n in names if n.startswith("head.")}
+
+
+def test_every_weight_is_in_one_block_in_the_order_of_the_layer_groups(
+    shapes: ImageClassifier,
+) -> None:
+    found = blocks(shapes)
+    names = [member.name for block in found for member in block]
+
+    assert len(found) == shapes.architecture.blocks + 1
+    assert sorted(names) == sorted(name for name, _ in shapes.named_parameters())
+    assert all(any(member.decays for member in block) for block in found)
+    group_of = {m.name: place for place, group in enumerate(layer_groups(shapes)) for m in group}
+    lowest = [min(group_of[member.name] for member in block) for block in found]
+    assert lowest == sorted(lowest)
+
+
+@pytest.mark.golden
+def test_the_blocks_of_a_resnet_are_those_of_timm() -> None:
+    (case,) = (
+        case
+        for case in golden_cases("discriminative", "timm_layer_decay")
+        if case["arch"] == "resnet18"
+    )
+    found = blocks(build_model(tiny_model("resnet18", num_classes=37), seed=0))
+
+    for power, block in enumerate(reversed(found[:-1]), start=1):
+        groups = [g for g in case["groups"] if g["lr_scale"] == pytest.approx(0.75**power)]
+        assert sum(group["n"] for group in groups) == len(block)
+        first, last = (block[place].name.removeprefix("body.") for place in (0, -1))
+        assert first in {group["first"] for group in groups}
+        assert last in {group["last"] for group in groups}
 
 
 def test_the_table_counts_the_weights_of_each_group(shapes: ImageClassifier) -> None:

@@ -25,6 +25,19 @@ def test_steps_are_those_of_fastais_adam(case: dict[str, Any]) -> None:
         assert weights.tolist() == pytest.approx(expected["params"], rel=1e-9)
 
 
+def test_each_block_has_its_own_rate_where_that_is_asked_for() -> None:
+    model = build_model(tiny_model("resnet18"), seed=0)
+    optimizer = make_optimizer(model, weight_decay=0.01, rate_per="block")
+    set_rates(optimizer, [float(number) for number in range(10)], 0.85)
+
+    rate_of = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    rates = {name: rate_of[id(weight)] for name, weight in model.named_parameters()}
+    assert rates["body.conv1.weight"] == rates["body.bn1.bias"] == 0.0
+    assert rates["body.layer1.0.conv1.weight"] == 1.0
+    assert rates["body.layer4.1.bn2.bias"] == 8.0
+    assert rates["head.2.weight"] == 9.0
+
+
 def test_each_layer_group_has_its_own_rate_and_all_one_momentum() -> None:
     optimizer = make_optimizer(build_model(tiny_model("resnet18"), seed=0), weight_decay=0.01)
     set_rates(optimizer, (1e-5, 1e-4, 1e-3), 0.85)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -76,3 +78,24 @@ def test_smoothed_labels_cost_more_when_the_model_is_sure() -> None:
 
     assert smoothed > plain
     assert stepper_of(model, label_smoothing=0.1).label_smoothing == 0.1
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 4.0])])
+def test_batches_together_make_the_step_of_one_large_batch(weights: torch.Tensor | None) -> None:
+    # without norm layers and in evaluation mode, so that no photo knows of the others
+    whole = eight_images()
+    large, small = (build_model(tiny_model("squeezenet1_1"), seed=0).eval() for _ in range(2))
+    # three photos of class 0 and one of class 1 come first
+    at = torch.tensor([0, 2, 4, 1, 6, 3, 5, 7])
+    share = 0.5 if weights is None else (3 + 4) / (4 + 16)
+    parts = [
+        Batch(whole.images[at[:4]], whole.labels[at[:4]], share),
+        Batch(whole.images[at[4:]], whole.labels[at[4:]], 1 - share),
+    ]
+
+    loss = replace(stepper_of(large), class_weights=weights)(whole)
+    found = replace(stepper_of(small), class_weights=weights).together(iter(parts))
+
+    assert found.item() == pytest.approx(loss.item(), rel=1e-5)
+    for one, other in zip(large.parameters(), small.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-5)

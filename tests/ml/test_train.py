@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import functools
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from ml.cache import Pixels
 from ml.checkpoint import load, save
-from ml.config import FineTuneConfig
+from ml.config import EarlyStopping, FineTuneConfig
 from ml.errors import (
     EnvironmentChangedError,
     LossDivergedError,
@@ -156,6 +157,132 @@ def test_a_run_left_after_any_step_and_resumed_equals_one_never_left(
     assert weights_of(resumed) == weights_of(undisturbed[0])
 
 
+def test_a_run_with_a_rate_per_block_resumes_to_the_bit(bench: Bench) -> None:
+    peaks = tuple(1e-5 * (block + 1) for block in range(10))
+    config = dataclasses.replace(
+        CONFIG, rate_per="block", frozen_peaks=peaks, unfrozen_peaks=peaks, epochs=1
+    )
+    _assert_resumes(bench, config, steps=3)
+
+
+BEST = dataclasses.replace(CONFIG, epochs=3, keep_best="valid_loss")
+
+
+def test_the_best_epoch_is_kept_also_after_a_resumption(bench: Bench) -> None:
+    listener = RememberingListener()
+    # at such a rate what the head has learned is soon lost
+    wild = dataclasses.replace(BEST, unfrozen_peaks=(0.1, 0.1, 0.1), pct_start=0.0)
+    outcome = bench(listener, config=wild)
+
+    losses = [report.valid_loss for report in listener.epochs]
+    best = losses.index(min(loss for loss in losses if loss is not None))
+    assert outcome.kept_epoch == best < len(losses) - 1
+    steps = (best + 1) * STEPS_PER_EPOCH
+    at_best = RememberingListener({steps: Command.SAVE})
+    bench(at_best, config=wild)
+    state = at_best.states[0]
+    assert weights_of(outcome) == {
+        name: tensor.numpy().tobytes() for name, tensor in state.model.items()
+    }
+    _assert_resumes(bench, wild, steps=steps + 1)
+
+
+def test_a_run_ends_when_its_unfrozen_epochs_bring_nothing_better(bench: Bench) -> None:
+    # nothing is better by so much, so that the first unfrozen epoch stays the best
+    early = EarlyStopping(patience=2, metric="accuracy", min_delta=2.0)
+    config = dataclasses.replace(CONFIG, epochs=9, early_stopping=early)
+    listener = RememberingListener()
+    outcome = bench(listener, config=config)
+
+    assert (outcome.status, outcome.stop_reason) == ("stopped", "early_stopping")
+    assert [report.phase for report in listener.epochs] == ["frozen"] + 3 * ["unfrozen"]
+    assert listener.steps[-1].lrs[-1] > 5e-4, "the schedule is still that of nine epochs"
+    _assert_resumes(bench, config, steps=5)
+
+
+def test_patience_that_ends_with_the_last_epoch_stops_nothing(bench: Bench) -> None:
+    early = EarlyStopping(patience=2, min_delta=100.0)
+    config = dataclasses.replace(CONFIG, epochs=3, early_stopping=early)
+
+    assert bench(RememberingListener(), config=config).status == "finished"
+
+
+def test_a_run_whose_time_is_over_evaluates_and_keeps_its_model(bench: Bench) -> None:
+    listener = RememberingListener()
+    outcome = bench(listener, config=dataclasses.replace(CONFIG, max_duration_s=1e-9))
+
+    assert (outcome.status, outcome.stop_reason, outcome.steps) == ("stopped", "max_duration", 1)
+    assert len(listener.epochs) == 1
+
+
+def test_the_time_of_earlier_attempts_counts(bench: Bench) -> None:
+    config = dataclasses.replace(CONFIG, max_duration_s=1e6)
+    before = RememberingListener({3: Command.LEAVE})
+    bench(before, config=config)
+    late = dataclasses.replace(before.states[0], trained_s=1e6)
+    outcome = bench(RememberingListener(), config=config, resume=late)
+
+    assert 0 < before.states[0].trained_s < 1e6
+    assert (outcome.stop_reason, outcome.steps) == ("max_duration", 4)
+
+
+def test_accumulated_batches_make_fewer_steps_that_resume_to_the_bit(bench: Bench) -> None:
+    config = dataclasses.replace(CONFIG, accumulate=2, data=tiny_data(batch_size=2))
+    listener = RememberingListener()
+    outcome = bench(listener, config=config)
+
+    # ten photos are two steps of two batches of two
+    assert outcome.steps == 3 * 2
+    assert {report.images for report in listener.steps} == {4}
+    _assert_resumes(bench, config, steps=3)
+
+
+def test_more_batches_in_a_step_than_there_are_become_all_with_a_warning(bench: Bench) -> None:
+    config = dataclasses.replace(CONFIG, accumulate=9, epochs=1, freeze_epochs=0)
+    listener = RememberingListener()
+    outcome = bench(listener, config=config)
+
+    assert listener.warnings == ["accumulate_reduced"]
+    assert (outcome.steps, listener.steps[0].images) == (1, 8)
+
+
+def test_class_weights_count_in_training_and_validation(bench: Bench, valid: Photos) -> None:
+    config = dataclasses.replace(
+        CONFIG, class_weights=(1.0, 5.0), accumulate=2, data=tiny_data(batch_size=2)
+    )
+    listener, plain = RememberingListener(), RememberingListener()
+    bench(listener, config=config)
+    bench(plain, config=dataclasses.replace(config, class_weights=None))
+
+    report = listener.epochs[0]
+    assert report.sample_losses is not None
+    weights = [(1.0, 5.0)[photo.label] for photo in valid]
+    assert report.valid_loss == pytest.approx(np.average(report.sample_losses, weights=weights))
+    assert losses_of(listener)[0] != losses_of(plain)[0]
+    _assert_resumes(bench, config, steps=3)
+
+
+def _assert_resumes(bench: Bench, config: FineTuneConfig, *, steps: int) -> None:
+    """A run that is left after so many steps and resumed ends as one that is never left."""
+    whole, before, after = (RememberingListener() for _ in range(3))
+    undisturbed = bench(whole, config=config)
+    before.commands = {steps: Command.LEAVE}
+    assert bench(before, config=config).status == "left"
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder) / "checkpoint", before.states[-1])
+        state = load(Path(folder) / "checkpoint")
+    resumed = bench(after, config=config, resume=state)
+
+    assert losses_of(before) + losses_of(after) == losses_of(whole)
+    assert weights_of(resumed) == weights_of(undisturbed)
+    assert resumed.kept_epoch == undisturbed.kept_epoch
+    assert resumed.steps == undisturbed.steps
+    assert resumed.status == undisturbed.status
+    assert [r.valid_loss for r in before.epochs + after.epochs] == [
+        r.valid_loss for r in whole.epochs
+    ]
+
+
 def test_saving_changes_nothing(
     bench: Bench, undisturbed: tuple[FineTuneOutcome, RememberingListener]
 ) -> None:
@@ -170,7 +297,7 @@ def test_finish_ends_training_evaluates_and_keeps_the_model(bench: Bench) -> Non
     listener = RememberingListener({3: Command.FINISH})
     outcome = bench(listener)
 
-    assert outcome.status == "stopped"
+    assert (outcome.status, outcome.stop_reason) == ("stopped", "user")
     assert outcome.steps == 3
     assert outcome.epochs_done == 1
     assert [report.epoch for report in listener.epochs] == [0, 1]

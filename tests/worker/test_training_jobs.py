@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import curves, models, store, verbs
+from jobs import curves, datasets, models, store, verbs
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import Job, JobState, JobType
@@ -40,6 +40,31 @@ def test_a_range_test_ends_with_a_curve_and_an_answer_of_every_rule(
     assert len(curves.read_points(database, job.id)) == len(curve["lrs"])
 
 
+def test_every_layer_group_is_swept_as_often_as_asked(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    wish = {"sweep": "each", "repeats": 2, "num_steps": 20, "seed": 5}
+    spec = LrFindSpec.model_validate({"dataset": dataset_id, **TINY, **wish})
+    job = submit(database, JobType.LR_FIND, spec, dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    curve = ended.result["lr_curve"]
+    assert [group["name"] for group in curve["groups"]] == ["body_0", "body_1", "head"]
+    for group in curve["groups"]:
+        assert [repeat["seed"] for repeat in group["repeats"]] == [5, 6]
+    head = curve["groups"][-1]
+    for name in ("recommended", "suggestions", "spread", "repeats"):
+        assert curve[name] == head[name]
+    assert ended.progress is not None
+    assert ended.progress["steps"] == 6 * 20
+    points = curves.read_points(database, job.id)
+    assert [point.loss for point in points[: len(curve["lrs"])]] == curve["losses"]
+    assert {point.global_step // 20 for point in points} == set(range(6))
+
+
 def test_the_rows_of_the_ledger_average_to_the_reported_loss(
     database: Database, work: Work, dataset_id: str, artifacts: Artifacts
 ) -> None:
@@ -57,6 +82,117 @@ def test_the_rows_of_the_ledger_average_to_the_reported_loss(
         assert row["loss"] == pytest.approx(row["logsumexp"] - row["logit_label"], abs=1e-9)
         assert math.exp(-row["loss"]) == pytest.approx(row["p_label"], abs=1e-9)
         assert len(row["loss_by_epoch"]) == 3
+
+
+def test_layer_decay_trains_every_block_at_its_own_rate(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    spec = fine_tune_spec(
+        dataset_id, epochs=1, learning_rate=0.002, discriminative={"layer_decay": 0.5}
+    )
+    job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    peaks = ended.resolved["unfrozen_peaks"]["value"]
+    assert peaks == pytest.approx([0.001 * 0.5**above for above in range(9, -1, -1)])
+    assert {len(point.lrs) for point in curves.read_points(database, job.id)} == {10}
+
+
+def test_the_ledger_and_the_reported_loss_are_those_of_the_best_epoch(
+    database: Database, work: Work, dataset_id: str, artifacts: Artifacts
+) -> None:
+    spec = fine_tune_spec(
+        dataset_id,
+        epochs=30,
+        learning_rate=0.1,
+        checkpoint={"keep_best": True},
+        early_stopping={"patience": 2},
+    )
+    job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    assert ended.stop_reason == "early_stopping"
+    best = ended.best["valid_loss"]
+    assert best["epoch"] < len(curves.read_epochs(database, job.id)) - 1
+    assert ended.resolved["kept_epoch"] == {"value": best["epoch"], "origin": "checkpoint"}
+    assert ended.result["reported_valid_loss"] == pytest.approx(best["value"], abs=1e-6)
+    for row in _rows(ended, artifacts):
+        assert row["loss_by_epoch"][best["epoch"]] == pytest.approx(row["loss"], abs=1e-6)
+
+
+def test_a_job_whose_time_is_over_succeeds_with_what_it_has_learned(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    spec = fine_tune_spec(dataset_id, max_duration_s=1e-3, **LONG)
+    job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert (ended.state, ended.stop_reason) == (JobState.SUCCEEDED, "max_duration"), ended.error
+    assert models.get(database, str(ended.model_id)).job_id == job.id
+    assert len(curves.read_points(database, job.id)) == 1
+
+
+def test_accumulated_batches_are_one_step_of_the_curve(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, accumulate=2), dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    # 18 photos are two steps of two batches of four, in three epochs
+    assert len(curves.read_points(database, job.id)) == 3 * 2
+    assert (ended.progress or {})["steps"] == 3 * 2
+    assert ended.resolved["accumulate"] == {"value": 2, "origin": "request"}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_weighted_rows_of_the_ledger_average_to_the_reported_loss(
+    database: Database, work: Work, dataset_id: str, artifacts: Artifacts, smoothing: float
+) -> None:
+    labels = [str(entry["label"]) for entry in datasets.get(database, dataset_id).classes]
+    spec = fine_tune_spec(
+        dataset_id, epochs=1, class_weights={labels[0]: 3.0}, label_smoothing=smoothing
+    )
+    job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    rows, reported = _rows(ended, artifacts), ended.result["reported_valid_loss"]
+    total = sum(row["weight"] * row["loss"] for row in rows)
+    assert {row["weight"] for row in rows} == {1.0, 3.0}
+    assert total / sum(row["weight"] for row in rows) == pytest.approx(reported, abs=1e-9)
+    assert curves.read_epochs(database, job.id)[-1].valid_loss == pytest.approx(reported, abs=1e-6)
+    for row in rows:
+        assert row["plain_loss"] == pytest.approx(row["logsumexp"] - row["logit_label"], abs=1e-9)
+        share = row["weight"] * row["loss"] / total
+        assert row["share_of_total_loss"] == pytest.approx(share)
+    assert ended.resolved["class_weights"]["value"] == {labels[0]: 3.0, labels[1]: 1.0}
+
+
+def test_class_weights_of_an_unknown_label_fail_the_job(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    spec = fine_tune_spec(dataset_id, class_weights={"unicorn": 2.0})
+    job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.error is not None
+    assert ended.error["code"] == "labels_mismatch"
+    assert "'unicorn'" in ended.error["message"]
 
 
 def test_an_evaluation_of_the_same_photos_repeats_the_ledger(

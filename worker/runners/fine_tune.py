@@ -21,13 +21,21 @@ from ml.errors import StoppedError
 from ml.evaluate import Logits, predict_logits
 from ml.model_file import ModelCard, save_model
 from ml.progress import Command
+from ml.theory import batch_counts
 from ml.train import FineTuneOutcome, fine_tune
 from ml.training_state import TrainingState
+from worker.class_weights import class_weights_of, class_weights_values
 from worker.context import Context, Ending
 from worker.findings import found_model, found_rate
 from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
 from worker.listener import Course, JobListener, losses_file
-from worker.resolved import environment_values, learning_rate_values, weights_values
+from worker.resolved import (
+    accumulate_values,
+    environment_values,
+    kept_values,
+    learning_rate_values,
+    weights_values,
+)
 from worker.runners.training import (
     Material,
     check_weights_first,
@@ -72,6 +80,7 @@ def _task(context: Context) -> _Task:
         settings=context.settings,
         model=found_model(context, spec, material.classes),
         rate=found_rate(context, spec),
+        class_weights=class_weights_of(spec, material.classes, material.part("train").photos),
     )
     return _Task(
         context=context,
@@ -89,11 +98,12 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
     device = prepare_device(context)
     precision = tell_precision(spec.precision, device, listener)
     train, valid = task.material.part("train"), task.material.part("valid")
-    check_weights_first(context, task.config.model, [train, valid], spec.presize)
+    presize, mode = spec.presize, spec.presize_mode
+    check_weights_first(context, task.config.model, [train, valid], presize)
     listener.phase("presizing")
     with (
-        closing(presized(context, train, spec.presize, listener)) as pixels,
-        closing(presized(context, valid, spec.presize, listener)) as valid_pixels,
+        closing(presized(context, train, presize, listener, mode=mode)) as pixels,
+        closing(presized(context, valid, presize, listener, mode=mode)) as valid_pixels,
     ):
         listener.follow(_course(spec, len(train.photos)))
         outcome = fine_tune(
@@ -124,8 +134,8 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
 
 def _course(spec: FineTuneSpec, photos: int) -> Course:
     epochs = spec.freeze_epochs + spec.epochs
-    per_epoch = photos // min(spec.batch_size, photos)
-    return Course(epochs=epochs, steps=epochs * per_epoch)
+    counts = batch_counts.fitting(photos, batch_size=spec.batch_size, accumulate=spec.accumulate)
+    return Course(epochs=epochs, steps=epochs * counts.steps_per_epoch)
 
 
 def _resume_from(context: Context) -> TrainingState | None:
@@ -138,13 +148,20 @@ def _resolved(task: _Task, outcome: FineTuneOutcome) -> Mapping[str, Any]:
     used = environment_values(
         outcome.resolved, batch_size=task.spec.batch_size, precision=task.spec.precision
     )
-    return {**used, **_decided(task)}
+    return {**used, **_decided(task), **kept_values(outcome.kept_epoch)}
 
 
 def _decided(task: _Task) -> Mapping[str, Any]:
     """What is known before the first step."""
     rates = learning_rate_values(task.spec, task.config, task.around.rate)
-    return weights_values(task.around.model) | rates
+    photos = len(task.material.part("train").photos)
+    weights = class_weights_values(task.spec, task.material.classes, task.config.class_weights)
+    return {
+        **weights_values(task.around.model),
+        **rates,
+        **accumulate_values(task.spec, photos),
+        **weights,
+    }
 
 
 # --- what is kept ---------------------------------------------------------------------------
@@ -159,7 +176,7 @@ def _ending(task: _Task, outcome: FineTuneOutcome, logits: Logits) -> Ending:
         values={
             "model_id": model.id,
             "resolved": _resolved(task, outcome),
-            "stop_reason": "user" if outcome.status == "stopped" else None,
+            "stop_reason": outcome.stop_reason,
             "result": {
                 "classes": list(task.material.classes),
                 "samples": samples,
@@ -183,6 +200,7 @@ def _write_samples(
         labels=np.array([photo.label for photo in part.photos], np.int64),
         logits=logits,
         label_smoothing=task.spec.label_smoothing,
+        class_weights=task.config.class_weights,
         loss_by_epoch=_loss_by_epoch(task.context, outcome.epochs_done, len(part.items)),
     )
     return write_ledger(path, evaluated), path
@@ -209,6 +227,7 @@ def _write_model(task: _Task, outcome: FineTuneOutcome, totals: Totals | None) -
         classes=task.material.classes,
         size=spec.size,
         presize=spec.presize,
+        presize_mode=spec.presize_mode,
     )
     path = context.artifacts.model_file(model_id)
     path.parent.mkdir(parents=True, exist_ok=True)
