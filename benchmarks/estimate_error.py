@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -241,7 +242,8 @@ def _details(row: Compared) -> str:
 def main() -> None:
     """A row for each training is printed."""
     asked = _asked()
-    console = Console(highlight=False)
+    # wide enough for the table where the output is no terminal
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     rows: list[Compared] = []
     with (
         Client(asked.url) as client,
