@@ -10,13 +10,16 @@ from jobs.errors import NotFoundError
 from jobs.hyperparameters import AUTO, LearningRateFromJob, WeightsFromJob
 from jobs.job import Job, JobType
 from jobs.spec import FineTuneSpec, LrFindSpec
+from ml.theory.lr_recommendation import DEFAULT
 from worker.context import Context
 from worker.failures import JobFailedError
+
+DEFAULT_RULE = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundRate:
-    """The rate that a learning-rate find's rule suggests."""
+    """The rate that a learning-rate find's rule suggests; ``default`` where it said nothing."""
 
     lr: float
     job_id: str
@@ -50,7 +53,7 @@ def found_rate(context: Context, spec: FineTuneSpec) -> FoundRate | None:
         find = store.made_for(context.database, context.job.id, JobType.LR_FIND)
         if find is None:
             raise _deleted("the learning-rate find of this job")
-        return _rate_of(find, "recommended")
+        return _rate_of(find, "recommended", otherwise=DEFAULT)
     return None
 
 
@@ -75,9 +78,11 @@ def found_model(
     )
 
 
-def _rate_of(find: Job, rule: str) -> FoundRate:
+def _rate_of(find: Job, rule: str, *, otherwise: float | None = None) -> FoundRate:
     curve: dict[str, Any] = find.result["lr_curve"]
     found = curve["recommended"] if rule == "recommended" else curve["suggestions"].get(rule)
+    if found is None and otherwise is not None:
+        return FoundRate(lr=otherwise, job_id=find.id, rule=DEFAULT_RULE)
     if found is None:
         raise JobFailedError(
             "dependency_failed",

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from jobs import store, verbs
+from jobs import leases, store, verbs
 from jobs.database import Database
 from jobs.dataset_spec import DatasetSpec
 from jobs.job import Job, JobState, JobType
 from jobs.settings import Settings
 from jobs.spec import EvaluationSpec, FineTuneSpec
 from jobs.submission import RunSpec, Submitted, submit
-from tests.worker.conftest import TINY, fine_tune_spec, wait_for
+from tests.worker.conftest import TINY, event_types, fine_tune_spec, wait_for
 from tests.worker.photos import write_photos
 from worker.supervisor import Supervisor
 
@@ -62,6 +62,24 @@ def test_one_request_imports_finds_a_rate_and_trains_with_it(
         "job_id": find.id,
         "rule": "recommended",
     }
+
+
+def test_where_the_find_says_nothing_the_default_is_used_and_told(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    made = submitted(database, fine_tune_spec(dataset_id, learning_rate="auto", epochs=1))
+    find = leases.claim_next(database, "train", "by-hand", lease_ms=60_000)
+    assert find is not None
+    nothing: dict[str, Any] = {"lr_curve": {"recommended": None, "suggestions": {}}}
+    leases.succeed(database, find.id, find.fence, values={"result": nothing})
+
+    work("train")
+    job = ended(database, made.job)
+
+    assert job.state == JobState.SUCCEEDED, job.error
+    rate = {"value": 2e-3, "origin": "lr_find", "job_id": find.id, "rule": "default"}
+    assert job.resolved["learning_rate"] == rate
+    assert "job.warning" in event_types(database, job.id)
 
 
 def test_an_import_that_fails_takes_the_training_along(

@@ -26,7 +26,7 @@ from ml.train import FineTuneOutcome, fine_tune
 from ml.training_state import TrainingState
 from worker.class_weights import class_weights_of, class_weights_values
 from worker.context import Context, Ending
-from worker.findings import found_model, found_rate
+from worker.findings import DEFAULT_RULE, found_model, found_rate
 from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
 from worker.listener import Course, JobListener, losses_file
 from worker.resolved import (
@@ -92,11 +92,21 @@ def _task(context: Context) -> _Task:
     )
 
 
+def _tell_default_rate(task: _Task) -> None:
+    rate = task.around.rate
+    if rate is not None and rate.rule == DEFAULT_RULE:
+        task.listener.warning(
+            "learning_rate_default",
+            f"the learning-rate find {rate.job_id} recommends nothing; {rate.lr} is used",
+        )
+
+
 def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
     """The trained model and its logits of the valid part."""
     context, listener, spec = task.context, task.listener, task.spec
     device = prepare_device(context)
     precision = tell_precision(spec.precision, device, listener)
+    _tell_default_rate(task)
     train, valid = task.material.part("train"), task.material.part("valid")
     presize, mode = spec.presize, spec.presize_mode
     check_weights_first(context, task.config.model, [train, valid], presize)
