@@ -18,20 +18,19 @@ import json
 import os
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 
 import httpx
 from rich.console import Console
 from rich.table import Table
+from stack_memory import leads_a_session, looking, parents, peak_mib
 
 from cli.client import Client, Json
 
-_LOOK_S = 0.1
 _MIB = 1 << 20
 _PLAN_TIMEOUT_S = 60
 _HEADINGS = ("training", "pixels", "load", "low", "estimate", "high", "real s", "off", "inside",
@@ -52,32 +51,16 @@ class Compared:
     """Mean of the load averages before and after."""
 
 
-@dataclass(slots=True)
-class TrainerMemory:
-    """High-water mark of the trainers of these workers while its block lasts."""
+@contextmanager
+def trainer_memory(workers: Sequence[int]) -> Iterator[list[float]]:
+    """High-water marks, MiB, of these workers' trainers, gathered while the block lasts."""
+    marks: list[float] = []
 
-    workers: Sequence[int]
-    mib: float | None = None
-    _over: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    def look() -> None:
+        marks.extend(peak_mib(pid) for pid in _trainers(workers))
 
-    def __enter__(self) -> "TrainerMemory":
-        """The watch has begun."""
-        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """The watch has ended."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(_LOOK_S):
-            for pid in _trainers(self.workers):
-                kib = _status(pid).get("VmHWM", "0 kB").split()[0]
-                self.mib = max(self.mib or 0.0, float(kib) / 1024)
+    with looking(look):
+        yield marks
 
 
 # --- one training ---------------------------------------------------------------------------
@@ -92,7 +75,7 @@ def compared(client: Client, plans: httpx.Client, path: str, body: Json) -> Comp
     load = os.getloadavg()[0]
     _forget_probes(client, plans, body["dataset"])
     estimate = _estimate(client, plans, path, body)
-    with TrainerMemory(_worker_pids(client)) as memory:
+    with trainer_memory(_worker_pids(client)) as marks:
         job_id = client.post(path, body)["id"]
         job = _ended(client, job_id)
     return Compared(
@@ -100,7 +83,7 @@ def compared(client: Client, plans: httpx.Client, path: str, body: Json) -> Comp
         estimate=estimate,
         real_s=_unix_s(job["finished_at"]) - _unix_s(job["started_at"]),
         phases_s=_phases_s(client, job),
-        real_mib=memory.mib,
+        real_mib=max(marks, default=None),
         load=(load + os.getloadavg()[0]) / 2,
     )
 
@@ -171,31 +154,13 @@ def _worker_pids(client: Client) -> list[int]:
 
 def _trainers(workers: Sequence[int]) -> Iterator[int]:
     """Descendants that lead a session of their own: the trainers, not what they come from."""
-    parents = {
-        int(entry.name): int(_status(int(entry.name)).get("PPid", 0))
-        for entry in Path("/proc").glob("[0-9]*")
-    }
-    for pid in parents:
-        above = parents.get(pid, 0)
+    by_process = dict(parents())
+    for pid in by_process:
+        above = by_process.get(pid, 0)
         while above and above not in workers:
-            above = parents.get(above, 0)
-        if above and _leads_a_session(pid):
+            above = by_process.get(above, 0)
+        if above and leads_a_session(pid):
             yield pid
-
-
-def _leads_a_session(pid: int) -> bool:
-    try:
-        return os.getsid(pid) == pid
-    except ProcessLookupError:
-        return False
-
-
-def _status(pid: int) -> dict[str, str]:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return {}
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 # --- the report -----------------------------------------------------------------------------

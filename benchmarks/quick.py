@@ -27,7 +27,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from stack_memory import PeakMemory
+from stack_memory import peak_memory
 
 from cli.client import Client, Json
 from cli.stack import Stack
@@ -149,7 +149,7 @@ def _unix_s(event: Json) -> float:
 def measure(say: Callable[[str], None]) -> Timings:
     """The main job has been run, cold and warm, on a stack that is gone again."""
     started_at, machine = datetime.now(UTC).isoformat(timespec="seconds"), _machine()
-    with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder, PeakMemory() as memory:
+    with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder, peak_memory() as memory:
         begin_s = time.perf_counter()
         with Stack(Path(folder), port=0, dataset_roots=(), report=say) as stack:
             stack.wait_until_ready()
@@ -162,7 +162,7 @@ def measure(say: Callable[[str], None]) -> Timings:
         machine=machine,
         stack_ready_s=ready_s,
         jobs=jobs,
-        peak_resident_mib=dict(sorted(memory.mib.items())),
+        peak_resident_mib=dict(sorted(memory.items())),
     )
 
 

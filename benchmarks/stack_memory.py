@@ -2,43 +2,48 @@
 
 import os
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _LOOK_S = 0.1
 
 
-@dataclass(slots=True)
-class PeakMemory:
-    """Watches our descendants from /proc while its block lasts; elsewhere it finds nothing."""
+@contextmanager
+def peak_memory() -> Iterator[dict[str, float]]:
+    """Peak MiB of our descendants by role, filled in while the block lasts; elsewhere empty."""
+    mib: dict[str, float] = {}
 
-    mib: dict[str, float] = field(default_factory=dict)
-    _over: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    def look() -> None:
+        by_process = dict(parents())
+        for pid in by_process:
+            role = _role(pid, by_process)
+            if role is not None:
+                mib[role] = max(mib.get(role, 0.0), peak_mib(pid))
 
-    def __enter__(self) -> "PeakMemory":
-        """The watch has begun."""
-        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """The watch has ended."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(_LOOK_S):
-            parents = dict(_parents())
-            for pid in parents:
-                role = _role(pid, parents)
-                if role is not None:
-                    self.mib[role] = max(self.mib.get(role, 0.0), _peak_mib(pid))
+    with looking(look):
+        yield mib
 
 
-def _parents() -> Iterator[tuple[int, int]]:
+@contextmanager
+def looking(look: Callable[[], None]) -> Iterator[None]:
+    """Somebody looks ten times a second while the block lasts."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_LOOK_S):
+            look()
+
+    thread = threading.Thread(target=watch, name="memory", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def parents() -> Iterator[tuple[int, int]]:
     """Each process with its parent."""
     for entry in Path("/proc").glob("[0-9]*"):
         status = _status(int(entry.name))
@@ -62,10 +67,11 @@ def _role(pid: int, parents: dict[int, int]) -> str | None:
     # a trainer leads a session of its own; the template it was forked from does not
     if len(line) == 2:
         return f"worker ({queue})"
-    return f"trainer ({queue})" if _leads_a_session(pid) else f"template ({queue})"
+    return f"trainer ({queue})" if leads_a_session(pid) else f"template ({queue})"
 
 
-def _leads_a_session(pid: int) -> bool:
+def leads_a_session(pid: int) -> bool:
+    """Whether the process began a session, as a trainer does."""
     try:
         return os.getsid(pid) == pid
     except ProcessLookupError:
@@ -76,7 +82,8 @@ def _command(pid: int) -> list[str]:
     return _read(pid, "cmdline").split("\0")
 
 
-def _peak_mib(pid: int) -> float:
+def peak_mib(pid: int) -> float:
+    """The high-water mark of the resident size."""
     return float(_status(pid).get("VmHWM", "0 kB").split()[0]) / 1024
 
 
