@@ -16,7 +16,6 @@ from ml import checkpoint
 from ml.cache import PIXELS_FILE, Pixels
 from ml.config import DEFAULT_WEIGHTS, NO_WEIGHTS, FineTuneConfig, ModelConfig
 from ml.errors import StoppedError
-from ml.evaluate import predict_logits
 from ml.images import Rgb
 from ml.loader import DEPTH, prefetched
 from ml.memory import PeakMemory, peak_memory, reset_peak
@@ -25,7 +24,7 @@ from ml.photos import LabelledPhoto
 from ml.progress import Command, Listener
 from ml.seeding import seeded
 from ml.theory import architectures
-from ml.train import take_step
+from ml.train import take_step, validation_logits
 from ml.training_batches import endless_keys
 from ml.training_run import Inputs, TrainingRun, enter_phase, new_run, state_of
 
@@ -222,7 +221,6 @@ def _steps(run: TrainingRun, phase: PhaseName) -> Pace:
 
 def _evaluation(run: TrainingRun) -> Pace:
     """Batches of one pass; it is broken off when its time is over."""
-    inputs, data = run.inputs, run.inputs.config.data
     marks_s = [time.perf_counter()]
 
     def command() -> Command:
@@ -232,18 +230,9 @@ def _evaluation(run: TrainingRun) -> Pace:
 
     try:
         while True:
-            predict_logits(
-                run.model,
-                inputs.valid_pixels,
-                inputs.valid,
-                size=data.size,
-                batch_size=data.batch_size,
-                precision=run.precision,
-                device=inputs.device,
-                command=command,
-            )
+            validation_logits(run, command)
     except StoppedError:
-        _leave_if_asked(inputs.listener)
+        _leave_if_asked(run.inputs.listener)
     return _pace(marks_s)
 
 

@@ -8,7 +8,7 @@ bit-identical weights and losses.
 import itertools
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,7 @@ from ml.backbones import ImageClassifier
 from ml.cache import Pixels
 from ml.config import FineTuneConfig
 from ml.errors import LossDivergedError, StoppedError
-from ml.evaluate import Metrics, metrics, predict_logits
+from ml.evaluate import Logits, Metrics, metrics, predict_logits
 from ml.loader import prefetched
 from ml.losses import TakenStep
 from ml.optimizer import set_rates
@@ -218,14 +218,29 @@ def _obey(run: TrainingRun) -> None:
 
 
 def _evaluate(run: TrainingRun) -> Metrics | None:
-    inputs, data = run.inputs, run.inputs.config.data
+    inputs = run.inputs
     inputs.listener.phase(EVALUATING)
 
     def command() -> Command:
         _obey(run)
         return run.wish
 
-    logits_NC = predict_logits(
+    return metrics(
+        validation_logits(run, command),
+        inputs.valid,
+        label_smoothing=inputs.config.label_smoothing,
+        class_weights=inputs.config.class_weights,
+    )
+
+
+def validation_logits(run: TrainingRun, command: Callable[[], Command]) -> Logits:
+    """The model's answer to every photo kept for validation; the command is asked as it goes.
+
+    Raises:
+        StoppedError: The command was LEAVE or ABANDON.
+    """
+    inputs, data = run.inputs, run.inputs.config.data
+    return predict_logits(
         run.model,
         inputs.valid_pixels,
         inputs.valid,
@@ -234,12 +249,6 @@ def _evaluate(run: TrainingRun) -> Metrics | None:
         precision=run.precision,
         device=inputs.device,
         command=command,
-    )
-    return metrics(
-        logits_NC,
-        inputs.valid,
-        label_smoothing=inputs.config.label_smoothing,
-        class_weights=inputs.config.class_weights,
     )
 
 
