@@ -1,4 +1,4 @@
-import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from jobs.artifacts import Artifacts
 from jobs.curves import ProgressUpdate
 from jobs.database import Database
 from jobs.job import JobState, JobType
+from tests.api.conftest import Act
 from tests.api.given import get, problem, queued, ready_dataset, started
 from tests.jobs.given import FAILURE, job_in, set_columns
 
@@ -95,13 +96,13 @@ def test_an_event_and_an_edit_change_the_tag(client: TestClient, database: Datab
     assert len({first, second, third}) == 3
 
 
-def test_waiting_ends_when_the_state_changes(client: TestClient, database: Database) -> None:
+def test_waiting_ends_when_the_state_changes(
+    client: TestClient, database: Database, once_waited_for: Callable[[Act], None]
+) -> None:
     job = queued(database, JobType.FINE_TUNE, ready_dataset(database))
-    timer = threading.Timer(0.2, verbs.cancel, (database, job.id))
-    timer.start()
+    once_waited_for(lambda: verbs.cancel(database, job.id))
 
     response = client.get(f"/v1/jobs/{job.id}", headers={"Prefer": "wait=20"})
-    timer.join()
 
     assert response.json()["state"] == "cancelled"
     assert response.headers["preference-applied"] == "wait=20"

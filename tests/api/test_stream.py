@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from starlette.testclient import TestClient
@@ -10,6 +10,7 @@ from jobs.database import Database
 from jobs.job import JobState, JobType
 from jobs.queue import Doorbell
 from jobs.settings import Settings
+from tests.api.conftest import Act
 from tests.api.given import problem, queued, ready_dataset
 from tests.jobs.given import job_in
 
@@ -72,30 +73,28 @@ def test_the_stream_of_an_unknown_job_is_a_problem(client: TestClient) -> None:
 
 
 def test_without_a_doorbell_the_next_look_finds_what_happened(
-    client: TestClient, database: Database
+    client: TestClient, database: Database, once_waited_for: Callable[[Act], None]
 ) -> None:
     job = queued(database, JobType.FINE_TUNE, ready_dataset(database))
-    timer = threading.Timer(0.3, verbs.cancel, (database, job.id))
-    timer.start()
+    once_waited_for(lambda: verbs.cancel(database, job.id))
 
     response = client.get(f"/v1/jobs/{job.id}/stream")
-    timer.join()
 
     types = [event["event"] for event in blocks(response.text)[1:]]
     assert types == ["job.queued", "job.cancelled"]
 
 
-def test_the_stream_of_a_deleted_job_ends(client: TestClient, database: Database) -> None:
+def test_the_stream_of_a_deleted_job_ends(
+    client: TestClient, database: Database, once_waited_for: Callable[[Act], None]
+) -> None:
     job = queued(database, JobType.FINE_TUNE, ready_dataset(database))
 
     def vanish() -> None:
         verbs.cancel(database, job.id)
         client.delete(f"/v1/jobs/{job.id}")
 
-    timer = threading.Timer(0.3, vanish)
-    timer.start()
+    once_waited_for(vanish)
     response = client.get(f"/v1/jobs/{job.id}/stream")
-    timer.join()
 
     assert blocks(response.text)[1]["event"] == "job.queued"
 
@@ -136,13 +135,13 @@ def test_one_ring_reaches_every_reader_of_the_job(
     assert events.read_after(database, job.id, 0)[-1].is_final
 
 
-def test_streams_end_when_the_process_is_told_to(client: TestClient, database: Database) -> None:
+def test_streams_end_when_the_process_is_told_to(
+    client: TestClient, database: Database, once_waited_for: Callable[[Act], None]
+) -> None:
     job = queued(database, JobType.FINE_TUNE, ready_dataset(database))
     feed = client.app.state.services.feed  # type: ignore[attr-defined]  # a FastAPI
-    timer = threading.Timer(0.3, feed.end)
-    timer.start()
+    once_waited_for(feed.end)
 
     response = client.get(f"/v1/jobs/{job.id}/stream")
-    timer.join()
 
     assert [event["event"] for event in blocks(response.text)[1:]] == ["job.queued"]
