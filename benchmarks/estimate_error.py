@@ -28,6 +28,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 from stack_memory import leads_a_session, looking, parents, peak_mib
+from study import dataset, ended
 
 from cli.client import Client, Json
 
@@ -77,7 +78,7 @@ def compared(client: Client, plans: httpx.Client, path: str, body: Json) -> Comp
     estimate = _estimate(client, plans, path, body)
     with trainer_memory(_worker_pids(client)) as marks:
         job_id = client.post(path, body)["id"]
-        job = _ended(client, job_id)
+        job = ended(client, job_id)
     return Compared(
         name=f"{path.rpartition('/')[2]} {body.get('architecture', '')}",
         estimate=estimate,
@@ -105,17 +106,8 @@ def _estimate(client: Client, plans: httpx.Client, path: str, body: Json) -> Jso
         probe = plan["links"].get("probe")
         if estimate is not None or probe is None:
             break
-        _ended(client, probe.rpartition("/")[2])
+        ended(client, probe.rpartition("/")[2])
     raise SystemExit(f"no estimate: {plan['no_estimate'] or 'the memory does not suffice'}")
-
-
-def _ended(client: Client, job_id: str) -> Json:
-    for _ in client.follow(job_id):
-        pass
-    job = client.get(f"/v1/jobs/{job_id}")
-    if job["state"] != "succeeded":
-        raise SystemExit(f"{job_id} is {job['state']}: {job['error']}")
-    return job
 
 
 def _phases_s(client: Client, job: Json) -> dict[str, float]:
@@ -214,7 +206,7 @@ def main() -> None:
         Client(asked.url) as client,
         httpx.Client(base_url=asked.url, timeout=_PLAN_TIMEOUT_S) as plans,
     ):
-        dataset_id = _dataset(client, asked)
+        dataset_id = dataset(client, asked)
         for _ in range(asked.times):
             for noun, fields in asked.train:
                 body = {"dataset": dataset_id, **json.loads(fields)}
@@ -239,20 +231,6 @@ def _asked() -> argparse.Namespace:
     )
     parser.add_argument("--times", type=int, default=1)
     return parser.parse_args()
-
-
-def _dataset(client: Client, asked: argparse.Namespace) -> str:
-    """The id of a ready dataset of the photos."""
-    labels = {"rule": "regex", "pattern": asked.pattern} if asked.pattern else None
-    body = {
-        "name": "estimate error",
-        "source": {"type": "path", "path": asked.folder},
-        "labels": labels or {"rule": "parent_folder"},
-        "split": {"rule": "folders" if asked.folders else "random"},
-    }
-    created = client.post("/v1/datasets", body)
-    _ended(client, created["job_id"])
-    return str(created["id"])
 
 
 if __name__ == "__main__":

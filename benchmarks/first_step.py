@@ -16,6 +16,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from study import dataset
+
 from cli.client import Client, Json
 from jobs.settings import client_key
 
@@ -37,7 +39,7 @@ def main() -> None:
     asked = _asked()
     with Client(asked.url, key=client_key()) as client:
         body = {
-            "dataset": _dataset(client, asked.folder, asked.pattern),
+            "dataset": dataset(client, asked),
             "architecture": asked.arch,
             "weights": asked.weights,
             "size": asked.size,
@@ -63,6 +65,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--folder", required=True, help="folder of photos inside an allowed root")
     parser.add_argument("--pattern", default=r"^(.+)_\d+\.jpg$")
+    parser.add_argument("--folders", action="store_true", help="the first folder is the part")
     parser.add_argument("--arch", default="squeezenet1_1")
     parser.add_argument("--weights", default="DEFAULT")
     parser.add_argument("--size", type=int, default=64)
@@ -70,21 +73,6 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--pause-s", type=float, default=0.3)
     return parser.parse_args()
-
-
-def _dataset(client: Client, folder: str, pattern: str) -> str:
-    """The id of a ready dataset of the photos."""
-    body = {
-        "name": "first step",
-        "source": {"type": "path", "path": folder},
-        "labels": {"rule": "regex", "pattern": pattern},
-    }
-    created = client.post("/v1/datasets", body)
-    _follow(client, created["job_id"])
-    found = client.get(f"/v1/datasets/{created['id']}")
-    if found["state"] != "ready":
-        raise SystemExit(f"the dataset is {found['state']}: {found.get('error')}")
-    return str(found["id"])
 
 
 def _job(client: Client, body: Json) -> Waited:
@@ -104,11 +92,6 @@ def _job(client: Client, body: Json) -> Waited:
     return Waited(
         answered_s=answered_s, running_s=running_s, first_step_s=first_step_s, ended_s=ended_s
     )
-
-
-def _follow(client: Client, job_id: str) -> None:
-    for _ in client.follow(job_id):
-        pass
 
 
 def _print_row(name: str, values_s: Sequence[float]) -> None:
