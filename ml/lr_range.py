@@ -6,6 +6,8 @@ unless the sweep is to move every layer. A find can also sweep one layer group a
 repeat all of that with other seeds.
 """
 
+import contextlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -98,10 +100,17 @@ class _Find:
     precision: Resolved
     device: torch.device
     listener: Listener
+    pieces: int
 
     def batches(self, seed: int) -> TrainingBatches:
         return TrainingBatches(
-            self.photos, self.pixels, self.config.data, self.batch_size, seed, self.device
+            self.photos,
+            self.pixels,
+            self.config.data,
+            self.batch_size,
+            seed,
+            self.device,
+            pieces=self.pieces,
         )
 
     def stepper(self, planned: PlannedSweep) -> Stepper:
@@ -124,12 +133,15 @@ def find_lr(
     *,
     listener: Listener,
     device: torch.device,
+    pieces: int = 1,
 ) -> LrRangeResult:
-    """The curves of all sweeps, each with a model of its own; torch's random numbers are untouched.
+    """The curves of all sweeps, each with a model of its own; nothing of the caller's has changed.
+
+    However it ends, models, optimizers and all random numbers are bit by bit what they were.
 
     Step i of sweep k is reported as step ``k * num_steps + i``. A sweep that the listener wants
     finished is the last; unless it is the first it is left out, for a part of a curve would count
-    as much as a whole one.
+    as much as a whole one. ``pieces`` is as in `fine_tune`.
 
     Departures from fastai: a loss that is not finite is recorded as NaN and ends the sweep
     (fastai goes on), and a batch larger than the data set shrinks to it (fastai fails).
@@ -146,12 +158,24 @@ def find_lr(
         precision=resolve_precision(config.precision, device),
         device=device,
         listener=listener,
+        pieces=pieces,
     )
     listener.phase(PHASE)
+    with _every_gpu_draws_on():
+        sweeps = tuple(_all_swept(find))
     return LrRangeResult(
-        sweeps=tuple(_all_swept(find)),
+        sweeps=sweeps,
         resolved=find.batches(config.seed).environment(find.precision),
     )
+
+
+@contextlib.contextmanager
+def _every_gpu_draws_on() -> Iterator[None]:
+    """Afterwards all GPUs draw as if nothing had been seeded inside."""
+    # torch.manual_seed seeds every GPU, also those that are not trained on
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch's own gap
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if used else ()):
+        yield
 
 
 def _all_swept(find: _Find) -> Iterator[SweptCurve]:
@@ -190,7 +214,7 @@ def _sweep(find: _Find, planned: PlannedSweep, stepper: Stepper) -> tuple[_Curve
         for step, lr in enumerate(rates):
             lrs = planned.rates(lr, groups)
             set_rates(stepper.optimizer, lrs, SWEEP_MOMENTUM)
-            loss = stepper(next(ready))
+            loss = stepper.together(itertools.islice(ready, batches.per_step))
             epoch, number = step // batches.per_epoch, first + step
             pending.add(TakenStep(epoch, number, number, lrs, SWEEP_MOMENTUM), loss)
             command = listener.command()

@@ -28,14 +28,20 @@ class NoAnswerError(ValueError):
         self.reason = reason
 
 
-def usable(losses: npt.ArrayLike, *, num_steps: int, trim: Trim) -> range:
-    """The recorded steps that the rules may read; an empty range when none is left.
+def usable(
+    losses: npt.ArrayLike,
+    *,
+    num_steps: int,
+    trim: Trim,
+    dropped_at_end: int = DROPPED_AT_END,
+) -> range:
+    """The recorded steps that a rule may read; an empty range when none is left.
 
     Trimmed as in fastai: without the first ``num_steps // 10`` and the last 5 recorded points;
     ``none`` keeps them. What follows the first NaN is never read.
     """
     y = np.asarray(losses, dtype=np.float64)
-    first, past = (num_steps // 10, len(y) - DROPPED_AT_END) if trim == "fastai" else (0, len(y))
+    first, past = (num_steps // 10, len(y) - dropped_at_end) if trim == "fastai" else (0, len(y))
     not_a_number = np.flatnonzero(np.isnan(y[first : max(past, 0)]))
     if len(not_a_number):
         past = first + int(not_a_number[0])

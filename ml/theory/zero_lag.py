@@ -1,11 +1,13 @@
 """A range test's curve without the lag of a running average, and the two rules read from it.
 
 An exponential average with beta 0.98 lags by about fifty steps, so its minimum sits up to a decade
-of rate too far right. A Gaussian over the raw losses looks both ways and does not lag.
+of rate too far right. A Gaussian over the raw losses looks both ways and does not lag. Its width is
+counted in decades of rate, so that the curve is the same however many steps a sweep has.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +16,15 @@ from ml.theory.lr_rules import NoAnswerError
 
 Floats = npt.NDArray[np.float64]
 
-WIDTH_STEPS = 3.0
-REACH_STEPS = 12
+WIDTH_DECADES = 0.24
+USUAL_WIDTH_STEPS = 3.0
+"""The width in a sweep of 100 steps over eight decades."""
+LEAST_WIDTH_STEPS = 1.0
+MOST_POINTS_SHARE = 0.1
+REACH_WIDTHS = 4
 FEWEST_POINTS = 8
+SPIKE_OVER_NOISE = 8.0
+SPIKE_SHARE_OF_FALL = 0.25
 CLEAR_SHARE = 0.9
 RELATIVE_ROUNDING = 1e-6
 
@@ -25,8 +33,9 @@ RELATIVE_ROUNDING = 1e-6
 class Descent:
     """How a curve falls: indices into it, and losses.
 
-    ``start_loss`` is the level before the fall, ``noise`` the standard deviation of a single raw
-    loss about the curve.
+    ``start_loss`` is the level before the fall. ``noise`` is the standard deviation of a single raw
+    loss about the curve, times the root of 3 over the Gaussian's width in steps: averaged over
+    more losses, a smaller fall says as much.
     """
 
     start_loss: float
@@ -40,12 +49,29 @@ class Descent:
         return self.fall <= RELATIVE_ROUNDING * abs(self.start_loss)
 
 
-def zero_lag(losses: npt.ArrayLike) -> Floats:
-    """The losses averaged by a Gaussian of three steps, high ones clipped first.
+def width_steps(lrs: npt.ArrayLike) -> float:
+    """Standard deviation of the Gaussian in steps: 0.24 decades of these ascending rates.
+
+    At least 1, and at most a tenth of the points unless that is below 3.
+    """
+    rates = np.asarray(lrs, dtype=np.float64)
+    if len(rates) < 2:
+        return USUAL_WIDTH_STEPS
+    decades_per_step = float(np.median(np.diff(np.log10(rates))))
+    most = max(USUAL_WIDTH_STEPS, MOST_POINTS_SHARE * len(rates))
+    if decades_per_step * most <= WIDTH_DECADES:
+        return most
+    # rounded, so that equal ratios that differ in their last bits have one width
+    return max(round(WIDTH_DECADES / decades_per_step, 3), LEAST_WIDTH_STEPS)
+
+
+def zero_lag(losses: npt.ArrayLike, *, width: float = USUAL_WIDTH_STEPS) -> Floats:
+    """The losses averaged by a Gaussian of this many steps, high ones clipped first.
 
     The leading finite losses are averaged, the kernel renormalised at both ends; NaN follows them.
     Clipping at as far above the start as the lowest loss is below it keeps the explosion at the
-    end from reaching back into the minimum.
+    end from reaching back into the minimum. A single loss far above both of its neighbours counts
+    as their mean.
     """
     y = np.asarray(losses, dtype=np.float64)
     curve = np.full(len(y), np.nan)
@@ -53,12 +79,25 @@ def zero_lag(losses: npt.ArrayLike) -> Floats:
     if len(raw) == 0:
         return curve
     start = _start_level(raw, int(np.argmin(raw)))
-    clipped = np.minimum(raw, start + max(start - float(raw.min()), 0.0))
-    reach = np.arange(-REACH_STEPS, REACH_STEPS + 1)
-    kernel = np.exp(-0.5 * (reach / WIDTH_STEPS) ** 2)
-    weights = np.convolve(np.ones(len(raw)), kernel)[REACH_STEPS:-REACH_STEPS]
-    curve[: len(raw)] = np.convolve(clipped - start, kernel)[REACH_STEPS:-REACH_STEPS] / weights
+    fall = max(start - float(raw.min()), 0.0)
+    clipped = np.minimum(_without_spikes(raw, fall), start + fall)
+    beyond = ceil(REACH_WIDTHS * width)
+    kernel = np.exp(-0.5 * (np.arange(-beyond, beyond + 1) / width) ** 2)
+    weights = np.convolve(np.ones(len(raw)), kernel)[beyond:-beyond]
+    curve[: len(raw)] = np.convolve(clipped - start, kernel)[beyond:-beyond] / weights
     return curve + start
+
+
+def _without_spikes(raw: Floats, fall: float) -> Floats:
+    """The losses; a spike, which stands out by much noise and much of the fall, is levelled."""
+    if len(raw) < FEWEST_POINTS:
+        return raw
+    beside = np.maximum(raw[:-2], raw[2:])
+    least = max(SPIKE_OVER_NOISE * _noise(raw), SPIKE_SHARE_OF_FALL * fall)
+    spikes = np.flatnonzero(raw[1:-1] > beside + least) + 1
+    levelled = raw.copy()
+    levelled[spikes] = (raw[spikes - 1] + raw[spikes + 1]) / 2
+    return levelled
 
 
 def leading_finite(losses: Floats) -> int:
@@ -67,8 +106,8 @@ def leading_finite(losses: Floats) -> int:
     return int(broken[0]) if len(broken) else len(losses)
 
 
-def descent(losses: npt.ArrayLike, curve: Floats) -> Descent:
-    """Where and how far the zero-lag ``curve`` of these raw losses falls.
+def descent(losses: npt.ArrayLike, curve: Floats, *, width: float = USUAL_WIDTH_STEPS) -> Descent:
+    """Where and how far the zero-lag ``curve`` of these raw losses and this width falls.
 
     Raises:
         NoAnswerError: there are fewer than 8 finite points.
@@ -80,7 +119,8 @@ def descent(losses: npt.ArrayLike, curve: Floats) -> Descent:
     finite = curve[: len(raw)]
     lowest = int(np.argmin(finite))
     start = _start_level(finite, lowest)
-    return Descent(start, lowest, start - float(finite[lowest]), _noise(raw))
+    noise = _noise(raw) * (USUAL_WIDTH_STEPS / width) ** 0.5
+    return Descent(start, lowest, start - float(finite[lowest]), noise)
 
 
 def clear_descent_end(curve: Floats, fallen: Descent) -> int:

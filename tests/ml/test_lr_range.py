@@ -1,6 +1,11 @@
+import contextlib
 import dataclasses
+import hashlib
 import math
 import random
+import threading
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -8,12 +13,13 @@ import torch
 
 from ml.backbones import build_model
 from ml.cache import Pixels
-from ml.config import LrRangeConfig
+from ml.config import LrRangeConfig, ModelConfig
 from ml.errors import StoppedError
-from ml.layer_groups import layer_groups, train_one_group
+from ml.layer_groups import freeze_body, layer_groups, train_one_group
 from ml.lr_range import LrRangeResult, SweptCurve, find_lr
+from ml.optimizer import make_optimizer
 from ml.photos import LabelledPhoto
-from ml.progress import Command
+from ml.progress import Command, StepReport
 from ml.theory.lr_suggestions import analyse
 from tests.ml.fakes import RememberingListener, tiny_data, tiny_model
 
@@ -241,3 +247,161 @@ def test_finish_in_the_first_sweep_is_the_end_of_the_find(
 def test_leaving_in_a_later_sweep_keeps_nothing(train: list[LabelledPhoto], pixels: Pixels) -> None:
     with pytest.raises(StoppedError):
         find(train, pixels, RememberingListener({6: Command.LEAVE}), EACH)
+
+
+# --- what a caller keeps ---------------------------------------------------------------------
+
+
+class Belongings:
+    """What a caller of a find has: a half-trained model, its optimizer, random numbers."""
+
+    def __init__(self, architecture: str) -> None:
+        self.model = build_model(tiny_model(architecture), seed=3)
+        freeze_body(self.model, train_norm_layers=True)
+        self.model.body.eval()
+        self.optimizer = make_optimizer(self.model, weight_decay=0.01)
+        logits = self.model(torch.zeros(4, 3, 32, 32))
+        logits.square().sum().backward()
+        self.optimizer.step()
+
+    def state(self) -> list[object]:
+        """All of it, as what compares; tensors as digests of their bytes."""
+        return [
+            _plain(self.model.state_dict()),
+            [(one.requires_grad, one.grad is None) for one in self.model.parameters()],
+            [module.training for module in self.model.modules()],
+            _plain(self.optimizer.state_dict()),
+            _plain(torch.random.get_rng_state()),
+            _numpy_state(),
+            random.getstate(),
+            (torch.is_grad_enabled(), torch.get_num_threads(), torch.get_default_dtype()),
+            sorted(thread.name for thread in threading.enumerate() if thread.name == "batches"),
+        ]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        return hashlib.sha256(value.detach().contiguous().numpy().tobytes()).hexdigest()
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+class BreakingListener(RememberingListener):
+    """Fails when it is told of the third step."""
+
+    def step(self, report: StepReport) -> None:
+        """Two are told."""
+        super().step(report)
+        if len(self.steps) == 3:
+            raise OSError("the disk is full")
+
+
+@pytest.fixture
+def overflowing(tmp_path: Path) -> ModelConfig:
+    """Weights that are numbers and make none of the first loss."""
+    body = build_model(tiny_model(), seed=0).body.state_dict()
+    path = tmp_path / "overflowing.pth"
+    torch.save({name: 1e30 * tensor for name, tensor in body.items()}, path)
+    return dataclasses.replace(tiny_model(), weights=path)
+
+
+WILD = dataclasses.replace(CONFIG, start_lr=1e18, end_lr=1e22, num_steps=20)
+
+
+@pytest.mark.parametrize(
+    ("config", "listener", "raises"),
+    [
+        (CONFIG, RememberingListener(), None),
+        (EACH, RememberingListener(), None),
+        (WILD, RememberingListener(), None),
+        (CONFIG, RememberingListener({3: Command.FINISH}), None),
+        (CONFIG, RememberingListener({3: Command.ABANDON}), StoppedError),
+        (CONFIG, BreakingListener(), OSError),
+    ],
+    ids=["completed", "each", "diverged", "finished", "abandoned", "broken"],
+)
+def test_a_caller_keeps_everything_bit_by_bit_however_a_find_ends(
+    train: list[LabelledPhoto],
+    pixels: Pixels,
+    config: LrRangeConfig,
+    listener: RememberingListener,
+    raises: type[Exception] | None,
+) -> None:
+    belongings = Belongings("resnet18")
+    before = belongings.state()
+
+    with pytest.raises(raises) if raises else contextlib.nullcontext():
+        find(train, pixels, listener, config)
+
+    assert belongings.state() == before
+
+
+def test_a_first_loss_that_is_not_a_number_ends_the_sweep_and_the_caller_keeps_everything(
+    train: list[LabelledPhoto], pixels: Pixels, overflowing: ModelConfig
+) -> None:
+    belongings = Belongings("squeezenet1_1")
+    before = belongings.state()
+
+    swept = sweep(
+        train, pixels, RememberingListener(), dataclasses.replace(CONFIG, model=overflowing)
+    )
+
+    assert (swept.stopped, swept.diverged_at_step, len(swept.lrs)) == ("diverged", 0, 1)
+    assert math.isnan(swept.losses[0])
+    assert math.isnan(swept.smoothed[0])
+    assert belongings.state() == before
+
+
+def test_the_weights_that_a_find_begins_with_stay_as_they_are(
+    train: list[LabelledPhoto], pixels: Pixels, tmp_path: Path
+) -> None:
+    """Twice from one file: the same losses, and the file has the same bytes."""
+    path = tmp_path / "model.pth"
+    torch.save(build_model(tiny_model("resnet18"), seed=5).state_dict(), path)
+    config = dataclasses.replace(
+        CONFIG,
+        model=dataclasses.replace(tiny_model("resnet18"), weights=path),
+        sweep="all",
+        num_steps=3,
+    )
+    content = path.read_bytes()
+
+    first, again = (sweep(train, pixels, RememberingListener(), config) for _ in range(2))
+
+    assert first.losses == again.losses
+    assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_no_random_number_of_any_gpu_is_missing_after_a_find_on_the_cpu(
+    train: list[LabelledPhoto], pixels: Pixels
+) -> None:
+    torch.zeros(1, device="cuda")
+    before = [state.tolist() for state in torch.cuda.get_rng_state_all()]
+
+    find(train, pixels, RememberingListener(), CONFIG)
+
+    assert [state.tolist() for state in torch.cuda.get_rng_state_all()] == before
+
+
+def test_a_set_of_one_batch_is_walked_through_at_every_step(
+    train: list[LabelledPhoto], pixels: Pixels
+) -> None:
+    listener = RememberingListener()
+    config = dataclasses.replace(CONFIG, data=tiny_data(batch_size=10))
+    swept = sweep(train, pixels, listener, config)
+
+    assert [report.epoch for report in listener.steps] == list(range(8))
+    assert listener.warnings == []
+    assert len(set(swept.losses)) == 8
+
+
+@pytest.mark.parametrize("moving", ["frozen_body", "all"])
+def test_every_layer_group_has_the_rate_of_the_step(
+    train: list[LabelledPhoto], pixels: Pixels, moving: Literal["frozen_body", "all"]
+) -> None:
+    listener = RememberingListener()
+    swept = sweep(train, pixels, listener, dataclasses.replace(CONFIG, sweep=moving))
+
+    assert [report.lrs for report in listener.steps] == [(lr, lr, lr) for lr in swept.lrs]

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from json import dumps
 from math import nan
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 
 from ml.theory import lr_rules
 from ml.theory.errors import InvalidInputError
+from ml.theory.lr_curve import RecordedCurve
 from ml.theory.lr_suggestions import LrAnalysis, analyse
 from ml.theory.schedules import exponential_sweep
 from ml.theory.zero_lag import zero_lag
-from tests.theory.figures import Case, cases
+from tests.golden.figures import Case, cases
 
 LRS = exponential_sweep(1e-7, 10, 100)
+PAGE = Path(__file__).parents[2] / "docs" / "learning-rate-finder.md"
 OURS = {
     "minimum": "minimum_over_10",
     "steep": "steepest",
@@ -53,6 +56,23 @@ def test_fastais_rules_give_fastais_numbers(case: Case) -> None:
                 assert suggestion.lr == pytest.approx(expected["suggestion"], rel=1e-5)
                 assert suggestion.marker.lr == pytest.approx(expected["point_lr"], rel=1e-5)
                 assert suggestion.marker.loss == pytest.approx(expected["point_loss"], rel=1e-5)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", cases("lr_suggestions"))
+def test_the_table_in_the_documentation_has_the_rates_of_every_recorded_curve(case: Case) -> None:
+    header, row = (
+        [cell.strip(" `*") for cell in line.strip("|").split("|")]
+        for line in PAGE.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("| curve |", f"| `{case['id']}` |"))
+    )
+    found = analyse(case["recorded_lrs"], case["recorded_losses"], num_steps=case["num_it"])
+    answers = {**found.suggestions, "recommended": found.recommended}
+
+    for rule, cell in zip(header[1:], row[1:], strict=True):
+        answer = answers[rule]
+        shown = None if answer is None else float(f"{answer.lr:.1e}")
+        assert shown == (None if cell == "–" else float(cell.split()[0]))
 
 
 def test_the_first_tenth_and_the_last_five_points_are_not_read() -> None:
@@ -186,12 +206,55 @@ def test_an_early_gap_leaves_the_zero_lag_rules_without_an_answer() -> None:
 
 
 def test_each_missing_suggestion_is_named_in_a_warning() -> None:
-    found = analyse(LRS[:30], list(np.linspace(3, 2, 30)))
+    found = analyse(LRS[:30], _curve(20)[:30])
 
     assert [warning.code for warning in found.warnings] == [
         "slide_unavailable",
     ]
     assert found.warnings[0].detail == "15 usable points, 16 needed"
+
+
+def test_the_rules_on_the_zero_lag_curve_drop_as_large_a_share_at_the_end_as_of_100_steps() -> None:
+    curves = [RecordedCurve.of(LRS[:n], LRS[:n], LRS[:n], num_steps=n) for n in (20, 50, 100)]
+
+    assert [curve.for_zero_lag_rules("fastai") for curve in curves] == [
+        range(2, 19),
+        range(5, 48),
+        range(10, 95),
+    ]
+    assert [curve.for_fastais_rules("fastai") for curve in curves] == [
+        range(2, 15),
+        range(5, 45),
+        range(10, 95),
+    ]
+    assert curves[0].for_zero_lag_rules("none") == range(20)
+
+
+@pytest.mark.parametrize(
+    ("falling", "planned", "says"),
+    [
+        (100, 100, "the lowest loss is at the high end of the swept rates; sweep further"),
+        (70, 100, "the loss was still falling when the sweep ended early; repeat it"),
+    ],
+)
+def test_a_loss_that_still_falls_is_told_whether_the_sweep_ended_or_was_ended(
+    falling: int, planned: int, says: str
+) -> None:
+    found = analyse(LRS[:falling], list(np.linspace(3, 1, falling)), num_steps=planned)
+
+    assert [warning.detail for warning in found.warnings] == [says]
+    assert found.recommended is not None
+    assert "at_edge_of_range" in found.recommended.reasons
+
+
+def test_twenty_steps_find_a_minimum_two_decades_before_their_end() -> None:
+    """The trim of fastai alone would be two decades of the eight."""
+    lrs = exponential_sweep(1e-7, 10, 20)
+    found = analyse(lrs, [abs(step - 15) * 0.1 + 1 for step in range(20)], num_steps=20)
+
+    assert found.suggestions["minimum_over_10_zero_lag"] is not None
+    assert found.suggestions["minimum_over_10_zero_lag"].step == 15
+    assert found.suggestions["slide"] is None
 
 
 def test_a_loss_still_falling_at_the_end_is_reported() -> None:
