@@ -4,7 +4,8 @@ Batches are float32 in [0, 1], shape (B, C, H, W). Matrices map output to input 
 -1 to 1, whose ends are the centres of the outermost pixels (``align_corners=True``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -21,20 +22,33 @@ from ml.theory.presize_geometry import ResizeBox
 
 Padding = Literal["reflection", "border", "zeros"]
 
+_NUMPYS_PADDING: Mapping[Padding, Literal["reflect", "edge", "constant"]] = MappingProxyType(
+    {"reflection": "reflect", "border": "edge", "zeros": "constant"}
+)
 LEVELS = 255
 _LEAST_LEVEL = 1e-7
 
 
-def resized(photo: Rgb, box: ResizeBox) -> Rgb:
+def resized(photo: Rgb, box: ResizeBox, *, padding: Padding | None = None) -> Rgb:
     """The window of the photo at the size the box names: bilinear, antialiased when it shrinks.
 
+    Args:
+        photo: Levels of shape (H, W, 3).
+        box: The window and the size.
+        padding: What lies beyond the photo's borders; None where the window lies inside.
+
     Raises:
-        ValueError: The window reaches beyond the photo.
+        ValueError: The window reaches beyond the photo, and no padding is given.
     """
     (left, top), (width, height) = box.top_left_xy, box.crop_size_wh
-    inside = 0 <= left <= photo.shape[1] - width and 0 <= top <= photo.shape[0] - height
-    if not inside:
-        raise ValueError(f"{box} reaches beyond a photo of {photo.shape[1]} x {photo.shape[0]} px")
+    bottom, right = top + height - photo.shape[0], left + width - photo.shape[1]
+    beyond = [(max(0, -top), max(0, bottom)), (max(0, -left), max(0, right)), (0, 0)]
+    if np.any(beyond):
+        if padding is None:
+            size = f"{photo.shape[1]} x {photo.shape[0]} px"
+            raise ValueError(f"{box} reaches beyond a photo of {size}")
+        photo = np.pad(photo, beyond, mode=_NUMPYS_PADDING[padding])
+    top, left = max(0, top), max(0, left)
     window = Image.fromarray(photo[top : top + height, left : left + width])
     return np.asarray(window.resize(box.resize_to_wh, Image.Resampling.BILINEAR))
 

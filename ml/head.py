@@ -12,6 +12,7 @@ from torch import Tensor, nn
 HIDDEN = (512,)
 DROPOUT = 0.5
 NORM_BIAS = 1e-3
+LAST_MOMENTUM = 0.01
 
 
 class ConcatPool(nn.Module):
@@ -27,7 +28,7 @@ class ConcatPool(nn.Module):
         return torch.cat([x_BCP.max(-1, keepdim=True).values, x_BCP.mean(-1, keepdim=True)], dim=1)
 
 
-def create_head(
+def create_head(  # noqa: PLR0913  (one argument for each choice that fastai leaves)
     features: int,
     num_classes: int,
     *,
@@ -35,6 +36,7 @@ def create_head(
     hidden: Sequence[int] = HIDDEN,
     dropout: float | Sequence[float] = DROPOUT,
     linear_first: bool = False,
+    norm_last: bool = False,
 ) -> nn.Sequential:
     """Pooling of a map, then blocks of batch norm, dropout and a linear layer without bias.
 
@@ -45,12 +47,14 @@ def create_head(
         hidden: Widths between; a ReLU follows each.
         dropout: Of the last block, the others have half of it; or one value for each block.
         linear_first: Norms follow the linear layers; then only the last one has a bias.
+        norm_last: A batch norm follows the last layer, too; it hardly forgets (momentum 0.01).
     """
     pooling = (ConcatPool(), nn.Flatten()) if pooled else ()
     widths = [2 * features if pooled else features, *hidden, num_classes]
     rates = _dropout_rates(dropout, len(widths) - 1)
     blocks = _linear_first(widths, rates) if linear_first else _norm_first(widths, rates)
-    head = nn.Sequential(*pooling, *blocks)
+    after = (nn.BatchNorm1d(num_classes, momentum=LAST_MOMENTUM),) if norm_last else ()
+    head = nn.Sequential(*pooling, *blocks, *after)
     initialise_head(head)
     return head
 

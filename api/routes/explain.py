@@ -15,12 +15,13 @@ from api.schemas.explain import (
     LabelsRequest,
     LrSuggestions,
     LrSuggestionsRequest,
+    PeerRates,
     ScheduleExplanation,
     ScheduleRequest,
 )
 from jobs.dataset_spec import RegexLabels
 from jobs.hyperparameters import LayerDecay, LearningRatePerGroup, LearningRateRange, LrMult
-from ml.theory import layer_rates, lr_suggestions, schedules
+from ml.theory import layer_rates, lr_peers, lr_suggestions, schedules
 from ml.theory.cross_entropy_explained import explain
 from ml.theory.errors import InvalidRegexError, NoGroupError
 from ml.theory.label_report import explain_labels
@@ -38,6 +39,7 @@ _SWEEP = schedules.exponential_sweep(1e-7, 10.0, 100)
 _LR_EXAMPLE = {
     "lrs": [round(lr, 12) for lr in _SWEEP],
     "losses": [round(4.0 - 3.2 / (1 + 0.002 / lr) + lr**2, 4) for lr in _SWEEP],
+    "compare_peers": True,
 }
 _LABELS_EXAMPLE = {
     "labels": {"rule": "regex", "pattern": "^(.+)_\\d+\\.jpg$"},
@@ -82,14 +84,19 @@ def explain_cross_entropy(
 def explain_lr_suggestions(
     asked: Annotated[LrSuggestionsRequest, Body(examples=[_LR_EXAMPLE])],
 ) -> LrSuggestions:
-    """What every rule reads from a recorded range test, and the rate to use."""
-    analysis = lr_suggestions.analyse(
-        asked.lrs,
-        [nan if loss is None else loss for loss in asked.losses],
-        num_steps=asked.num_steps,
-        trim=asked.trim,
-    )
-    return LrSuggestions.model_validate(analysis, from_attributes=True)
+    """What every rule reads from a recorded range test, and the rate to use.
+
+    With `compare_peers` also what two other finders would say. Lightning's answer is shown so that
+    nobody trusts it: it differentiates by the rate, not by its logarithm.
+    """
+    losses = [nan if loss is None else loss for loss in asked.losses]
+    analysis = lr_suggestions.analyse(asked.lrs, losses, num_steps=asked.num_steps, trim=asked.trim)
+    answer = LrSuggestions.model_validate(analysis, from_attributes=True)
+    if asked.compare_peers:
+        peers = lr_peers.compare(asked.lrs, losses)
+        shown = PeerRates.model_validate(peers, from_attributes=True)
+        return answer.model_copy(update={"peers": shown})
+    return answer
 
 
 @router.post(

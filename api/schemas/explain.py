@@ -103,19 +103,52 @@ class LrSuggestionsRequest(Spec):
     num_steps: int = Field(default=100, ge=1, le=MAX_POINTS, description="steps that were planned")
     trim: Literal["fastai", "none"] = Field(
         default="fastai",
-        description="fastai drops the first num_steps // 10 and the last 5 points",
+        description="fastai drops the first num_steps // 10 and the last 5 points; the two "
+        "zero-lag rules the last num_steps // 20",
+    )
+    compare_peers: bool = Field(
+        default=False, description="show beside it what torch-lr-finder and Lightning would say"
+    )
+
+
+class PeerRates(Resource):
+    """What other finders read from the same curve; nothing here is recommended.
+
+    Never train with Lightning's: it looks for the steepest fall by the rate itself instead of by
+    its logarithm, and so finds it nearly always among the lowest rates.
+    """
+
+    torch_lr_finder: Suggestion | None = Field(
+        description="torch-lr-finder 0.2.2: steepest fall by step, the first 10 and last 5 left out"
+    )
+    lightning: Suggestion | None = Field(
+        description="Lightning 2.6.6: steepest fall by the rate itself, which favours the lowest"
+    )
+    warnings: list[CurveWarning] = Field(
+        description="torch_lr_finder_unavailable and lightning_unavailable with the reason"
+        " too_few_points or no_finite_loss; torch_lr_finder_at_nan where its rate is only the one"
+        " at which the loss stops being finite"
     )
 
 
 class LrSuggestions(Resource):
     """What every rule reads from the curve."""
 
-    model_config = example(**LR_CURVE_EXAMPLE, zero_lag=[4.1, 4.04])
+    model_config = example(
+        **LR_CURVE_EXAMPLE,
+        zero_lag=[4.1, 4.04],
+        peers={
+            "torch_lr_finder": {"lr": 0.0021, "marker": {"lr": 0.0021, "loss": 1.9}, "step": 54},
+            "lightning": {"lr": 6.3e-07, "marker": {"lr": 6.3e-07, "loss": 4.04}, "step": 10},
+            "warnings": [],
+        },
+    )
 
     suggestions: dict[str, Suggestion | None]
     recommended: Recommendation | None
     warnings: list[CurveWarning]
     zero_lag: list[float | None] = Field(description="the losses without the lag of an average")
+    peers: PeerRates | None = Field(default=None, description="with compare_peers only")
 
 
 class LabelsRequest(Spec):

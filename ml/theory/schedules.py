@@ -161,7 +161,7 @@ class FineTunePlan:
     """What both phases of a fine-tune need; peaks are one rate for each layer group.
 
     ``pct_start`` and ``div`` shape the unfrozen phase only: as in fastai the frozen phase warms up
-    for 99 % of its steps from a 25th of its peak.
+    for 99 % of its steps from a 25th of its peak. ``div_final`` and ``momenta`` shape both.
     """
 
     epochs: int
@@ -171,6 +171,8 @@ class FineTunePlan:
     unfrozen_peaks: tuple[float, ...]
     pct_start: float = 0.3
     div: float = 5.0
+    div_final: float = 1e5
+    momenta: tuple[float, float, float] = MOMENTA
 
     def __post_init__(self) -> None:
         """Refuse negative counts and peaks that are no rates."""
@@ -202,12 +204,16 @@ def fine_tune_shapes(plan: FineTunePlan) -> tuple[CycleShape, CycleShape]:
         peaks=plan.frozen_peaks,
         pct_start=FROZEN_PCT_START,
         div=FROZEN_DIV,
+        div_final=plan.div_final,
+        momenta=plan.momenta,
     )
     unfrozen = CycleShape(
         num_steps=plan.epochs * plan.steps_per_epoch,
         peaks=plan.unfrozen_peaks,
         pct_start=plan.pct_start,
         div=plan.div,
+        div_final=plan.div_final,
+        momenta=plan.momenta,
     )
     return frozen, unfrozen
 

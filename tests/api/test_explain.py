@@ -1,10 +1,11 @@
+from dataclasses import asdict
 from math import log
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from ml.theory import lr_suggestions
+from ml.theory import lr_peers, lr_suggestions
 from ml.theory.schedules import FineTunePlan, exponential_sweep, fine_tune_phases
 from tests.api.given import field, problem
 
@@ -109,9 +110,36 @@ def test_too_few_points_are_an_answer_not_an_error(client: TestClient) -> None:
     assert {"code", "detail"} <= set(answered["warnings"][0])
 
 
+def test_what_other_finders_would_say_stands_beside_when_asked_for(client: TestClient) -> None:
+    unasked = post(client, "lr-suggestions", lrs=SWEEP, losses=VALLEY)
+
+    answered = post(client, "lr-suggestions", lrs=SWEEP, losses=VALLEY, compare_peers=True)
+
+    expected = asdict(lr_peers.compare(SWEEP, VALLEY))
+    assert unasked["peers"] is None
+    assert answered["peers"] == {**expected, "warnings": []}
+    assert {**answered, "peers": None} == unasked
+    assert answered["peers"]["lightning"]["lr"] < answered["recommended"]["lr"] / 100
+
+
+def test_a_finder_that_would_have_failed_says_why(client: TestClient) -> None:
+    losses: list[float | None] = [2.0, *[None] * 15]
+
+    peers = post(client, "lr-suggestions", lrs=SWEEP[:16], losses=losses, compare_peers=True)[
+        "peers"
+    ]
+
+    assert (peers["torch_lr_finder"], peers["lightning"]) == (None, None)
+    assert [(warning["code"], warning["reason"]) for warning in peers["warnings"]] == [
+        ("torch_lr_finder_unavailable", "too_few_points"),
+        ("lightning_unavailable", "no_finite_loss"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
+        ({"lrs": [0.1, 0.2], "losses": [1.0], "compare_peers": "perhaps"}, "/compare_peers"),
         ({"lrs": [0.1, 0.2], "losses": [1.0]}, "/losses"),
         ({"lrs": [0.2, 0.1], "losses": [1.0, 1.0]}, "/lrs"),
         ({"lrs": [0.1] * 10_001, "losses": [1.0]}, "/lrs"),

@@ -1,10 +1,8 @@
-"""A listener that remembers, tiny photos, and the golden files."""
+"""A listener that remembers, and tiny photos."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,14 +12,6 @@ from ml.config import AugmentConfig, DataConfig, ModelConfig
 from ml.photos import LabelledPhoto
 from ml.progress import Command, EpochReport, StepReport
 from ml.training_state import TrainingState
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def golden_cases(fixture: str, kind: str) -> list[dict[str, Any]]:
-    """All cases of one kind in a golden file."""
-    cases: list[dict[str, Any]] = json.loads((GOLDEN / f"{fixture}.json").read_text())["cases"]
-    return [case for case in cases if case["kind"] == kind]
 
 
 class RememberingListener:

@@ -5,7 +5,7 @@ import torch
 from ml.augment import MEAN, STD, DrawKey, augmented_batch, centred_batch, lighting_tables
 from ml.cache import Pixels
 from ml.config import AugmentConfig
-from tests.ml.fakes import golden_cases
+from tests.golden.figures import Case, cases
 
 STILL = AugmentConfig(min_scale=1, max_rotate=0, max_zoom=1, max_lighting=0, max_warp=0, flip=False)
 
@@ -61,14 +61,14 @@ def test_validation_takes_the_centre_square(pixels: Pixels) -> None:
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("case", golden_cases("presize_geometry", "lighting"))
-def test_light_is_fastais(case: "dict[str, list[list[list[float]]]]") -> None:
+@pytest.mark.parametrize("case", cases("presize_geometry", "lighting"))
+def test_light_is_fastais(case: Case) -> None:
     brightness = case["brightness"] or 0.5
     contrast = case["contrast"] or 1.0
     levels_3HW = np.array(case["input_chw_uint8"])
-    table_3T = lighting_tables([brightness], [contrast])[0]  # type: ignore[list-item]
+    table_3T = lighting_tables([brightness], [contrast])[0]
 
     lit_3T = table_3T * np.array(STD)[:, None] + np.array(MEAN)[:, None]
     drawn = np.stack([lit_3T[channel][levels_3HW[channel]] for channel in range(3)])
 
-    assert drawn == pytest.approx(np.array(case["expected"]["output_chw"]), abs=2e-6)  # type: ignore[call-overload]
+    assert drawn == pytest.approx(np.array(case["expected"]["output_chw"]), abs=2e-6)

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from ml.originals import Originals
 from ml.photos import LabelledPhoto
 from ml.theory.batch_crop import centre_crop_box
 from ml.theory.presize_geometry import LIKELY
-from tests.theory.figures import Case, cases
+from tests.golden.figures import Case, cases
+from tests.ml.fakes import make_photos
 
 CPU = torch.device("cpu")
 STILL = AugmentConfig(min_scale=1, max_rotate=0, max_zoom=1, max_lighting=0, max_warp=0, flip=False)
@@ -118,20 +120,40 @@ def test_the_steps_of_a_batch_and_their_ranges_are_fastais(case: Case) -> None:
     assert (rotate["max_deg"], rotate["p"]) == (mult * ours.max_rotate, LIKELY)
     assert (zoom["min_zoom"], zoom["max_zoom"], zoom["p"]) == (1, ours.max_zoom, LIKELY)
     assert [step["magnitude"] for step in turned["coord"]] == [mult * ours.max_warp]
-    assert (turned["pad_mode"], turned["align_corners"]) == ("reflection", True)
+    assert [step["p"] for step in turned["coord"]] == [LIKELY]
+    how = (turned["mode"], turned["pad_mode"], turned["align_corners"])
+    assert how == ("bilinear", "reflection", True)
     for light in steps["Brightness"]["fs"]:
         assert (light["max_lighting"], light["p"]) == (mult * ours.max_lighting, LIKELY)
     if crop:
         drawn = steps[crop[0]]
-        assert turned["size"] is None
         assert (drawn["min_scale"], drawn["max_scale"]) == (ours.min_scale, 1)
+        assert (drawn["valid_scale"], drawn["mode"]) == (1, "bilinear")
         assert drawn["ratio"] == [1, 1]
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("case", cases("presize_geometry", "pipeline"))
-def test_a_batch_has_the_shape_of_fastais(case: Case, train: list[LabelledPhoto]) -> None:
-    originals, size = Originals(train, side=46, threads=1), case["args"].get("size", 46)
+def test_only_the_last_sampling_resizes_and_only_light_spares_validation(case: Case) -> None:
+    steps: dict[str, Any] = {step["type"]: step for step in case["after_batch"]}
+    turned, size = steps.get("Flip") or steps["Dihedral"], case["args"].get("size")
+    crop = steps.get("RandomResizedCropGPU")
+
+    assert {name: step["size"] for name, step in steps.items() if step["size"] is not None} == (
+        {"RandomResizedCropGPU": [size, size]} if crop else {turned["type"]: size} if size else {}
+    )
+    parts = {name: step["split_idx_at_class"] for name, step in steps.items()}
+    assert parts == {name: 0 if name == "Brightness" else None for name in steps}
+    for step in turned["affine"]:
+        assert {step[key] for key in step if key.startswith("draw")} == {None}
+        assert step["batch"] is False
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", cases("presize_geometry", "pipeline"))
+def test_a_batch_has_the_shape_of_fastais(case: Case, tmp_path: Path) -> None:
+    originals = Originals(make_photos(tmp_path, 2), side=46, threads=1)
+    size = case["args"].get("size", 46)
     augment = AugmentConfig(min_scale=case["args"].get("min_scale", 1.0))
 
     positions = np.arange(case["train_batch_shape"][0])

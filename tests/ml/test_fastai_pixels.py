@@ -7,11 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ml.fastai_pixels import as_floats, cropped, lit, normalised, resized, sampled
+from ml.augment import MEAN, STD
+from ml.fastai_pixels import Padding, as_floats, cropped, lit, normalised, resized, sampled
+from ml.presize_ways import stepwise
 from ml.sampling import Matrix
 from ml.theory.batch_crop import CropBox, centre_crop_box
+from ml.theory.fidelity import high_frequency_energy
 from ml.theory.presize_geometry import ResizeBox, affine, resize_box, warp
-from tests.theory.figures import Case, cases
+from ml.theory.presize_ways import Step
+from tests.golden.figures import Case, cases
 
 SAMPLED = ("affine", "affine_simple", "affine_pad", "downsample", "align_corners_false")
 STILL = [np.eye(3)]
@@ -50,10 +54,10 @@ def sample(case: Case) -> Tensor:
     )
 
 
-def gradient_energy(image_CHW: Tensor) -> float:
-    """Mean squared difference of grey neighbours, along rows plus along columns."""
-    grey_HW = image_CHW.mean(dim=0)
-    return float(grey_HW.diff(dim=-1).square().mean() + grey_HW.diff(dim=-2).square().mean())
+def energy_of(image_1CHW: Tensor) -> float:
+    """The measure that presizing previews use, over all pixels."""
+    image_HW3 = image_1CHW[0].permute(1, 2, 0).numpy()
+    return high_frequency_energy(image_HW3, np.ones(image_HW3.shape[:2], np.bool_))
 
 
 @pytest.mark.golden
@@ -64,7 +68,7 @@ def test_a_resized_photo_is_fastais(case: Case) -> None:
         tuple(case["image_wh"]), case["size"], method=case["method"], place_xy=case["pcts"]
     )
 
-    found = resized(photo, box).astype(int)
+    found = resized(photo, box, padding=case.get("pad_mode")).astype(int)
 
     assert np.abs(found - np.array(case["output_hwc_uint8"])).max() <= 1
 
@@ -92,7 +96,9 @@ def test_the_pixels_of_a_crop_are_fastais(case: Case) -> None:
 @pytest.mark.golden
 @pytest.mark.parametrize("case", cases("presize_geometry", "valid_batch"))
 def test_the_pixels_of_validation_are_fastais(case: Case) -> None:
-    box = centre_crop_box(tuple(case["image_hw"]))
+    height, width = case["image_hw"]
+    crops = any("Crop" in step for step in case["transforms_in_order"])
+    box = centre_crop_box((height, width)) if crops else CropBox((0, 0), (height, width))
 
     assert_close(cropped(batch_of(case), box, case["size"]), case["expected"]["output_chw"])
 
@@ -108,6 +114,7 @@ def test_light_on_floats_is_fastais(case: Case) -> None:
 @pytest.mark.golden
 @pytest.mark.parametrize("case", cases("presize_geometry", "normalize"))
 def test_normalised_values_are_fastais(case: Case) -> None:
+    assert (case["mean"], case["std"]) == (list(MEAN), list(STD))
     assert_close(normalised(batch_of(case)), case["expected"]["output_chw"])
 
 
@@ -115,21 +122,20 @@ def test_normalised_values_are_fastais(case: Case) -> None:
 @pytest.mark.parametrize("case", cases("presize_geometry", "figure"))
 def test_one_sampling_keeps_more_detail_than_four_as_in_the_book(case: Case) -> None:
     size_hw = (case["size"], case["size"])
-    turned, enlarged = [affine(rotate_deg=case["rotate_deg"])], [affine(zoom=case["zoom"])]
-    perspective = [warp(tuple(case["warp_xy"]))]
-    both = [affine(rotate_deg=case["rotate_deg"], zoom=case["zoom"])]
+    turned, enlarged = affine(rotate_deg=case["rotate_deg"]), affine(zoom=case["zoom"])
+    perspective, still = warp(tuple(case["warp_xy"])), np.eye(3)
+    both = affine(rotate_deg=case["rotate_deg"], zoom=case["zoom"])
 
-    combined = sampled(batch_of(case), both, perspective, size_hw=size_hw)
-    stepwise = sampled(batch_of(case), STILL, STILL, size_hw=size_hw)
-    for step, bend in ((turned, STILL), (enlarged, STILL), (STILL, perspective)):
-        stepwise = sampled(stepwise, step, bend, size_hw=size_hw)
+    combined = sampled(batch_of(case), [both], [perspective], size_hw=size_hw)
+    steps = [Step(still, still), Step(turned, still), Step(enlarged, still)]
+    in_steps = stepwise(batch_of(case), [*steps, Step(still, perspective)], size_hw=size_hw)
 
     expected = case["expected"]
     assert_close(combined, expected["combined_chw"])
-    assert_close(stepwise, expected["stepwise_chw"])
+    assert_close(in_steps, expected["stepwise_chw"])
     energy = expected["gradient_energy"]
-    assert gradient_energy(combined[0]) == pytest.approx(energy["combined"], rel=1e-3)
-    assert gradient_energy(stepwise[0]) == pytest.approx(energy["stepwise"], rel=1e-3)
+    assert energy_of(combined) == pytest.approx(energy["combined"], rel=1e-4)
+    assert energy_of(in_steps) == pytest.approx(energy["stepwise"], rel=1e-4)
 
 
 def test_neutral_maps_and_light_change_nothing() -> None:
@@ -141,6 +147,24 @@ def test_neutral_maps_and_light_change_nothing() -> None:
     assert torch.allclose(same, images, atol=1e-5)
 
 
-def test_a_window_beyond_the_photo_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("padding", "row"),
+    [
+        ("reflection", [20, 10, 0, 10, 20, 10, 0]),
+        ("border", [0, 0, 0, 10, 20, 20, 20]),
+        ("zeros", [0, 0, 0, 10, 20, 0, 0]),
+    ],
+)
+def test_a_window_beyond_the_photo_is_padded_as_asked(padding: Padding, row: list[int]) -> None:
+    photo = np.zeros((7, 3, 3), np.uint8) + np.array([0, 10, 20], np.uint8)[:, None]
+    box = resize_box((3, 7), 7, method="pad")
+
+    found = resized(photo, box, padding=padding)
+
+    assert found[0, :, 0].tolist() == row
+    assert (found == found[:1, :, :1]).all()
+
+
+def test_a_window_beyond_the_photo_is_refused_without_padding() -> None:
     with pytest.raises(ValueError, match="reaches beyond a photo of 5 x 4 px"):
         resized(np.zeros((4, 5, 3), np.uint8), ResizeBox((4, 4), (2, 0), (8, 8)))

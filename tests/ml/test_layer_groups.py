@@ -1,9 +1,15 @@
+import functools
+import re
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
+from torchvision.models import get_model
 
 from ml.backbones import ImageClassifier, build_model
+from ml.head import create_head
 from ml.layer_groups import (
     NORM_LAYERS,
     GroupedParameter,
@@ -13,22 +19,18 @@ from ml.layer_groups import (
     unfreeze,
 )
 from ml.meta_device import weights_without_numbers
+from ml.odd_families import make_body
 from ml.theory import architectures
-from tests.ml.fakes import golden_cases, tiny_model
+from ml.theory.layer_rates import layer_decay_scales
+from tests.golden.figures import Case, cases
+from tests.ml.fakes import tiny_model
+
+TIMMS_DECAY = 0.05
 
 
-def full_cases() -> list[dict[str, Any]]:
-    return golden_cases("discriminative", "groups_full")
-
-
-def summary_cases(*, groups: int) -> list[dict[str, Any]]:
-    cases = golden_cases("discriminative", "groups_summary")
-    return [case for case in cases if case["n_groups"] == groups]
-
-
-def body_cases() -> list[dict[str, Any]]:
-    """Networks for which fastai has no rule; it keeps but the first layers of a ShuffleNet."""
-    return [case for case in summary_cases(groups=2) if "shufflenet" not in case["arch"]]
+def in_the_table(case: Case) -> bool:
+    """Whether torchvision has the network, under timm's name."""
+    return case["arch"] in architectures.names()
 
 
 @pytest.fixture(scope="module", params=architectures.names())
@@ -38,53 +40,120 @@ def shapes(request: pytest.FixtureRequest) -> Iterator[ImageClassifier]:
         yield build_model(tiny_model(request.param), seed=0)
 
 
-def frozen_groups(case: dict[str, Any]) -> tuple[tuple[GroupedParameter, ...], ...]:
-    model = build_model(tiny_model(case["arch"], num_classes=37), seed=0)
-    freeze_body(model, train_norm_layers="_trainbn1_" in case["id"])
-    return layer_groups(model)
+@functools.cache
+def fastais_classifier(name: str, *, has_rule: bool) -> ImageClassifier:
+    """The network with fastai's new head, cut and grouped as fastai does; without numbers.
+
+    Where fastai has no rule for a network, the body ends before the last child that pools and is
+    a single group. That is too short for some (ShuffleNet), so our table has a cut for each.
+    """
+    with weights_without_numbers():
+        row, network = architectures.get(name), get_model(name, weights=None)
+        if not has_rule:
+            pooling = [place for place, child in enumerate(network.children()) if pools(child)]
+            kept = tuple(child for child, _ in network.named_children())[: pooling[-1]]
+            row = replace(row, body=kept, groups=(kept,))
+        body = make_body(network, row).to("meta")
+        features: int = body(torch.empty(1, 3, 224, 224, device="meta")).shape[1]
+        return ImageClassifier(body, create_head(features, 37), replace(row, features=features))
+
+
+@functools.cache
+def our_classifier(name: str) -> ImageClassifier:
+    """The network as a fine-tune has it, without numbers."""
+    with weights_without_numbers():
+        return build_model(tiny_model(name, num_classes=37), seed=0)
+
+
+def pools(child: nn.Module) -> bool:
+    """Whether a layer of this kind or one inside it pools."""
+    return any(re.search("Pool[123]d$", type(layer).__name__) for layer in child.modules())
+
+
+def fastais_name(name: str, row: architectures.Architecture) -> str:
+    """Our name of a weight in fastai's terms: body and head, and children, by number."""
+    part, child, rest = name.split(".", 2)
+    return f"1.{child}.{rest}" if part == "head" else f"0.{row.body.index(child)}.{rest}"
+
+
+def torchvisions_name(name: str) -> str | None:
+    """Our name of a weight in torchvision's terms; the head is not torchvision's."""
+    return name.removeprefix("body.") if name.startswith("body.") else None
+
+
+GROUPED = cases("discriminative", "groups_full", "groups_summary")
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("case", full_cases(), ids=lambda case: str(case["id"]))
-def test_membership_freezing_and_decay_are_fastais(case: dict[str, Any]) -> None:
-    groups = frozen_groups(case)
+@pytest.mark.parametrize("case", GROUPED)
+def test_the_layer_groups_are_fastais(case: Case) -> None:
+    model = fastais_classifier(case["arch"], has_rule=case["in_model_meta"])
+    groups = layer_groups(model)
 
-    for group, expected in zip(groups[:-1], case["groups"][:-1], strict=True):
-        assert [
-            (member.name.removeprefix("body."), member.parameter.requires_grad, member.decays)
+    assert model.architecture.features == case["num_features"]
+    assert len(groups) == case["n_groups"] == case["fastai_optimizer_frozen_idx"] + 1
+    assert case["params_in_no_group"] == []
+    for group, expected in zip(groups, case["groups"], strict=True):
+        assert len(group) == expected["n_params"]
+        assert sum(member.parameter.numel() for member in group) == expected["numel"]
+        for member, place in ((group[0], "first"), (group[-1], "last")):
+            if f"{place}_fastai" in expected:
+                assert torchvisions_name(member.name) == expected[f"{place}_torchvision"]
+                found = fastais_name(member.name, model.architecture)
+                assert found == expected[f"{place}_fastai"]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", GROUPED)
+def test_what_trains_when_frozen_and_what_decays_is_fastais(case: Case) -> None:
+    model = fastais_classifier(case["arch"], has_rule=case["in_model_meta"])
+    freeze_body(model, train_norm_layers="_trainbn1_" in case["id"])
+
+    for group, expected in zip(layer_groups(model), case["groups"], strict=True):
+        trainable = [member.parameter.numel() for member in group if trains(member)]
+        assert len(trainable) == expected["n_trainable_when_frozen"]
+        assert sum(trainable) == expected["numel_trainable_when_frozen"]
+        assert sum(not member.decays for member in group) == expected["n_without_wd"]
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", cases("discriminative", "groups_full"))
+def test_membership_freezing_and_decay_of_every_weight_are_fastais(case: Case) -> None:
+    model = fastais_classifier(case["arch"], has_rule=case["in_model_meta"])
+    freeze_body(model, train_norm_layers="_trainbn1_" in case["id"])
+
+    for group, expected in zip(layer_groups(model), case["groups"], strict=True):
+        assert expected["params"] == [
+            {
+                "torchvision": torchvisions_name(member.name),
+                "fastai": fastais_name(member.name, model.architecture),
+                "trainable_when_frozen": trains(member),
+                "weight_decay": member.decays,
+            }
             for member in group
-        ] == [
-            (p["torchvision"], p["trainable_when_frozen"], p["weight_decay"])
-            for p in expected["params"]
         ]
+
+
+def trains(member: GroupedParameter) -> bool:
+    return member.parameter.requires_grad
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize(
-    "case", full_cases() + summary_cases(groups=3), ids=lambda case: str(case["id"])
+    "case", [case for case in GROUPED if "shufflenet" not in case.values[0]["arch"]]
 )
-def test_counts_of_each_group_are_fastais(case: dict[str, Any]) -> None:
-    groups = frozen_groups(case)
+def test_our_groups_of_a_body_together_are_fastais_body(case: Case) -> None:
+    *body, head = layer_groups(our_classifier(case["arch"]))
+    expected = case["groups"]
 
-    assert len(groups) == case["n_groups"]
-    for group, expected in zip(groups, case["groups"], strict=True):
-        trainable = [m.parameter.numel() for m in group if m.parameter.requires_grad]
-        assert len(group) == expected["n_params"]
-        assert sum(m.parameter.numel() for m in group) == expected["numel"]
-        assert len(trainable) == expected["n_trainable_when_frozen"]
-        assert sum(trainable) == expected["numel_trainable_when_frozen"]
-        assert sum(not m.decays for m in group) == expected["n_without_wd"]
+    assert [member.name for member in head] == [f"head.{at}" for at in HEAD]
+    assert sum(map(len, body)) == sum(group["n_params"] for group in expected[:-1])
+    assert sum(m.parameter.numel() for m in head) == expected[-1]["numel"]
+    if case["in_model_meta"]:
+        assert list(map(len, body)) == [group["n_params"] for group in expected[:-1]]
 
 
-@pytest.mark.golden
-@pytest.mark.parametrize("case", body_cases(), ids=lambda case: str(case["id"]))
-def test_the_groups_of_a_body_together_are_fastais_body(case: dict[str, Any]) -> None:
-    *body, head = frozen_groups(case)
-    members = [member for group in body for member in group]
-
-    assert len(members) == case["groups"][0]["n_params"]
-    assert sum(m.parameter.numel() for m in members) == case["groups"][0]["numel"]
-    assert sum(m.parameter.numel() for m in head) == case["groups"][1]["numel"]
+HEAD = ("2.weight", "2.bias", "4.weight", "6.weight", "6.bias", "8.weight")
 
 
 def test_unfreezing_lets_every_weight_train() -> None:
@@ -119,20 +188,31 @@ def test_every_weight_is_in_one_block_in_the_order_of_the_layer_groups(
 
 
 @pytest.mark.golden
-def test_the_blocks_of_a_resnet_are_those_of_timm() -> None:
-    (case,) = (
-        case
-        for case in golden_cases("discriminative", "timm_layer_decay")
-        if case["arch"] == "resnet18"
-    )
-    found = blocks(build_model(tiny_model("resnet18", num_classes=37), seed=0))
+@pytest.mark.parametrize("case", cases("discriminative", "timm_layer_decay", where=in_the_table))
+def test_the_blocks_of_a_network_that_we_share_are_those_of_timm(case: Case) -> None:
+    *found, _ = blocks(our_classifier(case["arch"]))
+    scales = layer_decay_scales(len(found) + 1, **case["args"])
+    *expected, decayed_head, bias_of_head = case["groups"]
 
-    for power, block in enumerate(reversed(found[:-1]), start=1):
-        groups = [g for g in case["groups"] if g["lr_scale"] == pytest.approx(0.75**power)]
-        assert sum(group["n"] for group in groups) == len(block)
-        first, last = (block[place].name.removeprefix("body.") for place in (0, -1))
-        assert first in {group["first"] for group in groups}
-        assert last in {group["last"] for group in groups}
+    ours = [
+        (pytest.approx(scale), decays, [torchvisions_name(member.name) for member in members])
+        for scale, block in zip(scales, found, strict=False)
+        for decays in (True, False)
+        if (members := [member for member in block if member.decays == decays])
+    ]
+    assert len(ours) == len(expected)
+    for (scale, decays, names), group in zip(ours, expected, strict=True):
+        assert group["lr_scale"] == scale
+        assert (group["weight_decay"] == TIMMS_DECAY) == decays
+        assert group["weight_decay"] in (TIMMS_DECAY, 0.0)
+        assert (group["n"], group["first"], group["last"]) == (len(names), names[0], names[-1])
+    classifier = our_classifier(case["arch"]).architecture.cut[-1]
+    for group, decay, name in (
+        (decayed_head, TIMMS_DECAY, f"{classifier}.weight"),
+        (bias_of_head, 0.0, f"{classifier}.bias"),
+    ):
+        assert (group["lr_scale"], group["weight_decay"], group["n"]) == (1.0, decay, 1)
+        assert group["first"] == group["last"] == name
 
 
 def test_the_table_counts_the_weights_of_each_group(shapes: ImageClassifier) -> None:

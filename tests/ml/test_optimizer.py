@@ -1,21 +1,24 @@
-from typing import Any
+import re
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from ml.backbones import build_model
 from ml.optimizer import adamw, make_optimizer, set_rates
-from tests.ml.fakes import golden_cases, tiny_model
+from tests.golden.figures import Case, cases
+from tests.ml.fakes import tiny_model
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize(
-    "case", golden_cases("head_optimizer", "adam"), ids=lambda case: str(case["id"])
-)
-def test_steps_are_those_of_fastais_adam(case: dict[str, Any]) -> None:
+@pytest.mark.parametrize("case", cases("head_optimizer", "adam"))
+def test_steps_are_those_of_fastais_adam(case: Case) -> None:
     weights = nn.Parameter(torch.tensor(case["p0"], dtype=torch.float64))
-    decay = 0.0 if case["id"] == "no_wd" else 0.01
+    decays = re.search(r" wd=([\d.]+)", case["produced_by"])
+    assert decays
+    decay = 0.0 if "do_wd=False" in case["produced_by"] else float(decays[1])
     optimizer = adamw([{"params": [weights], "layer_group": 0, "weight_decay": decay}])
 
     for gradient, expected in zip(case["grads"], case["steps"], strict=True):
@@ -23,6 +26,34 @@ def test_steps_are_those_of_fastais_adam(case: dict[str, Any]) -> None:
         set_rates(optimizer, [expected["lr"]], expected["mom"])
         optimizer.step()
         assert weights.tolist() == pytest.approx(expected["params"], rel=1e-9)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.floats(1e-6, 0.1), st.floats(0.5, 0.99), st.floats(-10, 10)),
+        min_size=1,
+        max_size=8,
+    ),
+    decay=st.sampled_from([0.0, 0.01, 0.3]),
+)
+def test_steps_of_changing_rate_and_momentum_follow_the_formula(
+    steps: list[tuple[float, float, float]], decay: float
+) -> None:
+    weight = nn.Parameter(torch.tensor([1.5], dtype=torch.float64))
+    optimizer = adamw([{"params": [weight], "layer_group": 0, "weight_decay": decay}])
+    by_hand, mean, square = 1.5, 0.0, 0.0
+
+    for count, (lr, momentum, gradient) in enumerate(steps, start=1):
+        weight.grad = torch.tensor([gradient], dtype=torch.float64)
+        set_rates(optimizer, [lr], momentum)
+        optimizer.step()
+
+        mean = momentum * mean + (1 - momentum) * gradient
+        square = 0.99 * square + 0.01 * gradient**2
+        size = mean / (1 - momentum**count)
+        by_hand *= 1 - lr * decay
+        by_hand -= lr * size / ((square / (1 - 0.99**count)) ** 0.5 + 1e-5)
+        assert weight.item() == pytest.approx(by_hand, rel=1e-9)
 
 
 def test_each_block_has_its_own_rate_where_that_is_asked_for() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ml.theory.batch_crop import CropBox, centre_crop_box, draw_crop_box
 from ml.theory.errors import InvalidInputError
-from tests.theory.figures import Case, cases
+from tests.golden.figures import Case, cases
 
 FASTAI_RATIO = (3 / 4, 4 / 3)
 

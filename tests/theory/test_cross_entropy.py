@@ -1,10 +1,11 @@
 """Cross-entropy from logits, against torch's numbers and by hand."""
 
-from math import exp, inf, log, nan
+from math import exp, inf, isnan, log, nan
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ml.theory import cross_entropy
 from ml.theory.cross_entropy_explained import explain
 from ml.theory.errors import InvalidInputError
-from tests.theory.figures import Case, cases
+from tests.golden.figures import Case, cases
 
 SEED_ACTIVATIONS = [
     [-0.9916, -2.2545],
@@ -48,8 +49,42 @@ def test_losses_of_samples_and_their_mean_are_torchs(case: Case) -> None:
     losses = cross_entropy.per_sample(case["logits"], case["targets"], **_shape(case))
     mean = cross_entropy.mean(case["logits"], case["targets"], **_shape(case))
 
-    assert losses.tolist() == pytest.approx(case["expected"]["per_sample"], 1e-10, nan_ok=True)
-    assert mean == pytest.approx(case["expected"]["mean"], rel=1e-10, nan_ok=True)
+    expected = case["expected"]
+    assert losses.tolist() == pytest.approx(expected["per_sample"], rel=1e-10, nan_ok=True)
+    assert mean == pytest.approx(expected["mean"], rel=1e-10, nan_ok=True)
+    assert losses.sum() == pytest.approx(expected["sum"], rel=1e-10, nan_ok=True)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", cases("cross_entropy", *KINDS))
+def test_probabilities_of_the_targets_are_torchs(case: Case) -> None:
+    explained = explain(case["logits"], case["targets"], ignore_index=case["ignore_index"])
+    logs = cross_entropy.log_softmax(case["logits"])
+    kept = [row for row, target in enumerate(case["targets"]) if target != case["ignore_index"]]
+
+    expected = case["expected"]
+    probabilities = [nan if each.p_target is None else each.p_target for each in explained.samples]
+    assert probabilities == pytest.approx(expected["target_prob"], rel=1e-10, abs=0, nan_ok=True)
+    found = [logs[row, case["targets"][row]] if row in kept else nan for row in range(len(logs))]
+    assert found == pytest.approx(expected["target_log_prob"], rel=1e-10, nan_ok=True)
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize("case", cases("cross_entropy", *KINDS))
+def test_means_are_fastais_with_and_without_smoothing(case: Case) -> None:
+    hard = cross_entropy.mean(
+        case["logits"], case["targets"], **{**_shape(case), "label_smoothing": 0.0}
+    )
+    smooth = cross_entropy.per_sample(case["logits"], case["targets"], **_shape(case))
+
+    expected = case["expected"]
+    fastais = expected["fastai_CrossEntropyLossFlat_mean_float32_no_smoothing"]
+    assert hard == pytest.approx(fastais, rel=1e-5, nan_ok=True)
+    if "fastai_LabelSmoothingCrossEntropy_mean" in expected:
+        each = expected["fastai_LabelSmoothingCrossEntropyFlat_per_sample"]
+        assert smooth.tolist() == pytest.approx(each, rel=1e-5)
+        mean = expected["fastai_LabelSmoothingCrossEntropy_mean"]
+        assert smooth.mean() == pytest.approx(mean, rel=1e-5)
 
 
 @pytest.mark.golden
@@ -73,6 +108,65 @@ def test_the_loss_is_minus_the_natural_logarithm_of_the_targets_probability(case
         assert found.tolist() == pytest.approx([loss], rel=1e-10, abs=1e-12)
 
 
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[Floats, list[int], dict[str, Any]]:
+    """Logits, targets of which some are ignored, and how the loss is shaped."""
+    samples, classes = draw(st.integers(0, 4)), draw(st.integers(1, 5))
+    numbers = st.floats(-1e4, 1e4) | st.sampled_from([nan, inf, -inf])
+    logits = draw(arrays(np.float64, (samples, classes), elements=numbers))
+    ignored = draw(st.sampled_from([-100, 0, 7]))
+    target = st.integers(0, classes - 1) | st.just(ignored)
+    weights = st.lists(st.sampled_from([0.0, 0.5, 2.0]), min_size=classes, max_size=classes)
+    shape = {
+        "class_weights": draw(st.none() | weights),
+        "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0])),
+        "ignore_index": ignored,
+    }
+    return logits, draw(st.lists(target, min_size=samples, max_size=samples)), shape
+
+
+@given(batch=batches())
+def test_whatever_the_batch_losses_and_their_mean_are_torchs(
+    batch: tuple[Floats, list[int], dict[str, Any]],
+) -> None:
+    logits, targets, shape = batch
+    weights = shape["class_weights"]
+    options: dict[str, Any] = {
+        "weight": None if weights is None else torch.tensor(weights, dtype=torch.float64),
+        "label_smoothing": shape["label_smoothing"],
+        "ignore_index": shape["ignore_index"],
+    }
+    rows, classes = torch.tensor(logits), torch.tensor(targets, dtype=torch.int64)
+
+    losses = torch.nn.functional.cross_entropy(rows, classes, reduction="none", **options)
+    mean = torch.nn.functional.cross_entropy(rows, classes, **options)
+
+    found = cross_entropy.per_sample(logits, targets, **shape)
+    assert found.tolist() == pytest.approx(losses.tolist(), rel=1e-10, nan_ok=True)
+    found_mean = cross_entropy.mean(logits, targets, **shape)
+    assert found_mean == pytest.approx(mean.item(), rel=1e-9, nan_ok=True)
+
+
+def test_fastais_smoothing_differs_from_torchs_under_class_weights_only() -> None:
+    logits, targets, weights = [[2.0, 0.0]], [0], [1.0, 3.0]
+    soft = [-log(1 / (1 + exp(-2))), -log(1 / (1 + exp(2)))]
+
+    plain = cross_entropy.mean(logits, targets, label_smoothing=0.2)
+    weighted = cross_entropy.mean(logits, targets, class_weights=weights, label_smoothing=0.2)
+
+    assert plain == pytest.approx(0.8 * soft[0] + 0.1 * sum(soft))
+    assert weighted == pytest.approx(0.8 * soft[0] + 0.1 * (soft[0] + 3 * soft[1]))
+
+
+def test_a_single_class_costs_nothing() -> None:
+    assert cross_entropy.per_sample([[5.0], [-5.0]], [0, 0]).tolist() == [0.0, 0.0]
+
+
+def test_the_mean_of_no_samples_is_not_a_number() -> None:
+    assert isnan(cross_entropy.mean(np.zeros((0, 3)), []))
+    assert isnan(cross_entropy.mean([[1.0, 2.0]], [1], class_weights=[1.0, 0.0]))
+
+
 def test_the_first_rows_of_the_worked_example_come_out_as_published() -> None:
     explained = explain(SEED_ACTIVATIONS, [0, 1, 0])
 
@@ -90,8 +184,9 @@ def test_two_classes_give_the_sigmoid_of_the_difference(case: Case) -> None:
     explained = explain(case["logits"], case["targets"])
 
     identity = case["expected"]["two_class_identity_sigmoid_of_logit_difference"]
-    assert [each.sigmoid_of_difference for each in explained.samples] == pytest.approx(identity)
-    assert [each.softmax[0] for each in explained.samples] == pytest.approx(identity)
+    sigmoids = [each.sigmoid_of_difference for each in explained.samples]
+    assert sigmoids == pytest.approx(identity, rel=1e-10)
+    assert [each.softmax[0] for each in explained.samples] == pytest.approx(identity, rel=1e-10)
     losses = [each.cross_entropy for each in explained.samples]
     assert losses == pytest.approx(case["published_losses"], abs=2e-4)
     assert explained.mean == pytest.approx(case["published_mean"], abs=2e-4)

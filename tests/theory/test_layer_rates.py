@@ -22,7 +22,7 @@ from ml.theory.layer_rates import (
     resolve_peaks,
     tenth_below,
 )
-from tests.theory.figures import Case, cases
+from tests.golden.figures import Case, cases
 
 SPREADS = ("spread_scalar", "spread_slice_lo_hi", "spread_slice_hi", "spread_list")
 
@@ -39,17 +39,19 @@ def _spread(value: float | list[float] | Case, groups: int) -> tuple[float, ...]
 @pytest.mark.golden
 @pytest.mark.parametrize("case", cases("discriminative", *SPREADS))
 def test_a_rate_is_spread_over_groups_as_fastai_does(case: Case) -> None:
-    assert _spread(case["value"], case["groups"]) == pytest.approx(case["lrs"], rel=1e-9)
+    assert _spread(case["value"], case["groups"]) == pytest.approx(case["lrs"], rel=1e-9, abs=0)
 
 
 @pytest.mark.golden
 @pytest.mark.parametrize("case", cases("discriminative", "timm_layer_decay"))
 def test_layer_decay_gives_timms_scales(case: Case) -> None:
     scales = sorted({group["lr_scale"] for group in case["groups"]})
+    floored = case["args"].get("min_scale") in scales or case["args"]["layer_decay"] == 1.0
+    blocks = len(case["groups"]) if floored else len(scales)
 
-    found = layer_decay_scales(len(scales), case["args"]["layer_decay"])
+    found = sorted(set(layer_decay_scales(blocks, **case["args"])))
 
-    assert found == pytest.approx(scales, rel=1e-9)
+    assert found == pytest.approx(scales, rel=1e-9, abs=0)
 
 
 def test_fine_tune_halves_the_base_rate_and_divides_it_for_the_first_group() -> None:
@@ -118,6 +120,31 @@ def test_a_spread_that_makes_no_sense_is_refused(
 
     assert refused.value.field == field
     assert message in str(refused.value)
+
+
+@given(low=st.floats(1e-8, 1.0), high=st.floats(1e-8, 1.0), groups=st.integers(2, 12))
+def test_rates_between_two_ends_have_equal_ratios(low: float, high: float, groups: int) -> None:
+    rates = geometric(low, high, groups)
+
+    assert (rates[0], rates[-1]) == pytest.approx((low, high), rel=1e-9, abs=0)
+    ratios = [after / before for before, after in pairwise(rates)]
+    assert ratios == pytest.approx([(high / low) ** (1 / (groups - 1))] * (groups - 1))
+
+
+def test_a_single_group_has_the_highest_rate_however_asked() -> None:
+    assert geometric(1e-5, 1e-3, 1) == tenth_below(1e-3, 1) == as_listed([1e-3], 1) == (1e-3,)
+    assert resolve_peaks(2e-3, num_groups=1).unfrozen == (1e-3,)
+
+
+def test_a_decay_of_1_leaves_every_block_the_whole_rate() -> None:
+    assert layer_decay_scales(4, 1.0) == (1.0, 1.0, 1.0, 1.0)
+    assert layer_decay_scales(1, 0.5) == (1.0,)
+
+
+def test_a_listed_rate_serves_all_groups_and_others_must_be_as_many() -> None:
+    assert as_listed([1e-3], 4) == (1e-3,) * 4
+    with pytest.raises(InvalidInputError, match="2 rates for 3 layer groups"):
+        as_listed([1e-3, 1e-2], 3)
 
 
 def test_there_is_at_least_one_group() -> None:

@@ -20,15 +20,8 @@ from ml.theory.presize_geometry import (
     warp,
     warp_targets,
 )
-from tests.theory.figures import Case, cases
+from tests.golden.figures import Case, cases
 
-PLACES = {
-    "valid_centre": (0.5, 0.5),
-    "train_pcts_0_0": (0.0, 0.0),
-    "train_pcts_.25_.75": (0.25, 0.75),
-    "train_pcts_.999_.999": (0.999, 0.999),
-    "train_pcts_.5_.1": (0.5, 0.1),
-}
 MAPS = ("affine", "affine_simple", "affine_pad", "warp", "downsample", "align_corners_false")
 CORNERS = [[-1, -1], [1, -1], [-1, 1], [1, 1]]
 SIZES = st.tuples(st.integers(50, 800), st.integers(50, 800))
@@ -42,12 +35,14 @@ def test_the_window_is_the_one_that_fastai_takes(case: Case) -> None:
     size = case["size"] if isinstance(case["size"], int) else tuple(case["size"])
 
     for place, expected in case["expected"].items():
+        x, y = place.split("_")[-2:] if place.startswith("train_pcts") else (0.5, 0.5)
         box = resize_box(
-            tuple(case["image_wh"]), size, method=case["method"], place_xy=PLACES[place]
+            tuple(case["image_wh"]), size, method=case["method"], place_xy=(float(x), float(y))
         )
+        assert expected["pad_mode"] == case["pad_mode"]
         assert list(box.crop_size_wh) == expected["crop_size_wh"]
         assert list(box.top_left_xy) == expected["top_left_xy"]
-        assert list(box.resize_to_wh) == expected["resize_to_wh"]
+        assert list(box.resize_to_wh) == expected["resize_to_wh"] == expected["output_wh"]
 
 
 @pytest.mark.golden

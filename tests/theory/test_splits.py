@@ -1,14 +1,16 @@
 """Splits and vocabularies, against fastai's numbers and by hand."""
 
+import re
 from collections import Counter
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.theory.errors import InvalidInputError
 from ml.theory.splits import encode, random_split, shuffled, stratified_split, vocabulary
-from tests.theory.figures import Case, cases
+from tests.golden.figures import Case, cases
 
 LABELS = st.lists(st.sampled_from("abcde"), max_size=60)
 
@@ -32,10 +34,36 @@ def test_classes_stand_in_code_point_order(case: Case) -> None:
 @pytest.mark.golden
 @pytest.mark.parametrize("case", cases("splits_vocab", "vocab_valid_only"))
 def test_a_label_that_train_lacks_has_no_place(case: Case) -> None:
-    with pytest.raises(KeyError) as unknown:
-        encode(["a", "c"], vocabulary(["b", "a"]))
+    train, valid = re.findall(r"labels? ([a-z,]+)", case["produced_by"])
+    classes = vocabulary(train.split(","))
 
+    assert list(classes) == case["observed"]["vocab"]
+    with pytest.raises(KeyError) as unknown:
+        encode(valid, classes)
     assert str(unknown.value).strip("\"'") in case["observed"]["value"].replace("\\", "")
+
+
+@given(n=st.integers(0, 300), seed=st.integers(0, 2**32 - 1))
+def test_the_shuffle_is_torchs(n: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+
+    assert shuffled(n, seed) == torch.randperm(n, generator=generator).tolist()
+
+
+@pytest.mark.parametrize(
+    ("n", "fraction", "valid"), [(4, 0.2, 0), (5, 0.2, 1), (10, 0.29, 2), (3, 1.0, 3), (3, 0.0, 0)]
+)
+def test_the_valid_part_is_the_fraction_rounded_down(n: int, fraction: float, valid: int) -> None:
+    split = random_split(n, fraction, 42)
+
+    assert (len(split.valid), len(split.train)) == (valid, n - valid)
+
+
+def test_capitals_come_before_small_letters_and_both_before_other_scripts() -> None:
+    assert vocabulary(["pug", "Éire", "Pug", "猫", "_x", "", "10", "9"]) == (
+        "", "10", "9", "Pug", "_x", "pug", "Éire", "猫",
+    )  # fmt: skip
+    assert vocabulary([]) == ()
 
 
 def test_a_label_is_encoded_by_its_place() -> None:
