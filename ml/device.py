@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 
 from ml.config import Precision
+from ml.images import decoder_name
 
 Resolved = Literal["bf16", "fp16", "fp32"]
 
@@ -43,6 +44,20 @@ def has_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
     capabilities = torch.cpu.get_capabilities()
     return any(bool(capabilities.get(name)) for name in BF16_INSTRUCTIONS)
+
+
+def environment(
+    *, precision: Resolved, batch_size: int, device: torch.device
+) -> dict[str, str | int]:
+    """All that decides bits besides what a run is asked to do."""
+    return {
+        "precision": precision,
+        "batch_size": batch_size,
+        "device": device.type,
+        "torch_threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "decoder": decoder_name(),
+    }
 
 
 def autocast(precision: Resolved, device: torch.device) -> torch.autocast:

@@ -27,6 +27,7 @@ Values = dict[str, PlannedValue]
 def values_of(premises: Premises, measured: Mapping[str, Any] | None) -> Values:
     """Each value by its name; ``measured`` is what a probe found, if there was one."""
     values = dict(_sent(premises.spec))
+    values |= _presizing_values(premises, values)
     values |= _dataset_values(premises, values)
     values |= _architecture_values(premises, measured)
     if isinstance(premises.spec, FineTuneSpec):
@@ -44,6 +45,13 @@ def _sent(spec: BaseModel, prefix: str = "") -> Iterator[tuple[str, PlannedValue
         else:
             plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
             yield f"{prefix}{name}", PlannedValue(value=plain, origin=origin)
+
+
+def _presizing_values(premises: Premises, sent: Values) -> Values:
+    if premises.spec.presize_mode == "single":
+        return {}
+    note = "slow: every photo is decoded at full size in every epoch; nothing is stored"
+    return {"presize_mode": sent["presize_mode"].model_copy(update={"note": note})}
 
 
 def _dataset_values(premises: Premises, sent: Values) -> Values:

@@ -17,6 +17,7 @@ class PlannedValue(Resource):
     )
     job_id: str | None = Field(default=None, description="the job that it comes from")
     rule: str | None = Field(default=None, description="the rule by which that job chose it")
+    note: str | None = Field(default=None, description="what to know before asking for it")
 
 
 class PlannedPhase(Resource):
@@ -107,10 +108,12 @@ class Plan(Resource):
         object="plan",
         type="fine_tune",
         resolved={
-            "epochs": {"value": 6, "origin": "request", "job_id": None, "rule": None},
-            "batch_size": {"value": 32, "origin": "dataset", "job_id": None, "rule": None},
+            "epochs": {"value": 6, "origin": "request", "job_id": None, "rule": None,
+                       "note": None},
+            "batch_size": {"value": 32, "origin": "dataset", "job_id": None, "rule": None,
+                           "note": None},
             "learning_rate": {"value": 0.0014, "origin": "lr_find", "job_id": JobIdExample,
-                              "rule": "recommended"},
+                              "rule": "recommended", "note": None},
         },
         phases=[{"name": "frozen", "job": "fine_tune", "epochs": 1, "steps_per_epoch": 9,
                  "steps": 9}],

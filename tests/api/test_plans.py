@@ -157,6 +157,21 @@ def test_what_the_dataset_and_the_architecture_decide_says_so(
     assert known["precision"] == (None, "hardware")
 
 
+@pytest.mark.parametrize("path", [LR_FINDS, FINE_TUNES])
+def test_the_slow_way_of_presizing_is_called_slow(
+    client: TestClient, dataset: Dataset, path: str
+) -> None:
+    body = {"dataset": dataset.id, "presize_mode": "fastai"}
+
+    slow, usual = (
+        planned(client, path, asked)["resolved"]["presize_mode"]
+        for asked in (body, {"dataset": dataset.id})
+    )
+
+    assert (slow["value"], slow["origin"], usual["note"]) == ("fastai", "request", None)
+    assert "slow: every photo is decoded at full size in every epoch" in slow["note"]
+
+
 def test_layer_decay_gives_each_block_its_rate(client: TestClient, dataset: Dataset) -> None:
     body = {"dataset": dataset.id, "architecture": "resnet18", "batch_size": 4}
     spread = {"discriminative": {"layer_decay": 0.5}, "learning_rate": 0.2}
@@ -367,7 +382,8 @@ def test_the_rate_of_an_unfinished_find_is_not_known_yet(
     plan = planned(client, FINE_TUNES, body)
 
     rate = plan["resolved"]["learning_rate"]
-    assert rate == {"value": None, "origin": "lr_find", "job_id": find.id, "rule": "valley"}
+    said = {"value": None, "origin": "lr_find", "job_id": find.id, "rule": "valley", "note": None}
+    assert rate == said
     assert plan["resolved"]["frozen_peaks"]["value"] is None
     assert {phase["job"] for phase in plan["phases"]} == {"fine_tune"}
     assert [phase["lr"] for phase in plan["schedule"]] == [None, None]
@@ -383,7 +399,8 @@ def test_the_rate_of_a_finished_find_is_used(
     plan = planned(client, FINE_TUNES, body)
 
     rate = plan["resolved"]["learning_rate"]
-    assert rate == {"value": 0.002, "origin": "lr_find", "job_id": find.id, "rule": rule}
+    said = {"value": 0.002, "origin": "lr_find", "job_id": find.id, "rule": rule, "note": None}
+    assert rate == said
     assert plan["resolved"]["frozen_peaks"]["value"] == [0.0002, 0.0002, 0.002]
     assert plan["schedule"][0]["lr"][0] == pytest.approx([8e-6, 8e-6, 8e-5])
 

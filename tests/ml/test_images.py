@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,124 @@ def test_a_bomb_is_refused_before_any_of_it_is_decoded(
 
     with pytest.raises(UnreadableImageError, match=r"40 x 30 pixels exceed the limit of 1,199"):
         decode_rgb(tmp_path / "bomb.png", max_pixels=1199)
+
+
+# --- what is stored, and what is seen ---------------------------------------------------------
+
+LETTER_F = np.array([[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0]], np.uint8) * 255
+"""As seen: 4 rows, 3 columns, no symmetry."""
+
+# The visual side of the stored row 0 and of the stored column 0, as EXIF 2.3 defines the tag.
+STORED_AS = {
+    1: LETTER_F,
+    2: LETTER_F[:, ::-1],
+    3: LETTER_F[::-1, ::-1],
+    4: LETTER_F[::-1],
+    5: LETTER_F.T,
+    6: LETTER_F.T[::-1],
+    7: LETTER_F.T[::-1, ::-1],
+    8: LETTER_F.T[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+def test_a_photo_stands_upright_however_the_camera_was_held(
+    tmp_path: Path, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "f.png"
+    Image.fromarray(np.ascontiguousarray(STORED_AS[orientation])).save(path, exif=exif)
+
+    upright = decode_rgb(path)
+
+    assert np.array_equal(upright[..., 0], LETTER_F)
+
+
+OVER_WHITE = (227, 177, 127)
+"""(200, 100, 0) at 128 / 255 and white at 127 / 255: 227.4, 177.2, 127.0."""
+
+
+def _cmyk(path: Path) -> None:
+    # ink lets through (255 - C) (255 - K) / 255: 191 * 191, 127 * 191 and 255 * 191 over 255
+    Image.new("CMYK", (2, 2), (64, 128, 0, 64)).save(path.with_suffix(".tiff"))
+
+
+def _rgba(path: Path) -> None:
+    Image.new("RGBA", (2, 2), (200, 100, 0, 128)).save(path.with_suffix(".png"))
+
+
+def _palette_with_alpha(path: Path) -> None:
+    image = Image.new("P", (2, 2), 1)
+    image.putpalette([0, 0, 0, 200, 100, 0])
+    image.save(path.with_suffix(".png"), transparency=bytes([255, 128]))
+
+
+def _palette(path: Path) -> None:
+    image = Image.new("P", (2, 2), 1)
+    image.putpalette([0, 0, 0, 200, 100, 0])
+    image.save(path.with_suffix(".gif"))
+
+
+def _grey_with_alpha(path: Path) -> None:
+    Image.new("LA", (2, 2), (100, 128)).save(path.with_suffix(".png"))
+
+
+def _one_clear_grey(path: Path) -> None:
+    Image.new("L", (2, 2), 9).save(path.with_suffix(".png"), transparency=9)
+
+
+def _one_clear_colour(path: Path) -> None:
+    Image.new("RGB", (2, 2), (1, 2, 3)).save(path.with_suffix(".png"), transparency=(1, 2, 3))
+
+
+def _bits(path: Path) -> None:
+    Image.new("1", (2, 2), 1).save(path.with_suffix(".png"))
+
+
+def _deep_grey(path: Path) -> None:
+    Image.fromarray(np.full((2, 2), 0x80FF, np.uint16)).save(path.with_suffix(".png"))
+
+
+def _deep_grey_big_endian(path: Path) -> None:
+    pixels = struct.pack(">4H", *[0x80FF] * 4)
+    Image.frombytes("I;16B", (2, 2), pixels).save(path.with_suffix(".tiff"))
+
+
+def _deep_colour(path: Path) -> None:
+    rows = (b"\0" + struct.pack(">3H", 0xC8FF, 0x6400, 0x00FF) * 2) * 2
+    path.with_suffix(".png").write_bytes(_png(2, 2, bit_depth=16, colour_type=2, rows=rows))
+
+
+def _png(width: int, height: int, *, bit_depth: int, colour_type: int, rows: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    ("write", "rgb"),
+    [
+        (_cmyk, (143, 95, 191)),
+        (_rgba, OVER_WHITE),
+        (_palette_with_alpha, OVER_WHITE),
+        (_palette, (200, 100, 0)),
+        (_grey_with_alpha, (177, 177, 177)),
+        (_one_clear_grey, (255, 255, 255)),
+        (_one_clear_colour, (255, 255, 255)),
+        (_bits, (255, 255, 255)),
+        (_deep_grey, (128, 128, 128)),
+        (_deep_grey_big_endian, (128, 128, 128)),
+        (_deep_colour, (200, 100, 0)),
+    ],
+)
+def test_every_kind_of_pixel_becomes_the_colour_that_is_seen(
+    tmp_path: Path, write: Callable[[Path], None], rgb: tuple[int, int, int]
+) -> None:
+    write(tmp_path / "photo")
+    (file,) = tmp_path.iterdir()
+
+    assert np.array_equal(decode_rgb(file), np.full((2, 2, 3), rgb))
