@@ -1,26 +1,32 @@
-"""Sweeps in the background: takes jobs back from silent workers, rings where work waits."""
+"""Sweeps in the background: jobs of silent workers, work that nobody heard of, orphaned files."""
 
 import threading
+from collections.abc import Callable
 
 import redis
 import structlog
 
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import StoreUnavailableError
+from jobs.orphans import remove_orphans
 from jobs.queue import Doorbell, redis_client, waiting_messages
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper, claimable_queues
+
+TIDY_EVERY_S = 3600.0
 
 log = structlog.get_logger(__name__)
 
 
 class Housekeeping:
-    """One thread that sweeps every ``settings.sweep_s`` until it is stopped."""
+    """A thread that sweeps every ``settings.sweep_s`` and one that tidies every hour."""
 
     def __init__(self, database: Database, doorbell: Doorbell, settings: Settings) -> None:
         self._database = database
         self._doorbell = doorbell
-        self._interval_s = settings.sweep_s
+        self._artifacts = Artifacts(settings.artifacts)
+        self._grace_s = settings.orphan_grace_s
         self._sweeper = Sweeper(
             database,
             interval_s=settings.sweep_s,
@@ -29,16 +35,22 @@ class Housekeeping:
         )
         self._redis = redis_client(settings.redis_url)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+        # a look at many files must not keep a sweep waiting
+        self._threads = [
+            threading.Thread(target=self._repeat, args=work, name=work[0].__name__, daemon=True)
+            for work in ((self.sweep, settings.sweep_s), (self.tidy, TIDY_EVERY_S))
+        ]
 
     def start(self) -> None:
-        """The thread runs; its first sweep comes after one interval."""
-        self._thread.start()
+        """The threads run; the first sweep comes after one interval, as does the first tidying."""
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """The thread has ended."""
+        """The threads have ended."""
         self._stopping.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self._redis.close()
 
     def sweep(self) -> None:
@@ -50,6 +62,11 @@ class Housekeeping:
             if self._is_silent(queue):
                 self._doorbell.ring(queue, "sweep")
 
+    def tidy(self) -> None:
+        """Files that nothing has referred to for long are gone."""
+        for path in remove_orphans(self._database, self._artifacts, grace_s=self._grace_s):
+            log.info("orphan_removed", path=str(path))
+
     def _is_silent(self, queue: str) -> bool:
         """Whether no message lies on the queue; False when Redis cannot tell, nor could ring."""
         try:
@@ -57,9 +74,9 @@ class Housekeeping:
         except redis.RedisError:
             return False
 
-    def _run(self) -> None:
-        while not self._stopping.wait(self._interval_s):
+    def _repeat(self, work: Callable[[], None], interval_s: float) -> None:
+        while not self._stopping.wait(interval_s):
             try:
-                self.sweep()
-            except StoreUnavailableError as problem:
-                log.warning("sweep_failed", error=str(problem))
+                work()
+            except (StoreUnavailableError, OSError) as problem:
+                log.warning("housekeeping_failed", work=work.__name__, error=str(problem))

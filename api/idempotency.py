@@ -111,6 +111,12 @@ def _replay(stored: StoredAnswer) -> Response:
 def _content(body: bytes) -> object:
     """The body as JSON; the text itself where a route that needs no body was sent something."""
     try:
-        return json.loads(body) if body else None
+        return json.loads(body, parse_float=_number) if body else None
     except (ValueError, RecursionError):
         return body.decode("latin-1")
+
+
+def _number(text: str) -> float | int:
+    """1.0 is the number 1, and 1e2 is 100 (RFC 8785, section 3.2.2.3)."""
+    value = float(text)
+    return int(value) if value.is_integer() else value

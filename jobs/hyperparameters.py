@@ -14,6 +14,7 @@ AUTO = "auto"
 NO_WEIGHTS = "none"
 
 JobId = Annotated[str, Field(pattern=r"^job_", max_length=64)]
+ItemId = Annotated[str, Field(pattern=r"^itm_", max_length=64)]
 LearningRate = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 
 
@@ -56,6 +57,20 @@ class Augment(Spec):
         default=0.2, ge=0, lt=0.5, description="largest perspective shift, share of half the side"
     )
     flip: bool = Field(default=True, description="mirror half of the photos left to right")
+
+
+_Shift = Annotated[float, Field(gt=-0.5, lt=0.5, allow_inf_nan=False)]
+
+
+class FixedDraws(Spec):
+    """Changes of the whole centre square, each of which is left out at its default."""
+
+    rotate_deg: float = Field(default=0.0, ge=-180, le=180, description="degrees, clockwise")
+    zoom: float = Field(default=1.0, ge=1, le=4, description="magnification about the centre")
+    warp: Annotated[list[_Shift], Field(min_length=2, max_length=2)] = Field(
+        default=[0.0, 0.0], description="perspective, across and down, in shares of half the side"
+    )
+    flip: bool = Field(default=False, description="mirrored left to right")
 
 
 class LearningRateFromJob(Spec):

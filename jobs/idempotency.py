@@ -51,8 +51,9 @@ def begin(connection: Connection, claim: Claim) -> StoredAnswer | None:
         IdempotencyKeyReusedError: the key was used with another request.
         IdempotencyInProgressError: a rival holds the key and has not answered.
     """
-    _forget_old(connection)
-    stored = _find(connection, claim)
+    oldest_ms = _oldest_kept_ms(connection)
+    _forget_older(connection, oldest_ms)
+    stored = _find(connection, claim, oldest_ms)
     if stored is not None:
         return stored
     try:
@@ -66,7 +67,7 @@ def begin(connection: Connection, claim: Claim) -> StoredAnswer | None:
                 )
             )
     except IntegrityError as problem:
-        stored = _find(connection, claim)
+        stored = _find(connection, claim, oldest_ms)
         if stored is None:
             raise IdempotencyInProgressError(claim.key) from problem
         return stored
@@ -77,12 +78,16 @@ def begin(connection: Connection, claim: Claim) -> StoredAnswer | None:
     return None
 
 
-def _forget_old(connection: Connection) -> None:
+def _oldest_kept_ms(connection: Connection) -> int:
+    return db_now_ms(connection) - KEPT_MS
+
+
+def _forget_older(connection: Connection, oldest_ms: int) -> None:
     columns = tables.idempotency.c
     # what another transaction is deleting is left to it: two of them must not wait for each other
     old = (
         select(columns.scope, columns.key)
-        .where(columns.created_ms < db_now_ms(connection) - KEPT_MS)
+        .where(columns.created_ms < oldest_ms)
         .with_for_update(skip_locked=True)
     )
     connection.execute(
@@ -101,20 +106,24 @@ def complete(connection: Connection, claim: Claim, answer: StoredAnswer) -> None
 
 
 def find(database: Database, claim: Claim) -> StoredAnswer | None:
-    """The answer an earlier equal request got, if there was one.
+    """The answer an equal request got within the last `KEPT_MS`, if there was one.
 
     Raises:
         IdempotencyKeyReusedError: the key was used with another request.
         IdempotencyInProgressError: that request has not been answered.
     """
     with database.read() as connection:
-        return _find(connection, claim)
+        return _find(connection, claim, _oldest_kept_ms(connection))
 
 
-def _find(connection: Connection, claim: Claim) -> StoredAnswer | None:
+def _find(connection: Connection, claim: Claim, oldest_ms: int) -> StoredAnswer | None:
     columns = tables.idempotency.c
     row = connection.execute(
-        select(tables.idempotency).where(columns.scope == claim.scope, columns.key == claim.key)
+        select(tables.idempotency).where(
+            columns.scope == claim.scope,
+            columns.key == claim.key,
+            columns.created_ms >= oldest_ms,
+        )
     ).one_or_none()
     if row is None:
         return None

@@ -90,6 +90,13 @@ class Settings(BaseSettings):
     cancel_grace_s: float = Field(
         default=30.0, gt=0, le=600, description="seconds a trainer has to end before it is killed"
     )
+    stall_s: float = Field(
+        default=3600.0,
+        gt=0.5,
+        le=2592000,
+        description="seconds without a step, a batch or a photo after which a trainer is stuck; "
+        "it is killed, as often as one that dies",
+    )
     max_pixels: int = Field(
         default=100_000_000,
         ge=1_000_000,
@@ -98,6 +105,12 @@ class Settings(BaseSettings):
     )
     max_lost: int = Field(
         default=50, ge=1, le=1000, description="times a job may lose its worker before it fails"
+    )
+    orphan_grace_s: float = Field(
+        default=86400.0,
+        ge=60,
+        le=2592000,
+        description="seconds after which a file that nothing refers to any more is removed",
     )
     log_format: Literal["console", "json"] = Field(
         default="console", description="how log lines are written"

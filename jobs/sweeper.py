@@ -36,7 +36,8 @@ class Sweeper:
 
         After nobody swept for three intervals, or the database's clock jumped, holders first
         get one lease time to renew: they may be healthy and only the clock was not. That time
-        is written into the leases, so the other sweepers grant it too.
+        is written into the leases, so the other sweepers grant it too. A clock that was set back
+        is known by the last sweep of anybody, also to a process that has just begun.
         """
         with self._database.write() as connection:
             now_ms = db_now_ms(connection)
@@ -54,7 +55,8 @@ class Sweeper:
             _record_first_sweep(connection, now_ms)
             return False
         connection.execute(update(tables.sweeps).values(last_ms=now_ms))
-        return bool(now_ms - previous_ms > 3 * self._interval_ms)
+        # a clock that was set back makes leases that would not end for as long
+        return not -_CLOCK_JUMP_MS <= now_ms - previous_ms <= 3 * self._interval_ms
 
     def _clock_jumped(self, now_ms: int) -> bool:
         if self._last is None:

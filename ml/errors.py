@@ -12,6 +12,17 @@ MlError
 
 from pathlib import Path
 
+_SHORTAGES = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
+"""Words of those errors of torch that have no class of their own."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device or the host could not give the memory that was asked for."""
+    # torch's own class is known by its name, so that asking need not load torch
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORTAGES)
+
 
 class MlError(Exception):
     """Base of every error below; never raised itself."""

@@ -15,7 +15,7 @@ import torch
 from ml import checkpoint
 from ml.cache import PIXELS_FILE, Pixels
 from ml.config import DEFAULT_WEIGHTS, NO_WEIGHTS, FineTuneConfig, ModelConfig
-from ml.errors import StoppedError
+from ml.errors import StoppedError, is_out_of_memory
 from ml.images import Rgb
 from ml.loader import DEPTH, prefetched
 from ml.memory import PeakMemory, peak_memory, reset_peak
@@ -34,7 +34,6 @@ STEPS_S: dict[PhaseName, float] = {"frozen": 2.0, "unfrozen": 3.0}
 """Seconds after which no further step of the phase is begun; one is measured in any case."""
 EVALUATION_S = 1.0
 _HARMLESS_RATE = 1e-6
-_CPU_SHORTAGE = "can't allocate memory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +137,6 @@ def probe(  # noqa: PLR0913  # each is a plain fact that callers hold separately
         memory=peak_memory(device, without=PIXELS_FILE),
         environment=found.environment,
     )
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the device or the host could not give the memory that was asked for."""
-    # torch's allocator on the CPU has no error class of its own
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or _CPU_SHORTAGE in str(error)
 
 
 def weights_file(config: ModelConfig) -> Path | None:

@@ -73,10 +73,13 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
     listener: Listener,
     device: torch.device,
     resume: TrainingState | None = None,
+    pieces: int = 1,
 ) -> FineTuneOutcome:
     """The trained model, or a run that was left; torch's random numbers are untouched.
 
-    Without validation photos the figures of validation are None.
+    Without validation photos the figures of validation are None. With ``pieces`` a batch goes
+    through the network in so many parts, for want of memory: its gradient is the same, only
+    normalisation layers see the photos of one part at a time.
 
     Raises:
         EnvironmentChangedError: ``resume`` comes from another machine, configuration or data.
@@ -93,6 +96,7 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
         valid_pixels=valid_pixels,
         listener=listener,
         device=device,
+        pieces=pieces,
     )
     with seeded(config.seed, device):
         run = new_run(inputs) if resume is None else resumed_run(inputs, resume)
@@ -168,7 +172,7 @@ def _train_epoch(run: TrainingRun, first_epoch: int) -> None:
     before = (run.epochs_done - first_epoch) * run.batches.per_epoch
     with prefetched(keys, run.batches.make) as ready:
         while not run.epoch_is_trained:
-            batches = itertools.islice(ready, run.batches.accumulate)
+            batches = itertools.islice(ready, run.batches.per_step)
             take_step(run, batches, before + run.steps_in_epoch)
             _obey(run)
             if run.wants(Command.CONTINUE) and run.is_over_time:
@@ -245,7 +249,7 @@ def validation_logits(run: TrainingRun, command: Callable[[], Command]) -> Logit
         inputs.valid_pixels,
         inputs.valid,
         size=data.size,
-        batch_size=data.batch_size,
+        batch_size=inputs.photos_at_once,
         precision=run.precision,
         device=inputs.device,
         command=command,

@@ -10,9 +10,8 @@ from ml.augment import DrawKey, Positions
 from ml.batch_images import training_images
 from ml.cache import Pixels
 from ml.config import DataConfig
-from ml.device import Resolved
+from ml.device import Resolved, environment
 from ml.errors import TooFewImagesError
-from ml.images import decoder_name
 from ml.loader import shuffled_batches
 from ml.photos import LabelledPhoto
 from ml.progress import Listener
@@ -44,6 +43,13 @@ class TrainingBatches:
     accumulate: int = 1
     """Batches in one optimiser step."""
     class_weights: tuple[float, ...] | None = None
+    pieces: int = 1
+    """Parts in which a batch goes through the network, one after the other, for want of memory."""
+
+    @property
+    def per_step(self) -> int:
+        """How many of the batches, or parts of batches, that are made make one optimiser step."""
+        return self.accumulate * self.pieces
 
     @property
     def per_epoch(self) -> int:
@@ -56,20 +62,21 @@ class TrainingBatches:
         return self.batch_size * self.accumulate
 
     def keys(self, epoch: int, *, first: int = 0) -> list[BatchKey]:
-        """The batches of one epoch from the given optimiser step on."""
+        """The batches of one epoch, or their pieces, from the given optimiser step on."""
         order = shuffled_batches(len(self.photos), self.batch_size, seed=self.seed, epoch=epoch)
-        some = order[first * self.accumulate : self.per_epoch * self.accumulate]
-        if self.accumulate == 1:
+        whole = order[first * self.accumulate : self.per_epoch * self.accumulate]
+        some = [piece for batch in whole for piece in np.array_split(batch, self.pieces)]
+        if self.per_step == 1:
             return [BatchKey(epoch, positions) for positions in some]
         weights = [self._weight(positions) for positions in some]
-        steps = [weights[at : at + self.accumulate] for at in range(0, len(some), self.accumulate)]
+        steps = [weights[at : at + self.per_step] for at in range(0, len(some), self.per_step)]
         shares = [weight / sum(step) for step in steps for weight in step]
         return [BatchKey(epoch, *batch) for batch in zip(some, shares, strict=True)]
 
     def _weight(self, positions: Positions) -> float:
         """What the batch weighs in the loss of its step."""
         if self.class_weights is None:
-            return 1.0
+            return float(len(positions))
         return sum(self.class_weights[self.photos[int(place)].label] for place in positions)
 
     def make(self, key: BatchKey) -> Batch:
@@ -88,14 +95,7 @@ class TrainingBatches:
 
     def environment(self, precision: Resolved) -> dict[str, str | int]:
         """All that decides bits besides the configuration."""
-        return {
-            "precision": precision,
-            "batch_size": self.batch_size,
-            "device": self.device.type,
-            "torch_threads": torch.get_num_threads(),
-            "torch": str(torch.__version__),
-            "decoder": decoder_name(),
-        }
+        return environment(precision=precision, batch_size=self.batch_size, device=self.device)
 
 
 def endless_keys(batches: TrainingBatches) -> Iterator[BatchKey]:

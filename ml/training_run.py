@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,13 @@ class Inputs:
     valid_pixels: Pixels
     listener: Listener
     device: torch.device
+    pieces: int = 1
+    """As in `TrainingBatches`. A run may go on with others: its steps stay the same."""
+
+    @property
+    def photos_at_once(self) -> int:
+        """Most photos in one evaluating pass through the network."""
+        return math.ceil(self.config.data.batch_size / self.pieces)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -235,6 +243,7 @@ def _run(inputs: Inputs, model: ImageClassifier) -> TrainingRun:
         inputs.device,
         fitting_accumulate(config.accumulate, len(inputs.train), batch_size, inputs.listener),
         config.class_weights,
+        inputs.pieces,
     )
     plan = FineTunePlan(
         epochs=config.epochs,

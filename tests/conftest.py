@@ -1,13 +1,15 @@
 """Real things for every test: a migrated database, an artifact store, settings, a Redis."""
 
+import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -15,20 +17,31 @@ from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.queue import redis_client
 from jobs.settings import Settings, load_settings
+from tests.jobs import postgresql
+
+KINDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
+"""The kinds of database that the store supports."""
+
+# a machine that is busy makes an example slow, not wrong
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--slow` exists."""
+    """`--slow`, `--faults` and `--postgres` exist."""
     parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+    parser.addoption("--postgres", action="store_true", help="PostgreSQL where SQLite would do")
+    parser.addoption("--faults", action="store_true", help="run the faults in full, too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked slow are left out unless asked for, whatever `-m` selects."""
-    if config.getoption("--slow"):
-        return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    """Tests marked slow or faults are left out unless asked for, whatever else `-m` selects."""
+    asked = {"slow": config.getoption("--slow"), "faults": config.getoption("--faults")}
+    asked["faults"] |= "faults" in config.getoption("markexpr")
+    left_out = {name for name, is_asked in asked.items() if not is_asked}
+    long = [item for item in items if any(map(item.get_closest_marker, left_out))]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")
@@ -41,17 +54,59 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty, migrated database; every test of the engine runs on each kind."""
-    copies = {"sqlite": _copy_of_sqlite}
-    return copies[request.param](request, tmp_path)
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.Server]:
+    """A PostgreSQL server of this test run's own."""
+    programs = postgresql.binaries()
+    if programs is None:
+        missing = "no PostgreSQL programs: apt-get install postgresql"
+        # a build that is to vouch for both databases must not pass with one
+        if os.environ.get("CI") == "true":  # noqa: TID251 - the build's, not the service's
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with postgresql.server(programs) as server:
+        yield server
 
 
-def _copy_of_sqlite(request: pytest.FixtureRequest, folder: Path) -> str:
-    file = folder / "tunesmith.db"
-    shutil.copy(request.getfixturevalue("migrated_sqlite"), file)
-    return f"sqlite:///{file}"
+@pytest.fixture(params=KINDS)
+def new_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Makes empty, migrated databases and tells their addresses."""
+    if request.param == "sqlite":
+        yield _copies_of(request.getfixturevalue("migrated_sqlite"), tmp_path)
+        return
+    server: postgresql.Server = request.getfixturevalue("postgresql_server")
+    made: list[str] = []
+
+    def create() -> str:
+        made.append(server.migrated_database())
+        return made[-1]
+
+    yield create
+    for address in made:
+        server.take_back(address)
+
+
+def _copies_of(file: Path, folder: Path) -> Callable[[], str]:
+    made: list[Path] = []
+
+    def create() -> str:
+        made.append(folder / f"tunesmith-{len(made)}.db")
+        shutil.copy(file, made[-1])
+        return f"sqlite:///{made[-1]}"
+
+    return create
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty, migrated database; tests of the store run on both kinds."""
+    if not request.config.getoption("--postgres"):
+        yield _copies_of(request.getfixturevalue("migrated_sqlite"), tmp_path)()
+        return
+    server: postgresql.Server = request.getfixturevalue("postgresql_server")
+    address = server.migrated_database()
+    yield address
+    server.take_back(address)
 
 
 @pytest.fixture

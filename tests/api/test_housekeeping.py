@@ -1,10 +1,14 @@
+import os
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from api.housekeeping import Housekeeping
 from jobs import store
+from jobs.artifacts import Artifacts
 from jobs.database import Database
+from jobs.ids import new_job_id
 from jobs.job import JobState, JobType
 from jobs.queue import Doorbell, redis_client, waiting_messages
 from jobs.settings import Settings
@@ -68,6 +72,22 @@ def test_without_redis_nothing_is_rung_and_nothing_fails(
     housekeeping.sweep()
 
     doorbell.close()
+
+
+def test_what_a_deletion_could_not_finish_is_removed_once_it_is_old(
+    database: Database, artifacts: Artifacts, settings: Settings
+) -> None:
+    old, young = (artifacts.job_folder(new_job_id()) for _ in range(2))
+    for folder, seconds_ago in ((old, 100_000), (young, 1000)):
+        folder.mkdir(parents=True)
+        os.utime(folder, (time.time() - seconds_ago,) * 2)
+    doorbell = Doorbell(settings.redis_url)
+
+    Housekeeping(database, doorbell, settings).tidy()
+
+    doorbell.close()
+    assert not old.exists()
+    assert young.exists()
 
 
 def test_housekeeping_starts_and_ends(database: Database, settings: Settings) -> None:

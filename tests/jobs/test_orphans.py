@@ -1,0 +1,201 @@
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs import datasets, models, store, verbs
+from jobs.artifacts import Artifacts
+from jobs.database import Database
+from jobs.ids import new_dataset_id, new_job_id, new_model_id
+from jobs.job import FINAL_STATES, JobState
+from jobs.models import Model
+from jobs.orphans import remove_orphans
+from tests.jobs import given
+
+GRACE_S = 3600.0
+
+
+def written(path: Path, *, ago_s: float = 2 * GRACE_S) -> Path:
+    """A file, and the folder that it lies in, as if last written so long ago."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    for each in (path, path.parent):
+        os.utime(each, (time.time() - ago_s,) * 2)
+    return path
+
+
+def a_model(database: Database, artifacts: Artifacts) -> Path:
+    """The file of a model that the database knows."""
+    model_id = new_model_id()
+    file = written(artifacts.model_file(model_id))
+    model = Model(
+        id=model_id,
+        name=None,
+        owner="local",
+        job_id="job_1",
+        dataset_id="ds_1",
+        architecture="resnet34",
+        classes=["cat", "dog"],
+        card={},
+        path=artifacts.relative(file),
+        digest="0" * 64,
+        size_bytes=1,
+        metadata={},
+        version=1,
+        created_ms=1,
+    )
+    with database.write() as connection:
+        models.add(connection, model)
+    return file
+
+
+def left(artifacts: Artifacts) -> set[Path]:
+    return {path for path in artifacts.root.rglob("*") if path.is_file()}
+
+
+def remove(database: Database, artifacts: Artifacts) -> list[Path]:
+    return remove_orphans(database, artifacts, grace_s=GRACE_S)
+
+
+def test_where_nothing_was_ever_written_nothing_is_removed(
+    database: Database, artifacts: Artifacts
+) -> None:
+    assert remove(database, artifacts) == []
+
+
+def test_what_a_killed_process_left_of_a_deleted_job_is_removed(
+    database: Database, artifacts: Artifacts
+) -> None:
+    job = given.job_in(database, JobState.CANCELLED)
+    written(artifacts.attempt_folder(job.id, 1) / "samples-valid.parquet")
+    os.utime(artifacts.job_folder(job.id), (1, 1))
+    assert remove(database, artifacts) == []
+
+    store.delete_job(database, job.id)
+
+    assert remove(database, artifacts) == [artifacts.job_folder(job.id)]
+    assert left(artifacts) == set()
+
+
+def test_what_a_killed_process_left_of_a_deleted_dataset_is_removed(
+    database: Database, artifacts: Artifacts
+) -> None:
+    kept, gone = given.a_dataset(database), given.a_dataset(database)
+    file = written(artifacts.items_file(kept.id))
+    written(artifacts.items_file(gone.id))
+    verbs.cancel(database, gone.job_id)
+    datasets.delete_dataset(database, gone.id)
+
+    assert remove(database, artifacts) == [artifacts.dataset_folder(gone.id)]
+    assert left(artifacts) == {file}
+
+
+def test_a_model_that_no_job_came_to_tell_of_is_removed(
+    database: Database, artifacts: Artifacts
+) -> None:
+    kept = a_model(database, artifacts)
+    orphan = written(artifacts.model_file(new_model_id()))
+    half = written(orphan.with_name(f".{orphan.name}.7-7.partial"))
+
+    assert set(remove(database, artifacts)) == {orphan, half}
+    assert left(artifacts) == {kept}
+
+
+def test_what_is_younger_than_the_grace_time_is_never_touched(
+    database: Database, artifacts: Artifacts
+) -> None:
+    job = given.job_in(database, JobState.SUCCEEDED)
+    young = {
+        written(file, ago_s=GRACE_S / 2)
+        for file in (
+            artifacts.attempt_folder(new_job_id(), 1) / "log.txt",
+            artifacts.items_file(new_dataset_id()),
+            artifacts.model_file(new_model_id()),
+            artifacts.attempt_folder(job.id, 1) / "checkpoint-3.pt",
+            artifacts.attempt_folder(job.id, 1) / ".a.parquet.12.tmp",
+            artifacts.pixels_folder() / "abc.partial" / "pixels.bin",
+        )
+    }
+
+    assert remove(database, artifacts) == []
+    assert left(artifacts) >= young
+
+
+def test_one_young_file_keeps_the_whole_folder(database: Database, artifacts: Artifacts) -> None:
+    job_id = new_job_id()
+    written(artifacts.attempt_folder(job_id, 1) / "log.txt")
+    written(artifacts.attempt_folder(job_id, 2) / "log.txt", ago_s=1)
+
+    assert remove(database, artifacts) == []
+
+
+@pytest.mark.parametrize("state", set(JobState) - FINAL_STATES)
+def test_nothing_of_an_unfinished_job_is_ever_touched(
+    state: JobState, database: Database, artifacts: Artifacts
+) -> None:
+    job = given.job_in(database, state)
+    folder = artifacts.attempt_folder(job.id, 1)
+    files = {written(folder / name) for name in ("checkpoint-3.pt", ".x.tmp", "losses-0.npy")}
+
+    assert remove(database, artifacts) == []
+    assert left(artifacts) == files
+
+
+@pytest.mark.parametrize("state", FINAL_STATES)
+def test_a_finished_job_keeps_its_results_and_no_checkpoint(
+    state: JobState, database: Database, artifacts: Artifacts
+) -> None:
+    job = given.job_in(database, state)
+    folder = artifacts.attempt_folder(job.id, 1)
+    kept = {written(folder / name) for name in ("samples-valid.parquet", "log.txt")}
+    gone = {
+        written(folder / "checkpoint-3.pt"),
+        written(folder / ".checkpoint-6.pt.7-7.partial"),
+        written(artifacts.job_folder(job.id) / "plots" / ".confusion.svg.0a.tmp"),
+    }
+
+    assert set(remove(database, artifacts)) == gone
+    assert left(artifacts) == kept
+
+
+def test_a_model_without_a_row_is_spared_while_a_training_older_than_it_goes_on(
+    database: Database, artifacts: Artifacts
+) -> None:
+    """The training may have been suspended between the file and its row, for days."""
+    job = given.job_in(database, JobState.RUNNING)
+    days_ago_ms = int((time.time() - 100 * GRACE_S) * 1000)
+    given.set_columns(database, job.id, started_ms=days_ago_ms)
+    older = written(artifacts.model_file(new_model_id()), ago_s=110 * GRACE_S)
+    its_own = written(artifacts.model_file(new_model_id()), ago_s=50 * GRACE_S)
+
+    assert remove(database, artifacts) == [older]
+
+    given.set_columns(database, job.id, state="cancelled")
+    assert remove(database, artifacts) == [its_own]
+
+
+def test_pixels_that_somebody_builds_are_left_to_him(
+    database: Database, artifacts: Artifacts
+) -> None:
+    partial = written(artifacts.pixels_folder() / "abc.partial" / "pixels.bin").parent
+    whole = written(artifacts.pixels_folder() / "def" / "pixels.bin")
+    with partial.with_suffix(".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert remove(database, artifacts) == []
+
+    assert remove(database, artifacts) == [partial]
+    assert whole.exists()
+
+
+def test_names_that_are_not_ours_are_left_alone(database: Database, artifacts: Artifacts) -> None:
+    strange = {
+        written(artifacts.root / "jobs" / "notes" / "a.txt"),
+        written(artifacts.root / "models" / "resnet.pth"),
+        written(artifacts.root / "datasets" / "README"),
+        written(artifacts.root / "backup" / "job_1"),
+    }
+
+    assert remove(database, artifacts) == []
+    assert left(artifacts) == strange
