@@ -11,7 +11,7 @@ PATTERN ?= ^(.+)_\d+\.jpg$$
 ARCH ?=
 WEIGHTS ?=
 
-.PHONY: help install demo up test test-browser test-architectures test-compose test-fast check lint types arch fmt architectures lock clean docs bench-quick hooks
+.PHONY: help install demo up test test-faults test-browser test-architectures test-compose test-fast check lint types arch fmt architectures lock clean docs pictures bench-quick hooks
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -38,14 +38,18 @@ up: install ## the whole stack in this terminal, docs page on http://127.0.0.1:8
 test: install ## all tests
 	$(BIN)/pytest
 
+test-faults: install ## every fault in full: kills, wiped Redis, full disks, chaos (half an hour; root for the disks)
+	$(BIN)/pytest -m faults tests/faults
+
 test-browser: install ## the docs page in headless Chromium
 	$(BIN)/pytest -m browser
 
 test-architectures: install ## every architecture for real (minutes, 16 GiB)
 	$(BIN)/pytest --slow tests/ml/test_architectures.py
 
-test-postgres: install ## the store on a PostgreSQL server (needs Debian's package postgresql)
+test-postgres: install ## store and API on a PostgreSQL server (needs Debian's package postgresql)
 	$(BIN)/pytest -m postgres tests/jobs
+	$(BIN)/pytest --postgres tests/api
 
 test-compose: ## the containers for real: built, started, one fine-tune (needs docker compose, 20 GB)
 	tests/compose/run.sh
@@ -87,6 +91,9 @@ clean: ## remove the environment and all caches
 
 docs: install ## write the reference of request fields
 	$(BIN)/python -m jobs.field_table > docs/fields.md
+
+pictures: install ## make the pictures of docs/techniques.md anew, by its own requests (minutes)
+	$(BIN)/python -m docs.pictures.make
 
 bench-quick: install ## times of the main job, cold beside warm (a minute); OUT=--out keeps them as JSON
 	$(BIN)/python benchmarks/quick.py $(OUT)

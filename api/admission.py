@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from api.auth import Caller, forbidden
-from api.problems import FieldProblem, Problem, at
+from api.problems import FieldProblem, Problem, at, escaped
 from api.references import References, invalid
 from api.services import Services
 from api.source_check import check_dataset
@@ -23,7 +23,7 @@ from jobs.keys import Scope
 from jobs.models import Model
 from jobs.settings import Settings
 from jobs.sources.paths import resolve_inside
-from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec
+from jobs.spec import FineTuneSpec, LrFindSpec
 from ml.theory import architectures
 from ml.theory.architectures import Architecture, UnknownArchitectureError
 from ml.theory.parts import LEAST_TRAIN, PARTS
@@ -84,28 +84,32 @@ def check_fine_tune(services: Services, caller: Caller, spec: FineTuneSpec) -> N
         _check_class_weights(spec, dataset)
 
 
-def check_evaluation(services: Services, caller: Caller, spec: EvaluationSpec) -> None:
-    """The evaluation could start now.
+def check_import(services: Services, caller: Caller, spec: DatasetSpec) -> None:
+    """The import could succeed, as far as names can tell, and the caller may start it.
 
     Raises:
-        Problem: it could not.
-        DatasetNotReadyError: its dataset is not ready.
+        Problem: it could not, or the caller may not.
+    """
+    if not caller.may(Scope.DATASETS_WRITE):
+        raise forbidden(Scope.DATASETS_WRITE)
+    check_dataset(spec, services.settings.dataset_roots)
+
+
+def check_training_on(services: Services, caller: Caller, spec: FineTuneSpec, model: Model) -> None:
+    """The admitted fine-tune, which begins with the model, can keep its head.
+
+    Raises:
+        Problem: the dataset has other classes.
     """
     named = References(services.database, caller)
-    model = named.model("/model", spec.model)
-    _check_dependencies(named, spec.depends_on)
-    if isinstance(spec.dataset, DatasetSpec):
-        _check_inline_dataset(services, caller, spec.dataset)
-        return
-    dataset = named.ready_dataset("/dataset", spec.dataset)
-    _check_same_labels(model, dataset)
-    part = "usable" if spec.split == "all" else spec.split
-    if (dataset.counts or {}).get(part, 0) == 0:
+    dataset = named.ready_dataset("/dataset", str(spec.dataset))
+    labels = labels_of(dataset)
+    if list(labels) != list(model.classes):
         raise at(
-            "/split",
-            "too_few_images",
-            f"dataset {dataset.id} has no photos in its {spec.split} part; it has "
-            + _parts_of(dataset),
+            "/dataset",
+            "labels_mismatch",
+            f"dataset {dataset.id} has the classes {names_of(list(labels))}; training on needs "
+            f"those of model {model.id}, {names_of(model.classes)}",
         )
 
 
@@ -118,9 +122,9 @@ def _check_training(
         needs = f"{architecture.name}, which needs {architecture.image_px_wanted}"
         off = "small" if spec.size < architecture.smallest_image_px else "large"
         raise invalid("/size", "out_of_range", f"size {spec.size} is too {off} for {needs}")
-    _check_dependencies(named, spec.depends_on)
+    check_dependencies(named, spec.depends_on)
     if isinstance(spec.dataset, DatasetSpec):
-        _check_inline_dataset(services, named.caller, spec.dataset)
+        check_inline_dataset(services, named.caller, spec.dataset)
     else:
         _check_enough_photos(named.ready_dataset("/dataset", spec.dataset))
     return architecture
@@ -129,7 +133,7 @@ def _check_training(
 def _check_enough_photos(dataset: Dataset) -> None:
     if (dataset.counts or {}).get("train", 0) < LEAST_TRAIN:
         detail = (
-            f"dataset {dataset.id} has {_parts_of(dataset)}; "
+            f"dataset {dataset.id} has {parts_of(dataset)}; "
             f"training needs {LEAST_TRAIN} photos or more"
         )
         raise at("/dataset", "too_few_images", detail)
@@ -196,18 +200,6 @@ def _check_weights_from_job(
         raise at(pointer, "weights_unavailable", detail)
 
 
-def _check_same_labels(model: Model, dataset: Dataset) -> None:
-    labels = {str(entry["label"]) for entry in dataset.classes}
-    strange = sorted(labels - set(model.classes))
-    if strange:
-        raise at(
-            "/dataset",
-            "labels_mismatch",
-            f"model {model.id} does not know the labels {_named(strange)} of dataset {dataset.id}; "
-            f"it knows {_named(model.classes)}",
-        )
-
-
 def _check_rate_from_job(named: References, rate: LearningRateFromJob) -> None:
     pointer = "/learning_rate/from_job"
     job = named.job_of_type(pointer, rate.from_job, JobType.LR_FIND, what="a rate")
@@ -215,16 +207,20 @@ def _check_rate_from_job(named: References, rate: LearningRateFromJob) -> None:
         _check_rule(job, rate.rule)
 
 
-def _check_dependencies(named: References, job_ids: Sequence[str]) -> None:
+def check_dependencies(named: References, job_ids: Sequence[str]) -> None:
+    """Every job that is waited for has succeeded or still may.
+
+    Raises:
+        Problem: one has not, or does not exist.
+    """
     for place, job_id in enumerate(job_ids):
         named.hopeful_job(f"/depends_on/{place}", job_id)
 
 
-def _check_inline_dataset(services: Services, caller: Caller, spec: DatasetSpec) -> None:
-    if not caller.may(Scope.DATASETS_WRITE):
-        raise forbidden(Scope.DATASETS_WRITE)
+def check_inline_dataset(services: Services, caller: Caller, spec: DatasetSpec) -> None:
+    """As `check_import`, for a dataset inside another request."""
     try:
-        check_dataset(spec, services.settings.dataset_roots)
+        check_import(services, caller, spec)
     except Problem as problem:
         raise problem.below("/dataset") from problem
 
@@ -257,11 +253,11 @@ def _check_per_group(rate: LearningRatePerGroup, architecture: Architecture) -> 
 
 
 def _check_class_weights(spec: FineTuneSpec, dataset: Dataset) -> None:
-    labels = {str(entry["label"]) for entry in dataset.classes}
+    labels = labels_of(dataset)
     named = spec.class_weights if isinstance(spec.class_weights, dict) else {}
-    for label in sorted(named.keys() - labels):
-        pointer = "/class_weights/" + label.replace("~", "~0").replace("/", "~1")
-        detail = f"dataset {dataset.id} has no label {label!r}; it has {_named(sorted(labels))}"
+    for label in sorted(named.keys() - labels.keys()):
+        pointer = f"/class_weights/{escaped(label)}"
+        detail = f"dataset {dataset.id} has no label {label!r}; it has {names_of(sorted(labels))}"
         raise invalid(pointer, "not_allowed", detail)
 
 
@@ -276,15 +272,22 @@ def _check_wishes(spec: FineTuneSpec, dataset: Dataset) -> None:
     for pointer, is_wished in wishes.items():
         if is_wished:
             detail = f"it needs photos for validation; dataset {dataset.id} has "
-            raise invalid(pointer, "not_allowed", detail + _parts_of(dataset))
+            raise invalid(pointer, "not_allowed", detail + parts_of(dataset))
 
 
-def _parts_of(dataset: Dataset) -> str:
+def labels_of(dataset: Dataset) -> dict[str, int]:
+    """The dataset's labels, in the order of their indices, with their photos."""
+    return {str(entry["label"]): int(entry["count"]) for entry in dataset.classes}
+
+
+def parts_of(dataset: Dataset) -> str:
+    """How many photos each part has, in words."""
     counts = dataset.counts or {}
     return ", ".join(f"{counts.get(part, 0)} {part}" for part in PARTS)
 
 
-def _named(labels: Sequence[str]) -> str:
+def names_of(labels: Sequence[str]) -> str:
+    """The first few labels, in words, and how many more there are."""
     more = len(labels) - _NAMED
     shown = ", ".join(repr(label) for label in labels[:_NAMED])
     return f"{shown} and {more} more" if more > 0 else shown

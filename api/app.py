@@ -30,8 +30,10 @@ from api.routes import (
     lr_finds,
     models,
     plots,
+    presizing_previews,
     queue,
     results,
+    retries,
     system,
 )
 from api.services import opened
@@ -49,7 +51,9 @@ GUARD_OF: Mapping[ModuleType, Guard] = {
     lr_finds: _JOBS,
     fine_tunes: _JOBS,
     evaluations: _JOBS,
+    presizing_previews: _JOBS,
     jobs: _JOBS,
+    retries: _JOBS,
     history: _JOBS,
     results: _JOBS,
     plots: _JOBS,

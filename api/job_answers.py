@@ -14,7 +14,10 @@ from api.services import Services
 from jobs import dependencies, store, submission
 from jobs.idempotency import StoredAnswer
 from jobs.job import QUEUE_OF, Job, JobState
-from jobs.submission import RunSpec
+from jobs.submission import RunSpec, Submitted
+
+Queue = Callable[[Connection], Submitted]
+"""Queues jobs as part of a transaction."""
 
 
 def job_resource(services: Services, job: Job) -> JobResource:
@@ -73,14 +76,24 @@ def submit(
 
     ``check`` runs before, unless the answer is there already; what it raises goes to the client.
     """
+
+    def prepare() -> Queue:
+        check()
+        return lambda connection: submission.submit(connection, spec, owner=caller.owner)
+
+    return queue_once(services, once, prepare)
+
+
+def queue_once(services: Services, once: Once, prepare: Callable[[], Queue]) -> Response:
+    """As `submit`, for jobs that ``prepare`` finds out how to queue."""
     replay = once.replayed()
     if replay is not None:
         return replay
-    check()
+    queue = prepare()
     queued: list[Job] = []
 
     def act(connection: Connection) -> StoredAnswer:
-        submitted = submission.submit(connection, spec, owner=caller.owner)
+        submitted = queue(connection)
         queued.extend((*submitted.before, submitted.job))
         return _accepted(connection, submitted.job)
 

@@ -1,5 +1,6 @@
 """The ledger of one job: which file it is, and its rows and sums as clients see them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, isfinite, log
@@ -11,7 +12,10 @@ from api.problems import Problem, at
 from api.schemas.samples import (
     Aggregate,
     Breakdown,
+    ClassMetrics,
     ClassScore,
+    LabelCount,
+    LeftOut,
     LossQuantiles,
     SampleResource,
     SampleSummary,
@@ -20,6 +24,7 @@ from api.services import Services
 from jobs import store
 from jobs.errors import ResultNotReadyError
 from jobs.job import Job, JobState, JobType
+from ml.theory import interpretation
 
 _TOP = 5
 _WITH_LEDGER = frozenset({JobType.FINE_TUNE, JobType.EVALUATION})
@@ -36,8 +41,17 @@ class JobLedger:
     classes: tuple[str, ...]
     reported_loss: float | None
     within: Filter
-    has_weights: bool
-    """Whether classes had weights in the loss."""
+    columns: tuple[str, ...]
+
+    @property
+    def dataset_label(self) -> str:
+        """SQL of the label in the dataset, which may be scored as another class."""
+        return "dataset_label" if "dataset_label" in self.columns else "label"
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether classes had weights in the loss."""
+        return "weight" in self.columns
 
     @property
     def mean_loss(self) -> str:
@@ -82,7 +96,7 @@ def open_ledger(services: Services, job_id: str, split: str | None) -> JobLedger
         classes=tuple(job.result["classes"]),
         reported_loss=_reported(job),
         within=within,
-        has_weights="weight" in services.ledgers.columns(file),
+        columns=services.ledgers.columns(file),
     )
 
 
@@ -110,6 +124,7 @@ def sample_of(ledger: JobLedger, row: Row, *, with_probabilities: bool) -> Sampl
     top = sorted(scores, key=lambda score: -inf if score.logit is None else -score.logit)[:_TOP]
     return SampleResource.model_validate(
         {
+            "dataset_label": row["label"],
             **{name: value for name, value in row.items() if name != "logits"},
             "breakdown": Breakdown(
                 logit_label=row["logit_label"],
@@ -178,7 +193,19 @@ def summary_of(services: Services, ledger: JobLedger) -> SampleSummary:
         not_finite=sums["not_finite"],
         loss=LossQuantiles(p50=sums["p50"], p90=sums["p90"], p99=sums["p99"], max=sums["max"]),
         share_of_loss_in_worst_tenth=_worst_tenth(services, ledger, count),
+        left_out=_left_out(ledger),
     )
+
+
+def _left_out(ledger: JobLedger) -> LeftOut:
+    """The photos of the chosen part that the job did not score; of all parts, where it is all."""
+    written: Mapping[str, Mapping[str, int]] = ledger.job.result.get("left_out", {})
+    chosen = [counts for part, counts in written.items() if ledger.split in {part, "all"}]
+    total: Counter[str] = Counter()
+    for counts in chosen:
+        total.update(counts)
+    labels = [LabelCount(label=label, count=total[label]) for label in sorted(total)]
+    return LeftOut(count=total.total(), labels=labels)
 
 
 def _worst_tenth(services: Services, ledger: JobLedger, count: int) -> float | None:
@@ -211,3 +238,19 @@ def mean_losses(services: Services, ledger: JobLedger) -> dict[str, float | None
         ledger.file, "label, avg(loss) AS mean_loss", ledger.within, "GROUP BY label"
     )
     return {row["label"]: row["mean_loss"] for row in rows}
+
+
+def class_metrics(
+    score: interpretation.ClassScore, correct: int, predicted: int, losses: dict[str, Any]
+) -> ClassMetrics:
+    """The scores of one class; null where nothing can be divided by."""
+    return ClassMetrics(
+        label=score.label,
+        support=score.support,
+        predicted=predicted,
+        correct=correct,
+        precision=score.precision if predicted else None,
+        recall=score.recall if score.support else None,
+        f1=score.f1 if score.support or predicted else None,
+        mean_loss=losses.get(score.label),
+    )

@@ -74,7 +74,7 @@ def _part(services: Services, job: Job, plot: Plot, split: str | None) -> str | 
 
 
 def _has_curve(services: Services, job: Job, plot: Plot) -> bool:
-    if plot == "lr-curve":
+    if plot in {"lr-curve", "presizing-preview"}:
         return job.state == JobState.SUCCEEDED
     return curves.count_points(services.database, job.id) > 0
 

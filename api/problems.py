@@ -66,7 +66,9 @@ KINDS: Mapping[str, Kind] = {
         422, "Labels unmatched", "Change the rule, or let names without a match be skipped."
     ),
     "labels_mismatch": Kind(
-        422, "Labels mismatch", "Evaluate on a dataset with the classes of the model."
+        422,
+        "Labels mismatch",
+        "Give each label that is named a class of the model, or null, in label_mapping.",
     ),
     "too_few_classes": Kind(422, "Too few classes", "Provide photos of two classes or more."),
     "too_few_images": Kind(422, "Too few images", "Provide more photos."),
@@ -100,6 +102,7 @@ CODE_OF: Mapping[type[Exception], str] = {
     jobs_errors.JobsError: "internal",
     theory_errors.InvalidRegexError: "invalid_regex",
     theory_errors.NoGroupError: "regex_no_group",
+    theory_errors.LabelsMismatchError: "labels_mismatch",
     UnknownArchitectureError: "unknown_architecture",
     theory_errors.TheoryError: "validation_failed",
 }
@@ -188,6 +191,11 @@ def at(
     return Problem(code, detail, errors=[field])
 
 
+def escaped(name: str) -> str:
+    """The name as one step of a JSON Pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def from_domain(error: Exception) -> Problem:
     """The problem that a domain error stands for.
 
@@ -209,9 +217,20 @@ _NEVER_READY = frozenset({"failed", "cancelled", "succeeded"})
 
 
 def _fields(code: str, error: Exception) -> list[FieldProblem]:
+    if isinstance(error, theory_errors.LabelsMismatchError):
+        return [_misfit(code, misfit) for misfit in error.misfits]
     if isinstance(error, theory_errors.InvalidInputError):
         return [FieldProblem(pointer=f"/{error.field}", code=code, detail=str(error))]
     return []
+
+
+def _misfit(code: str, misfit: theory_errors.LabelMisfit) -> FieldProblem:
+    return FieldProblem(
+        pointer=f"/label_mapping/{escaped(misfit.label)}",
+        code=code,
+        detail=f"{misfit.label!r}: {misfit.detail}",
+        did_you_mean=misfit.near or None,
+    )
 
 
 def _members(error: Exception) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from jobs.dataset_spec import DatasetSpec
 from jobs.errors import DatasetInUseError, NotFoundError
 from jobs.ids import new_dataset_id
 from jobs.job import FINAL_STATES, Job, JobType
-from jobs.spec import DEFAULT_PRIORITY, DatasetImportSpec
+from jobs.job_fields import DEFAULT_PRIORITY
+from jobs.spec import DatasetImportSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

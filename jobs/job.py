@@ -13,6 +13,7 @@ class JobType(StrEnum):
     LR_FIND = "lr_find"
     FINE_TUNE = "fine_tune"
     EVALUATION = "evaluation"
+    PRESIZING_PREVIEW = "presizing_preview"
     EXPORT = "export"
     PROBE = "probe"
 
@@ -57,11 +58,18 @@ QUEUE_OF: Mapping[JobType, str] = {
     JobType.LR_FIND: "train",
     JobType.FINE_TUNE: "train",
     JobType.EVALUATION: "train",
+    JobType.PRESIZING_PREVIEW: "prepare",
     JobType.EXPORT: "prepare",
     JobType.PROBE: "train",
 }
 
-_RESUMABLE = frozenset({JobType.FINE_TUNE})
+RESUMABLE = frozenset({JobType.FINE_TUNE})
+"""Types with checkpoints, which can be paused and stopped half-way."""
+
+_RETRIABLE = frozenset(
+    {JobType.LR_FIND, JobType.FINE_TUNE, JobType.EVALUATION, JobType.PRESIZING_PREVIEW}
+)
+_FAILED = frozenset({JobState.FAILED, JobState.CANCELLED})
 
 
 def allowed_actions(job_type: JobType, state: JobState) -> tuple[str, ...]:
@@ -69,14 +77,23 @@ def allowed_actions(job_type: JobType, state: JobState) -> tuple[str, ...]:
     actions: list[str] = []
     if state not in FINAL_STATES:
         actions.append("cancel")
-    if job_type in _RESUMABLE:
+    if job_type in RESUMABLE:
         if state == _S.RUNNING:
             actions.append("stop")
         if state in {_S.QUEUED, _S.PREPARING, _S.RUNNING}:
             actions.append("pause")
         if state == _S.PAUSED:
             actions.append("resume")
+    if _can_be_retried(job_type, state):
+        actions.append("retry")
     return tuple(actions)
+
+
+def _can_be_retried(job_type: JobType, state: JobState) -> bool:
+    if job_type == JobType.DATASET_IMPORT:
+        # what a ready dataset was made from makes another dataset, not a better one
+        return state in _FAILED
+    return job_type in _RETRIABLE and state in FINAL_STATES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +127,7 @@ class Job:
     owner: str
     dataset_id: str | None
     parent_id: str | None
+    retry_of: str | None
     priority: int
     spec: Mapping[str, Any]
     resolved: Mapping[str, Any]

@@ -18,6 +18,7 @@ PLOTS_OF: Mapping[JobType, tuple[Plot, ...]] = {
     JobType.LR_FIND: ("lr-curve", "loss-curve", "lr-schedule"),
     JobType.FINE_TUNE: ("loss-curve", "lr-schedule", "confusion", "top-losses"),
     JobType.EVALUATION: ("confusion", "top-losses"),
+    JobType.PRESIZING_PREVIEW: ("presizing-preview",),
 }
 """Jobs of other types have no plots."""
 

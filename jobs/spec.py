@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from jobs.dataset_spec import DatasetSpec, Metadata, Spec
+from jobs.dataset_spec import DatasetSpec
 from jobs.hyperparameters import (
-    Augment,
     Checkpoint,
     ClassWeights,
     EarlyStopping,
-    JobId,
+    FixedDraws,
+    ItemId,
     LayerDecay,
     LearningRate,
     LearningRateFromJob,
@@ -26,38 +26,16 @@ from jobs.hyperparameters import (
     misfit,
 )
 from jobs.job import JobType
+from jobs.job_fields import DatasetRef, JobFields, PresizedFields
 
 SPEC_VERSION = 1
-DEFAULT_PRIORITY = 5
 
 _LEAST_RISE = 2
 
-DatasetId = Annotated[str, Field(pattern=r"^ds_", max_length=64)]
 
-
-DatasetRef = DatasetId | DatasetSpec
-"""A registered dataset, or one that is registered on the way."""
-
-
-class _JobFields(Spec):
-    """Order, dependencies and labels of a job."""
-
-    depends_on: Annotated[list[JobId], Field(max_length=16)] = Field(
-        default=[],
-        description="jobs that must succeed before this one begins; "
-        "those named elsewhere in the body are waited for anyhow",
-    )
-    priority: int = Field(default=DEFAULT_PRIORITY, ge=0, le=9, description="higher runs first")
-    name: str | None = Field(default=None, min_length=1, max_length=200)
-    metadata: Metadata = Field(default={}, description="your own keys and values")
-
-
-class _TrainingFields(_JobFields):
+class _TrainingFields(PresizedFields):
     """What a learning-rate find and a fine-tune have in common."""
 
-    dataset: DatasetRef = Field(
-        description="id of a dataset, or the body of POST /v1/datasets to register one on the way"
-    )
     architecture: str = Field(
         default="resnet34", min_length=1, max_length=100, description="torchvision's name"
     )
@@ -65,12 +43,6 @@ class _TrainingFields(_JobFields):
         default="DEFAULT",
         description='"DEFAULT", a torchvision weights name, "none" (random), {"path": …} '
         'or {"from_job": …}',
-    )
-    presize: int = Field(
-        default=460, ge=32, le=2048, description="short side that photos are stored at, pixels"
-    )
-    size: int = Field(
-        default=224, ge=32, le=1024, description="side of the square the network sees, pixels"
     )
     presize_mode: Literal["single", "fastai"] = Field(
         default="single",
@@ -81,24 +53,17 @@ class _TrainingFields(_JobFields):
     weight_decay: float = Field(
         default=0.01, ge=0, lt=1, allow_inf_nan=False, description="decoupled weight decay"
     )
-    augment: Augment = Augment()
     train_norm_layers: bool = Field(
         default=True, description="train normalisation layers of the frozen body"
     )
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         default="auto", description="number format of the forward pass"
     )
-    seed: int = Field(default=42, ge=0, le=2**32 - 1, description="seed of everything random")
-
-    @model_validator(mode="after")
-    def _presize_covers_size(self) -> "_TrainingFields":
-        if self.presize < self.size:
-            raise misfit(
-                "presize",
-                f"presize {self.presize} is smaller than size {self.size}; "
-                "photos are stored at presize and cut to size",
-            )
-        return self
+    on_out_of_memory: Literal["halve_batch", "fail"] = Field(
+        default="halve_batch",
+        description="when a batch does not fit into memory: halve the photos that are looked at at "
+        "once, as often as needed, and accumulate; a step learns from as many photos as before",
+    )
 
 
 class LrFindSpec(_TrainingFields):
@@ -190,7 +155,17 @@ class FineTuneSpec(_TrainingFields):
         return self
 
 
-class EvaluationSpec(_JobFields):
+LabelMapping = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=4096)],
+        Annotated[str, Field(min_length=1, max_length=4096)] | None,
+    ],
+    Field(max_length=10_000),
+]
+"""Label of a dataset to the class that it is scored as; None leaves its photos out."""
+
+
+class EvaluationSpec(JobFields):
     """Per-sample cross-entropy of a model on one part of a dataset."""
 
     model: str = Field(pattern=r"^mdl_", max_length=64, description="id of a model")
@@ -198,21 +173,50 @@ class EvaluationSpec(_JobFields):
         description="id of a dataset, or the body of POST /v1/datasets to register one on the way"
     )
     split: Literal["train", "valid", "test", "all"] = "valid"
+    label_mapping: LabelMapping = Field(
+        default={},
+        description="what a label of the dataset is scored as: a class of the model, or null to "
+        "leave its photos out; a label that is a class needs no entry",
+    )
     batch_size: int = Field(default=64, ge=1, le=4096, description="photos in one forward pass")
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
 
 
-class DatasetImportSpec(_JobFields):
+class PresizingPreviewSpec(PresizedFields):
+    """The same photos presized in three ways with the same draws, as pictures and as numbers."""
+
+    images: (
+        Annotated[int, Field(ge=1, le=16)]
+        | Annotated[list[ItemId], Field(min_length=1, max_length=16)]
+    ) = Field(
+        default=4,
+        description="how many photos of the training part, drawn by the seed, or their ids, each "
+        "once and of any part",
+    )
+    draws: FixedDraws | None = Field(
+        default=None, description="changes that are the same for all photos, instead of random ones"
+    )
+
+    @model_validator(mode="after")
+    def _each_photo_once(self) -> "PresizingPreviewSpec":
+        if isinstance(self.images, list) and len(set(self.images)) < len(self.images):
+            raise misfit("images", "an id is named more than once; name each photo once")
+        return self
+
+
+class DatasetImportSpec(JobFields):
     """The import of a registered dataset."""
 
     dataset: str
     request: DatasetSpec
 
 
-Plot = Literal["lr-curve", "loss-curve", "lr-schedule", "confusion", "top-losses"]
+Plot = Literal[
+    "lr-curve", "loss-curve", "lr-schedule", "confusion", "top-losses", "presizing-preview"
+]
 
 
-class ExportSpec(_JobFields):
+class ExportSpec(JobFields):
     """A plot of another job's results, drawn in every format."""
 
     job: str
@@ -221,7 +225,7 @@ class ExportSpec(_JobFields):
     content: str = Field(description="digest of what is drawn; a running job's plots change")
 
 
-class ProbeSpec(_JobFields):
+class ProbeSpec(JobFields):
     """A few steps of a training that was only planned, to see how long it would take."""
 
     lr_find: LrFindSpec | None = None
@@ -239,13 +243,22 @@ class ProbeSpec(_JobFields):
         return planned
 
 
-JobSpec = DatasetImportSpec | LrFindSpec | FineTuneSpec | EvaluationSpec | ExportSpec | ProbeSpec
+JobSpec = (
+    DatasetImportSpec
+    | LrFindSpec
+    | FineTuneSpec
+    | EvaluationSpec
+    | PresizingPreviewSpec
+    | ExportSpec
+    | ProbeSpec
+)
 
 SPEC_OF: dict[JobType, type[JobSpec]] = {
     JobType.DATASET_IMPORT: DatasetImportSpec,
     JobType.LR_FIND: LrFindSpec,
     JobType.FINE_TUNE: FineTuneSpec,
     JobType.EVALUATION: EvaluationSpec,
+    JobType.PRESIZING_PREVIEW: PresizingPreviewSpec,
     JobType.EXPORT: ExportSpec,
     JobType.PROBE: ProbeSpec,
 }

@@ -33,11 +33,12 @@ _JOB_FIELDS = tuple(field.name for field in fields(Job))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """A new job among others: its own id, the job it is made for, those that it waits for."""
+    """A new job among others: its own id, the job it is made for or after, those it waits for."""
 
     job_id: JobId = field(default_factory=new_job_id)
     parent_id: str | None = None
     depends_on: Sequence[str] = ()
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class JobFilter:
     type: JobType | None = None
     state: JobState | None = None
     dataset_id: str | None = None
+    retry_of: str | None = None
     created_after_ms: int | None = None
     metadata: Mapping[str, str] | None = None
     owner: str | None = None
@@ -71,6 +73,7 @@ def submit(
             id=identifier,
             dataset_id=dataset_id,
             parent_id=chain.parent_id,
+            retry_of=chain.retry_of,
             owner=owner,
             created_ms=now_ms,
         )
@@ -176,6 +179,8 @@ def _filtered(chosen: JobFilter) -> Select[Any]:
         query = query.where(columns.state == chosen.state.value)
     if chosen.dataset_id is not None:
         query = query.where(columns.dataset_id == chosen.dataset_id)
+    if chosen.retry_of is not None:
+        query = query.where(columns.retry_of == chosen.retry_of)
     if chosen.owner is not None:
         query = query.where(columns.owner == chosen.owner)
     if chosen.created_after_ms is not None:

@@ -10,16 +10,18 @@ from jobs.errors import NotFoundError
 from jobs.hyperparameters import AUTO, NO_WEIGHTS, LearningRateFromJob, WeightsFromJob
 from jobs.ids import JobId, new_job_id
 from jobs.job import Job, JobType
-from jobs.spec import DatasetRef, EvaluationSpec, FineTuneSpec, LrFindSpec
+from jobs.job_fields import DatasetRef
+from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
 from jobs.store import Chain
 
-RunSpec = LrFindSpec | FineTuneSpec | EvaluationSpec
+RunSpec = LrFindSpec | FineTuneSpec | EvaluationSpec | PresizingPreviewSpec
 """What runs on a dataset."""
 
 _TYPE_OF: dict[type[RunSpec], JobType] = {
     LrFindSpec: JobType.LR_FIND,
     FineTuneSpec: JobType.FINE_TUNE,
     EvaluationSpec: JobType.EVALUATION,
+    PresizingPreviewSpec: JobType.PRESIZING_PREVIEW,
 }
 
 
@@ -40,11 +42,18 @@ class _Ids:
     job: JobId
 
 
-def submit(connection: Connection, spec: RunSpec, *, owner: str = store.LOCAL_OWNER) -> Submitted:
+def submit(
+    connection: Connection,
+    spec: RunSpec,
+    *,
+    owner: str = store.LOCAL_OWNER,
+    retry_of: str | None = None,
+) -> Submitted:
     """The job is queued, as part of the transaction, behind all that it depends on.
 
     A dataset given inline is registered and imported first; a learning rate ``auto`` queues a
     learning-rate find. A job that depends on one that has failed is failed at once.
+    ``retry_of`` is the job that this one does again.
 
     Raises:
         NotFoundError: a job that it depends on does not exist (any more).
@@ -59,9 +68,23 @@ def submit(connection: Connection, spec: RunSpec, *, owner: str = store.LOCAL_OW
         find = lr_find_for(spec, dataset_id)
         before.append(_queued(connection, find, dataset_id, chain, owner))
         needs.append(ids.lr_find)
-    chain = Chain(job_id=ids.job, depends_on=needs)
+    chain = Chain(job_id=ids.job, depends_on=needs, retry_of=retry_of)
     job = _queued(connection, spec, dataset_id, chain, owner)
     return Submitted(job, tuple(before))
+
+
+def import_again(
+    connection: Connection, spec: DatasetSpec, failed: Job, *, owner: str = store.LOCAL_OWNER
+) -> Submitted:
+    """Another dataset is registered, and the job that does the failed import again is queued."""
+    dataset = datasets.register(
+        connection,
+        spec,
+        owner=owner,
+        chain=Chain(retry_of=failed.id),
+        priority=failed.priority,
+    )
+    return Submitted(store.fetch(connection, dataset.job_id), ())
 
 
 def named_jobs(spec: RunSpec) -> list[str]:
@@ -69,7 +92,7 @@ def named_jobs(spec: RunSpec) -> list[str]:
     named = list(spec.depends_on)
     if isinstance(spec, FineTuneSpec) and isinstance(spec.learning_rate, LearningRateFromJob):
         named.append(spec.learning_rate.from_job)
-    if not isinstance(spec, EvaluationSpec) and isinstance(spec.weights, WeightsFromJob):
+    if isinstance(spec, LrFindSpec | FineTuneSpec) and isinstance(spec.weights, WeightsFromJob):
         named.append(spec.weights.from_job)
     return list(dict.fromkeys(named))
 

@@ -36,6 +36,7 @@ jobs = Table(
     Column("owner", String(64), nullable=False),
     Column("dataset_id", String(64)),
     Column("parent_id", String(64)),
+    Column("retry_of", String(64)),
     Column("priority", Integer, nullable=False),
     Column("spec_version", Integer, nullable=False),
     Column("spec", JSON, nullable=False),
@@ -68,6 +69,7 @@ jobs = Table(
     Index("ix_jobs_lease", "state", "lease_until_ms"),
     Index("ix_jobs_dataset", "dataset_id"),
     Index("ix_jobs_parent", "parent_id"),
+    Index("ix_jobs_retry_of", "retry_of"),
 )
 
 dependencies = Table(

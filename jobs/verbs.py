@@ -1,11 +1,16 @@
-"""The client's side of a job: cancel, stop, pause, resume. Each is safe to repeat."""
+"""The client's side of a job: cancel, stop, pause, resume. Each is safe to repeat.
+
+A retry is no move of a job but another job: see `retries`.
+"""
 
 from sqlalchemy import Connection, update
 
 from jobs import dependencies, events, moves, store, tables
 from jobs.database import Database, db_now_ms
 from jobs.errors import InvalidTransitionError
-from jobs.job import Job, JobState, allowed_actions
+from jobs.job import RESUMABLE, Job, JobState, allowed_actions
+
+_ON_ITS_WAY = frozenset({JobState.QUEUED, JobState.PREPARING, JobState.RUNNING})
 
 
 def cancel(database: Database, job_id: str) -> Job:
@@ -48,13 +53,15 @@ def _cancel(connection: Connection, job: Job) -> Job:
 def stop(database: Database, job_id: str) -> Job:
     """The running job will end after its current step and keep what it has learned.
 
+    Stopping it again changes nothing, nor after it has succeeded.
+
     Raises:
         NotFoundError: no job has this id.
         InvalidTransitionError: the job is not running, or cannot be stopped half-way.
     """
     with database.write() as connection:
         job = store.fetch(connection, job_id, lock=True)
-        if job.stop_requested and not job.is_terminal:
+        if job.stop_requested and job.state not in {JobState.FAILED, JobState.CANCELLED}:
             return job
         _refuse_unless_allowed(job, "stop")
         connection.execute(
@@ -87,15 +94,15 @@ def pause(database: Database, job_id: str) -> Job:
 
 
 def resume(database: Database, job_id: str) -> Job:
-    """The paused job is queued again; resuming a queued or running job changes nothing.
+    """The paused job is queued again; resuming one that waits or runs changes nothing.
 
     Raises:
         NotFoundError: no job has this id.
-        InvalidTransitionError: the job is finished or on its way to an end.
+        InvalidTransitionError: the job is finished or on its way to an end, or cannot be paused.
     """
     with database.write() as connection:
         job = store.fetch(connection, job_id, lock=True)
-        if job.state in {JobState.QUEUED, JobState.PREPARING, JobState.RUNNING}:
+        if job.type in RESUMABLE and job.state in _ON_ITS_WAY:
             return job
         _refuse_unless_allowed(job, "resume")
         return moves.move(

@@ -9,6 +9,7 @@ entry is built and shared while it is in use.
 import contextlib
 import fcntl
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -202,8 +203,11 @@ def _write(
             offset += image.size
             watch.on_progress(done + 1, len(photos))
         _flush(file)
+    # straight to a file NumPy does not say why it cannot write, such as a full disk
+    content = io.BytesIO()
+    np.save(content, index)
     with (partial / "index.npy").open("wb") as file:
-        np.save(file, index)
+        file.write(content.getvalue())
         _flush(file)
 
 

@@ -193,6 +193,30 @@ class FineTuneConfig:
         _check_run(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedDraws:
+    """Changes that are the same for every photo, of its whole centre square."""
+
+    rotate_deg: float
+    zoom: float
+    warp_xy: tuple[float, float]
+    flip: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewConfig:
+    """How photos are presized and changed for a comparison; light is never changed."""
+
+    presize: int
+    """Short side at which photos are stored, in pixels."""
+    size: int
+    """Side of the pictures, in pixels; at most ``presize``."""
+    augment: AugmentConfig
+    fixed: FixedDraws | None
+    """Instead of random draws."""
+    seed: int
+
+
 def _check_run(config: LrRangeConfig | FineTuneConfig) -> None:
     row = architectures.get(config.model.architecture)
     size = config.data.size

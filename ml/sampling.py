@@ -125,18 +125,18 @@ def _on_device(array: NDArray[Any], device: torch.device) -> Tensor:
 
 def _shrunk(photo: Rgb, matrix: Matrix, size: int) -> tuple[Rgb, Matrix]:
     """The photo averaged down so far that sampling reads every pixel, and the matrix for it."""
-    stride = _stride(matrix, size)
-    if stride <= MAX_STRIDE:
+    step_px = stride(matrix, size)
+    if step_px <= MAX_STRIDE:
         return photo, matrix
     height, width = photo.shape[:2]
-    shrink = MAX_STRIDE / stride
+    shrink = MAX_STRIDE / step_px
     smaller = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     image = Image.fromarray(photo).resize(smaller, Image.Resampling.BOX)
     scaling = np.diag([smaller[0] / width, smaller[1] / height, 1.0])
     return np.asarray(image), scaling @ matrix
 
 
-def _stride(matrix: Matrix, size: int) -> float:
+def stride(matrix: Matrix, size: int) -> float:
     """Input pixels per output pixel at the centre: root of the homography's local area factor."""
     x, y, w = matrix @ np.array([size / 2, size / 2, 1.0])
     jacobian = (matrix[:2, :2] - np.outer([x / w, y / w], matrix[2, :2])) / w

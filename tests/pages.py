@@ -40,6 +40,8 @@ class Command:
     body: str | None
     answer: Any
     """The JSON that the page shows behind it, as `elided` reads it; None without one."""
+    output: str | None = None
+    """The file that the answer is kept in; None where it is shown."""
 
     def __str__(self) -> str:
         """Where it stands and what it asks for."""
@@ -54,6 +56,7 @@ class Command:
             self.headers,
             None if self.body is None else Template(self.body).safe_substitute(names),
             self.answer,
+            self.output,
         )
 
 
@@ -106,10 +109,11 @@ def _command(page: str, words: Sequence[str], answer: Any) -> Command:  # noqa: 
     options = list(itertools.pairwise(words))
     given = [value for option, value in options if option == "-H"]
     body = next((value for option, value in options if option == "-d"), None)
+    output = next((value for option, value in options if option == "-o"), None)
     method = next((value for option, value in options if option == "-X"), "POST" if body else "GET")
     address = next(word for word in words if word.startswith("$U/"))
     headers = dict(header.split(": ", 1) for header in given)
-    return Command(page, method, address.removeprefix("$U"), headers, body, answer)
+    return Command(page, method, address.removeprefix("$U"), headers, body, answer, output)
 
 
 def elided(text: str) -> Any:  # noqa: ANN401  (any JSON)

@@ -17,6 +17,7 @@ from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import NEXT_STATES, JobType
 from jobs.settings import Settings
+from ml.theory.lr_suggestions import RULES
 from ml.theory.parts import Shortage
 from tests import pages
 from tests.api import given
@@ -30,6 +31,7 @@ PYTHON = [
     for block in pages.blocks(page)
     if block.language == "python"
 ]
+PICTURES = DOCS / "pictures"
 _STATELESS = ("/v1/explain/", "/v1/architectures")
 _MADE_UP = {"lr": 2e-3, "marker": {"lr": 2e-2, "loss": 0.9}, "step": 3}
 
@@ -51,6 +53,24 @@ def test_every_page_is_in_the_index() -> None:
     assert {page.name for page in DOCS.glob("*.md")} - listed == {"README.md"}
 
 
+def test_every_picture_is_shown_on_a_page_and_is_light_enough_for_it() -> None:
+    shown = {
+        (page.parent / target).resolve() for page in pages.pages() for target in pages.links(page)
+    }
+    pictures = {file for file in PICTURES.iterdir() if file.suffix in {".svg", ".png", ".jpg"}}
+
+    assert pictures
+    assert {file.name for file in pictures - shown} == set()
+    assert {file.name for file in pictures if file.stat().st_size > 400_000} == set()
+
+
+def test_every_file_that_the_tour_keeps_is_one_of_its_pictures() -> None:
+    kept = {command.output for command in pages.commands(DOCS / "techniques.md")} - {None}
+
+    assert kept
+    assert kept - {file.name for file in PICTURES.iterdir()} == set()
+
+
 @pytest.fixture
 def client(settings: Settings) -> Iterator[Client]:
     """A client of the whole application, without a Redis or a worker."""
@@ -68,7 +88,7 @@ def names(client: Client, database: Database, artifacts: Artifacts) -> dict[str,
     curve = {
         "lrs": [1e-3, 2e-3], "losses": [2.0, 1.0], "smoothed": [2.0, 1.5], "zero_lag": [2.0, 1.0],
         "stopped": "completed", "diverged_at_step": None, "warnings": [],
-        "suggestions": dict.fromkeys(("minimum_over_10", "valley"), _MADE_UP),
+        "suggestions": dict.fromkeys(RULES, _MADE_UP),
         "recommended": {"lr": 2e-3, "rule": "consensus", "range": [1e-3, 4e-3],
                         "confidence": "medium", "reasons": ["rules_agree"]},
     }  # fmt: skip
@@ -78,12 +98,17 @@ def names(client: Client, database: Database, artifacts: Artifacts) -> dict[str,
     for plot in ("confusion", "top-losses"):
         client.get(f"/v1/jobs/{trained.id}/plots/{plot}.svg", headers={"Prefer": "wait=0"})
         given.draw(database, artifacts)
+    preview = given.previewed(database, dataset)
+    at_once = {"Prefer": "wait=0"}
+    client.get(f"/v1/jobs/{preview.id}/plots/presizing-preview.png", headers=at_once)
+    given.draw(database, artifacts)
     return {
         "DS": dataset.id,
+        "PREVIEW": preview.id,
         "FIND": found.id,
         "JOB": trained.id,
         "ITEM": given.photo(dataset, 0),
-        "MODEL": given.a_model(database, artifacts, dataset).id,
+        "MODEL": given.a_model(database, artifacts, dataset, job_id=trained.id).id,
         "RUN": given.started(database, JobType.FINE_TUNE, dataset).id,
     }
 

@@ -1,5 +1,8 @@
 """The pipe between a supervisor and its trainer: how long the lease runs, what to do next.
 
+The trainer answers each word with the time at which it last asked for orders. One that has not
+asked for long is stuck, even where this thread of it still runs.
+
 End of file means that the worker is gone: the trainer ends at once, or the next attempt would
 find the device full.
 """
@@ -45,17 +48,19 @@ class Control:
         self._pipe = pipe
         self._lease_until_s = lease_until_s
         self._order = Order.CONTINUE
+        self._asked_at_s = time.monotonic()
         threading.Thread(target=self._watch, name="control", daemon=True).start()
 
     @property
     def order(self) -> Order:
-        """The latest word from the supervisor."""
+        """The latest word from the supervisor; asking for it is the trainer's sign of life."""
+        self._asked_at_s = time.monotonic()
         return self._order
 
     @property
     def must_end(self) -> bool:
         """Whether work without checkpoints should break off."""
-        return self._order in {Order.LEAVE, Order.ABANDON}
+        return self.order in {Order.LEAVE, Order.ABANDON}
 
     def _watch(self) -> None:
         while True:
@@ -70,3 +75,4 @@ class Control:
     def _take(self, message: Message) -> None:
         self._order = message.order
         self._lease_until_s = message.lease_until_s
+        self._pipe.send(self._asked_at_s)

@@ -6,7 +6,7 @@ import ml.errors
 from jobs.errors import SourceForbiddenError, SourceUnreachableError
 from jobs.job import Failure
 from ml.theory.architectures import UnknownArchitectureError
-from ml.theory.errors import InvalidRegexError
+from ml.theory.errors import InvalidRegexError, LabelsMismatchError
 
 
 class JobFailedError(Exception):
@@ -39,6 +39,10 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
         "environment_changed",
         "submit the job again to train it from the start on this machine",
     ),
+    LabelsMismatchError: (
+        "labels_mismatch",
+        "give each label a class of the model, or null, in label_mapping",
+    ),
     InvalidRegexError: ("invalid_regex", "write the pattern without that construct"),
     UnknownArchitectureError: ("unknown_architecture", "see GET /v1/architectures"),
 }
@@ -60,16 +64,10 @@ def failure_of(problem: Exception) -> Failure:
             hint="free space on the volume of the artifacts, then submit the job again",
             retryable=True,
         )
-    if is_out_of_memory(problem):
+    if ml.errors.is_out_of_memory(problem):
         return Failure(code="out_of_memory", message=str(problem), hint=_OUT_OF_MEMORY_HINT)
     return Failure(
         code="internal",
         message=f"{type(problem).__name__}: {problem}"[:500],
         hint="GET /v1/jobs/{id}/logs has the details",
     )
-
-
-def is_out_of_memory(problem: Exception) -> bool:
-    """Whether the device or the host could not give the memory that was asked for."""
-    # torch.OutOfMemoryError is known by name, so that imports need not load torch
-    return isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError"

@@ -32,6 +32,7 @@ class FoundModel:
 
     file: Path
     job_id: str
+    model_id: str
     keeps_head: bool
 
 
@@ -74,6 +75,7 @@ def found_model(
     return FoundModel(
         file=context.artifacts.absolute(model.path),
         job_id=asked.from_job,
+        model_id=model.id,
         keeps_head=tuple(model.classes) == tuple(classes),
     )
 

@@ -29,6 +29,7 @@ class Evaluated:
     """What one pass over some photos came to, in the order of the photos.
 
     ``loss_by_epoch`` has a row for each photo and a column for each earlier epoch.
+    ``dataset_labels`` are those of the photos where they may be scored as other classes.
     """
 
     items: Sequence[Item]
@@ -38,6 +39,7 @@ class Evaluated:
     label_smoothing: float = 0.0
     class_weights: Sequence[float] | None = None
     loss_by_epoch: NDArray[np.float64] | None = None
+    dataset_labels: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,8 @@ def _columns(evaluated: Evaluated) -> dict[str, Column]:
         "logit_label": logits[rows, labels],
         "logsumexp": plain + logits[rows, labels],
     }
+    if evaluated.dataset_labels is not None:
+        columns["dataset_label"] = np.array(evaluated.dataset_labels, dtype=object)
     has_weights = evaluated.class_weights is not None
     columns |= {"weight": weighted.weights} if has_weights else {}
     return columns | ({"plain_loss": plain} if smoothing or has_weights else {})

@@ -1,5 +1,6 @@
 """Writes what a run tells: progress twice a second, epochs and checkpoints at once."""
 
+import io
 import math
 import time
 from dataclasses import dataclass
@@ -83,8 +84,11 @@ class JobListener:
         context = self._context
         if report.sample_losses is not None:
             path = context.folder / losses_file(report.epoch)
-            with published(path) as temporary, temporary.open("wb") as stream:
-                np.save(stream, report.sample_losses)
+            # straight to a file NumPy does not say why it cannot write, such as a full disk
+            content = io.BytesIO()
+            np.save(content, report.sample_losses)
+            with published(path) as temporary:
+                temporary.write_bytes(content.getvalue())
         row = EpochRow(
             epoch=report.epoch,
             phase=report.phase,

@@ -7,11 +7,12 @@ import structlog
 
 from jobs import dependencies, leases
 from jobs.database import Database
-from jobs.errors import StoreUnavailableError
+from jobs.errors import LeaseLostError, NotFoundError, StoreUnavailableError
 from jobs.job import QUEUE_OF, Job, JobType
 from jobs.queue import Doorbell
 from jobs.settings import Settings
 from worker import template
+from worker.patience import until_answered
 from worker.trainer import RUNNERS
 from worker.watch import Parts, Watch
 
@@ -19,6 +20,9 @@ _PRELOADED = {
     queue: [template.__name__, *(RUNNERS[kind] for kind in JobType if QUEUE_OF[kind] == queue)]
     for queue in sorted(set(QUEUE_OF.values()))
 }
+
+_NO_PROCESS = (OSError, EOFError)
+"""What comes of a fork when the template was killed in that very moment, or there is no memory."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,12 +52,12 @@ class Supervisor:
     def work(self) -> None:
         """Everything claimable has been done; a second caller waits and finds nothing left."""
         with self._busy:
-            self._warm_up()
+            if not self._warm_up():
+                return
             while not self._parts.draining.is_set():
                 job = self._claim()
-                if job is None:
+                if job is None or not self._do(job):
                     return
-                Watch(self._parts, job).until_the_end()
                 self._ring_for_what_waited(job)
 
     def drain(self) -> None:
@@ -65,13 +69,42 @@ class Supervisor:
         with self._busy:
             self._parts.doorbell.close()
 
-    def _warm_up(self) -> None:
+    def _warm_up(self) -> bool:
+        """Whether the template has loaded everything."""
         # a job claimed earlier would wait for the template's imports while its lease runs out
         if not self._is_warm:
             first = self._parts.processes.Process(target=template.answer)
-            first.start()
-            first.join()
-            self._is_warm = True
+            try:
+                first.start()
+                first.join()
+            except _NO_PROCESS as problem:
+                log.warning("template_lost", error=repr(problem))
+                return False
+            self._is_warm = first.exitcode == 0
+        return self._is_warm
+
+    def _do(self, job: Job) -> bool:
+        """Whether the job's attempt has begun and ended; else the job has gone back."""
+        try:
+            watch = Watch(self._parts, job)
+        except _NO_PROCESS as problem:
+            log.warning("template_lost", job=job.id, error=repr(problem))
+            self._is_warm = False
+            self._give_back(job, f"its trainer could not be started: {problem!r}")
+            return False
+        watch.until_the_end()
+        return True
+
+    def _give_back(self, job: Job, reason: str) -> None:
+        max_lost = self._parts.settings.max_lost
+        try:
+            until_answered(
+                lambda: leases.record_loss(
+                    self._parts.database, job.id, job.fence, max_lost=max_lost, reason=reason
+                )
+            )
+        except (LeaseLostError, NotFoundError) as problem:
+            log.warning("fenced_off", reason=str(problem))
 
     def _ring_for_what_waited(self, job: Job) -> None:
         try:

@@ -4,11 +4,11 @@ It writes what happens under its fence, and ends by itself when its worker is go
 """
 
 import ctypes
+import fcntl
 import importlib
 import os
 import signal
 import sys
-import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -33,6 +33,7 @@ RUNNERS = {
     JobType.LR_FIND: "worker.runners.lr_find",
     JobType.FINE_TUNE: "worker.runners.fine_tune",
     JobType.EVALUATION: "worker.runners.evaluation",
+    JobType.PRESIZING_PREVIEW: "worker.runners.presizing_preview",
     JobType.EXPORT: "worker.runners.export",
     JobType.PROBE: "worker.runners.probe",
 }
@@ -53,10 +54,14 @@ class Assignment:
     lease_until_s: float
 
 
-def run_trainer(assignment: Assignment, pipe: Connection) -> None:
-    """The job has been done, let go or failed; the process ends with 0 once that is written."""
+def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) -> None:
+    """The job has been done, let go or failed; the process ends with 0 once that is written.
+
+    Nothing ever comes through the lifeline; its end of file is the death of the worker.
+    """
     control = Control(pipe, assignment.lease_until_s)
     _become_a_process_of_its_own()
+    _end_with(lifeline)
     database = Database(assignment.settings.database_url)
     context = Context(
         settings=assignment.settings,
@@ -66,7 +71,7 @@ def run_trainer(assignment: Assignment, pipe: Connection) -> None:
         job=until_answered(lambda: store.get(database, assignment.job_id)),
         control=control,
     )
-    _log_to_file(context)
+    configure_logging("console", context.settings.log_level)
     try:
         _do(context)
     except LeaseLostError as problem:
@@ -89,8 +94,9 @@ def _do(context: Context) -> None:
         raise
     except StoppedError:
         state = until_answered(lambda: leases.release(database, job.id, job.fence))
-    except Exception as problem:  # noqa: BLE001 - the edge: every failure becomes job.error
-        traceback.print_exc()
+    except Exception as problem:  # the edge: every failure becomes job.error
+        # by the log, which never fails: the disk may be full
+        log.exception("job_broke_off", job=job.id)
         failure = failure_of(problem)
         state = until_answered(lambda: leases.fail(database, job.id, job.fence, failure))
     else:
@@ -103,6 +109,7 @@ def _do(context: Context) -> None:
 
 
 def _run(context: Context) -> Ending:
+    _log_to_file(context)
     runner = importlib.import_module(RUNNERS[context.job.type])
     log.info("job_started", job=context.job.id, type=context.job.type.value)
     ending: Ending = runner.run(context)
@@ -118,6 +125,14 @@ def _become_a_process_of_its_own() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _end_with(lifeline: Connection) -> None:
+    # the control thread sees it, too, but cannot run while another one, in a library's code, keeps
+    # the interpreter's lock; this signal's default is to end the process
+    if sys.platform == "linux":
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
+
+
 def _log_to_file(context: Context) -> None:
     context.folder.mkdir(parents=True, exist_ok=True)
     file = context.artifacts.log_file(context.job.id, context.job.fence)
@@ -125,4 +140,3 @@ def _log_to_file(context: Context) -> None:
     os.dup2(descriptor, sys.stdout.fileno())
     os.dup2(descriptor, sys.stderr.fileno())
     os.close(descriptor)
-    configure_logging("console", context.settings.log_level)

@@ -6,6 +6,7 @@ from pathlib import Path
 import ml.config
 from jobs.hyperparameters import (
     Augment,
+    FixedDraws,
     LayerDecay,
     LearningRatePerGroup,
     LearningRateRange,
@@ -16,7 +17,7 @@ from jobs.hyperparameters import (
 )
 from jobs.settings import Settings
 from jobs.sources import paths
-from jobs.spec import FineTuneSpec, LrFindSpec
+from jobs.spec import FineTuneSpec, LrFindSpec, PresizingPreviewSpec
 from ml.theory import architectures, layer_rates
 from worker.findings import FoundModel, FoundRate
 
@@ -88,6 +89,17 @@ def fine_tune_config(spec: FineTuneSpec, around: Surroundings) -> ml.config.Fine
     )
 
 
+def preview_config(spec: PresizingPreviewSpec) -> ml.config.PreviewConfig:
+    """The comparison that the spec asks for."""
+    return ml.config.PreviewConfig(
+        presize=spec.presize,
+        size=spec.size,
+        augment=_augment(spec.augment),
+        fixed=_fixed(spec.draws),
+        seed=spec.seed,
+    )
+
+
 def _early_stopping(spec: FineTuneSpec) -> ml.config.EarlyStopping | None:
     asked = spec.early_stopping
     return None if asked is None else ml.config.EarlyStopping(**asked.model_dump())
@@ -124,6 +136,17 @@ def _data(spec: LrFindSpec | FineTuneSpec) -> ml.config.DataConfig:
 
 def _augment(augment: Augment) -> ml.config.AugmentConfig:
     return ml.config.AugmentConfig(**augment.model_dump())
+
+
+def _fixed(draws: FixedDraws | None) -> ml.config.FixedDraws | None:
+    if draws is None:
+        return None
+    return ml.config.FixedDraws(
+        rotate_deg=draws.rotate_deg,
+        zoom=draws.zoom,
+        warp_xy=(draws.warp[0], draws.warp[1]),
+        flip=draws.flip,
+    )
 
 
 def _learning_rate(

@@ -62,7 +62,9 @@ class Watch:
         self._ordered_at_s: float | None = None
         self._renewed_at_s = time.monotonic()
         self._killed = False
-        self._pipe, self._process = self._start()
+        self._asked_at_s = self._renewed_at_s
+        self._is_stuck = False
+        self._pipe, self._lifeline, self._process = self._start()
 
     def until_the_end(self) -> None:
         """The trainer has ended, and the job is where its end says."""
@@ -74,10 +76,12 @@ class Watch:
             self._tidy()
         finally:
             self._pipe.close()
+            self._lifeline.close()
             self._parts.doorbell.happened(self._job.id)
 
-    def _start(self) -> tuple[Connection, ForkServerProcess]:
-        theirs, ours = self._parts.processes.Pipe(duplex=False)
+    def _start(self) -> tuple[Connection, Connection, ForkServerProcess]:
+        theirs, ours = self._parts.processes.Pipe(duplex=True)
+        their_lifeline, lifeline = self._parts.processes.Pipe(duplex=False)
         assignment = Assignment(
             settings=self._settings,
             job_id=self._job.id,
@@ -85,11 +89,12 @@ class Watch:
             lease_until_s=self._lease_until_s(),
         )
         process = self._parts.processes.Process(
-            target=run_trainer, args=(assignment, theirs), name=self._job.id
+            target=run_trainer, args=(assignment, theirs, their_lifeline), name=self._job.id
         )
         process.start()
         theirs.close()
-        return ours, process
+        their_lifeline.close()
+        return ours, lifeline, process
 
     def _look(self) -> None:
         now_s = time.monotonic()
@@ -104,11 +109,14 @@ class Watch:
         else:
             self._follow(job)
         if self._is_overdue(now_s):
-            self._kill(f"it did not end within {self._settings.cancel_grace_s:g} s")
+            self._give_up(f"it did not end within {self._settings.cancel_grace_s:g} s")
+        elif now_s - self._last_asked_s() > self._settings.stall_s:
+            self._is_stuck = True
+            self._kill(f"it did not go on for {self._settings.stall_s:g} s")
 
     def _follow(self, job: Job) -> None:
         if job.fence != self._job.fence:
-            self._kill("the job belongs to another attempt")
+            self._give_up("the job belongs to another attempt")
         elif job.state in LEASED_STATES:
             self._give(self._wanted(job))
         else:
@@ -151,6 +159,14 @@ class Watch:
         except (BrokenPipeError, ConnectionResetError):
             log.debug("trainer_is_gone", job=self._job.id)
 
+    def _last_asked_s(self) -> float:
+        try:
+            while self._pipe.poll():
+                self._asked_at_s = self._pipe.recv()
+        except (EOFError, OSError):
+            log.debug("trainer_is_gone", job=self._job.id)
+        return self._asked_at_s
+
     def _lease_until_s(self) -> float:
         return self._renewed_at_s + self._settings.lease_s
 
@@ -160,9 +176,13 @@ class Watch:
             and now_s - self._ordered_at_s > self._settings.cancel_grace_s
         )
 
+    def _give_up(self, reason: str) -> None:
+        """The trainer is killed, and that is not the job's fault."""
+        self._killed = True
+        self._kill(reason)
+
     def _kill(self, reason: str) -> None:
         log.warning("trainer_killed", job=self._job.id, reason=reason)
-        self._killed = True
         if self._process.pid is not None and self._process.is_alive():
             try:
                 # the trainer leads a process group of its own once it has begun
@@ -202,16 +222,20 @@ class Watch:
             return None
 
     def _crash(self, exit_code: int) -> Failure:
-        how = (
+        return Failure(
+            code="worker_lost",
+            message=f"the trainer {self._how(exit_code)} twice at the same point; its last lines:\n"
+            + self._last_lines(),
+            hint="GET /v1/jobs/{id}/logs has more; SIGKILL is often a lack of memory",
+        )
+
+    def _how(self, exit_code: int) -> str:
+        if self._is_stuck:
+            return f"did not go on for {self._settings.stall_s:g} s"
+        return (
             f"was killed by {signal.Signals(-exit_code).name}"
             if exit_code < 0
             else f"ended with exit code {exit_code}"
-        )
-        return Failure(
-            code="worker_lost",
-            message=f"the trainer {how} twice at the same point; its last lines:\n"
-            + self._last_lines(),
-            hint="GET /v1/jobs/{id}/logs has more; SIGKILL is often a lack of memory",
         )
 
     def _last_lines(self) -> str:

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
-from api.admission import DATASET_PROBLEMS, check_evaluation
+from api.admission import DATASET_PROBLEMS
 from api.auth import CallerDep
 from api.dependencies import ServicesDep
+from api.evaluation_admission import check_evaluation
 from api.idempotency import OnceDep
 from api.job_answers import submit
 from api.json_body import StrictRoute
@@ -18,6 +19,11 @@ from jobs.spec import EvaluationSpec
 router = APIRouter(prefix="/v1/evaluations", tags=["Training"], route_class=StrictRoute)
 
 _EXAMPLE = {"model": ModelIdExample, "dataset": DatasetIdExample, "split": "valid"}
+_OTHER_LABELS = {**_EXAMPLE, "split": "all", "label_mapping": {"Beagle": "beagle", "fox": None}}
+_EXAMPLES = {
+    "same": {"summary": "On labels that the model knows", "value": _EXAMPLE},
+    "other": {"summary": "On other labels", "value": _OTHER_LABELS},
+}
 
 
 @router.post(
@@ -39,10 +45,13 @@ _EXAMPLE = {"model": ModelIdExample, "dataset": DatasetIdExample, "split": "vali
 def create_evaluation(
     services: ServicesDep,
     caller: CallerDep,
-    spec: Annotated[EvaluationSpec, Body(examples=[_EXAMPLE])],
+    spec: Annotated[EvaluationSpec, Body(openapi_examples=_EXAMPLES)],
     once: OnceDep,
 ) -> Response:
-    """The cross-entropy of every photo in one part of a dataset, for any model."""
+    """The cross-entropy of every photo in one part of a dataset, for any model.
+
+    A label that the model does not know is scored as label_mapping says, or left out.
+    """
     return submit(
         services, caller, once, spec, check=lambda: check_evaluation(services, caller, spec)
     )

@@ -54,6 +54,9 @@ def list_jobs(  # noqa: PLR0913  (one parameter for each filter of the query str
     job_type: Annotated[JobType | None, Query(alias="type", description="only this type")] = None,
     state: Annotated[JobState | None, Query(description="only in this state")] = None,
     dataset_id: Annotated[str | None, Query(max_length=64, description="only of this one")] = None,
+    retry_of: Annotated[
+        str | None, Query(max_length=64, description="only retries of this job")
+    ] = None,
     created_after: Annotated[
         datetime | None, Query(description="only younger ones; RFC 3339")
     ] = None,
@@ -69,6 +72,7 @@ def list_jobs(  # noqa: PLR0913  (one parameter for each filter of the query str
         type=job_type,
         state=state,
         dataset_id=dataset_id,
+        retry_of=retry_of,
         created_after_ms=None if created_after is None else _unix_ms(created_after),
         metadata=_metadata_filter(request),
         owner=caller.listed_owner,

@@ -33,7 +33,7 @@ PlotName = Annotated[
     str,
     Path(
         max_length=64,
-        description="lr-curve, loss-curve, lr-schedule, confusion or top-losses",
+        description="lr-curve, loss-curve, lr-schedule, confusion, top-losses or presizing-preview",
         examples=["loss-curve"],
     ),
 ]

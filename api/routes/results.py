@@ -1,6 +1,6 @@
 """What finished jobs leave: curves, the ledger of losses, confusion, scores per class."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -8,6 +8,7 @@ from api.dependencies import ItemIdPath, JobIdPath, ServicesDep
 from api.job_ledger import (
     JobLedger,
     aggregate_of,
+    class_metrics,
     confusion_counts,
     mean_losses,
     open_ledger,
@@ -21,7 +22,6 @@ from api.pagination import PageDep, paged, seal, unseal
 from api.problems import Problem, at, problem_responses
 from api.schemas.curves import LossCurve, LrCurve
 from api.schemas.samples import (
-    ClassMetrics,
     ClassReport,
     ConfusedPair,
     Confusion,
@@ -59,9 +59,12 @@ def get_ledger(services: ServicesDep, job_id: JobIdPath, split: SplitQuery = Non
 LedgerDep = Annotated[JobLedger, Depends(get_ledger)]
 
 
-def get_filter(
+def get_filter(  # noqa: PLR0913  (one parameter for each filter of the query string)
     ledger: LedgerDep,
     label: Annotated[str | None, Query(max_length=4096, description="only this class")] = None,
+    dataset_label: Annotated[
+        str | None, Query(max_length=4096, description="only this label of the dataset")
+    ] = None,
     predicted: Annotated[
         str | None, Query(max_length=4096, description="only taken for this class")
     ] = None,
@@ -79,6 +82,8 @@ def get_filter(
         least=min_loss,
         most=max_loss,
     )
+    if dataset_label is not None:
+        asked = asked.also(f"{ledger.dataset_label} = ?", dataset_label)
     within = ledger.within
     return Filter(within.conditions + asked.conditions, within.parameters + asked.parameters)
 
@@ -260,7 +265,7 @@ def get_classes(services: ServicesDep, ledger: LedgerDep) -> ClassReport:
     report = interpretation.class_report(counts, ledger.classes)
     predicted = [sum(column) for column in zip(*counts, strict=True)]
     data = [
-        _metrics(score, counts[place][place], predicted[place], losses)
+        class_metrics(score, counts[place][place], predicted[place], losses)
         for place, score in enumerate(report.classes)
     ]
     scored = [metrics.f1 for metrics in data if metrics.support and metrics.f1 is not None]
@@ -270,21 +275,6 @@ def get_classes(services: ServicesDep, ledger: LedgerDep) -> ClassReport:
         data=data,
         accuracy=report.accuracy,
         macro_f1=sum(scored) / len(scored) if scored else None,
-    )
-
-
-def _metrics(
-    score: interpretation.ClassScore, correct: int, predicted: int, losses: dict[str, Any]
-) -> ClassMetrics:
-    return ClassMetrics(
-        label=score.label,
-        support=score.support,
-        predicted=predicted,
-        correct=correct,
-        precision=score.precision if predicted else None,
-        recall=score.recall if score.support else None,
-        f1=score.f1 if score.support or predicted else None,
-        mean_loss=losses.get(score.label),
     )
 
 

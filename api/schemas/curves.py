@@ -124,7 +124,7 @@ class RepeatedSweep(SweptRates):
     """One of the sweeps, with its own seed; all their steps are on the loss curve."""
 
     seed: int
-    stopped: str = Field(description="diverged or completed")
+    stopped: str = Field(description="diverged, completed, or finished: by a stop request")
     diverged_at_step: int | None = Field(description="0-based, in this sweep")
 
 
@@ -164,7 +164,7 @@ class LrCurve(Resource):
     losses: list[float | None] = Field(description="raw; null where not finite")
     smoothed: list[float | None]
     zero_lag: list[float | None]
-    stopped: str = Field(description="diverged or completed")
+    stopped: str = Field(description="diverged, completed, or finished: by a stop request")
     diverged_at_step: int | None
     suggestions: dict[str, Suggestion | None]
     recommended: Recommendation | None

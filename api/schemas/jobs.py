@@ -19,6 +19,7 @@ from api.schemas.resource import (
 )
 from jobs.dataset_spec import Metadata, Spec
 from jobs.job import Job, JobState, JobType, allowed_actions
+from jobs.job_fields import DatasetId
 
 _ETA_LOW, _ETA_HIGH = 0.8, 1.5
 _LEAST_FRACTION = 0.01
@@ -77,6 +78,7 @@ class JobResource(Resource):
         dataset_id=DatasetIdExample,
         depends_on=[],
         parent_id=None,
+        retry_of=None,
         attempt=1,
         priority=5,
         progress={"fraction": 0.41, "phase": "unfrozen", "epoch": 3, "epochs": 9, "step": 412,
@@ -101,7 +103,8 @@ class JobResource(Resource):
     id: str
     object: Literal["job"] = "job"
     type: str = Field(
-        description="dataset_import, lr_find, fine_tune, evaluation, export or probe; may grow"
+        description="dataset_import, lr_find, fine_tune, evaluation, presizing_preview, export or "
+        "probe; may grow"
     )
     state: str = Field(
         description="queued, preparing, running, pausing, paused, cancelling, succeeded, failed "
@@ -114,6 +117,7 @@ class JobResource(Resource):
     dataset_id: str | None
     depends_on: list[str] = Field(description="jobs that must succeed before it begins")
     parent_id: str | None = Field(description="the job that this one was made for")
+    retry_of: str | None = Field(description="the job that this one does again, or trains on")
     attempt: int = Field(description="how often a worker has begun it")
     priority: int = Field(description="0 to 9, higher first")
     progress: Progress | None
@@ -150,6 +154,7 @@ class JobResource(Resource):
             dataset_id=job.dataset_id,
             depends_on=list(standing.depends_on),
             parent_id=job.parent_id,
+            retry_of=job.retry_of,
             attempt=job.attempt,
             priority=job.priority,
             progress=None if job.progress is None else Progress.model_validate(job.progress),
@@ -183,6 +188,23 @@ class JobEdit(Spec):
     priority: int | None = Field(default=None, ge=0, le=9, description="higher runs first")
 
 
+class JobRetry(Spec):
+    """What shall be different this time; nothing has to be."""
+
+    dataset: DatasetId | None = Field(default=None, description="another dataset, by its id")
+    overrides: dict[str, Any] = Field(
+        default={},
+        description="any field of the job's own body, which replaces the whole field; null takes "
+        "the field away, for its default",
+    )
+    continue_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="of a fine-tune that has succeeded: train its model on for so many epochs",
+    )
+
+
 def _place(standing: Standing) -> QueuePlace | None:
     if standing.position is None:
         return None
@@ -208,6 +230,7 @@ _RESULTS: Mapping[JobType, tuple[str, ...]] = {
     JobType.LR_FIND: ("lr-curve", "loss-curve", "plots"),
     JobType.FINE_TUNE: ("loss-curve", "samples", "confusion", "classes", "plots"),
     JobType.EVALUATION: ("samples", "confusion", "classes", "plots"),
+    JobType.PRESIZING_PREVIEW: ("presizing-preview", "plots"),
     JobType.EXPORT: (),
     JobType.PROBE: (),
 }
@@ -221,6 +244,8 @@ def _links(job: Job) -> dict[str, str]:
     links |= {name.replace("-", "_"): f"{own}/{name}" for name in _RESULTS[job.type]}
     if job.parent_id is not None:
         links["parent"] = f"/v1/jobs/{job.parent_id}"
+    if job.retry_of is not None:
+        links["retry_of"] = f"/v1/jobs/{job.retry_of}"
     if job.dataset_id is not None:
         links["dataset"] = f"/v1/datasets/{job.dataset_id}"
     if job.model_id is not None:

@@ -26,6 +26,7 @@ class ModelResource(Resource):
         name=None,
         job_id=JobIdExample,
         dataset_id=DatasetIdExample,
+        parent_id=None,
         architecture="resnet34",
         classes=["beagle", "pug"],
         card={"size": 224, "valid_loss": 0.31},
@@ -42,6 +43,7 @@ class ModelResource(Resource):
     name: str | None
     job_id: str
     dataset_id: str
+    parent_id: str | None = Field(description="the model that its training began with")
     architecture: str
     classes: list[str] = Field(description="in the order of the outputs")
     card: dict[str, Any] = Field(description="how it was trained and how it did")
@@ -55,12 +57,14 @@ class ModelResource(Resource):
     @classmethod
     def of(cls, model: Model) -> "ModelResource":
         """The model as a client sees it."""
-        own = f"/v1/models/{model.id}"
+        own, parent_id = f"/v1/models/{model.id}", model.card.get("parent_id")
+        parent = {} if parent_id is None else {"parent": f"/v1/models/{parent_id}"}
         return cls(
             id=model.id,
             name=model.name,
             job_id=model.job_id,
             dataset_id=model.dataset_id,
+            parent_id=parent_id,
             architecture=model.architecture,
             classes=list(model.classes),
             card=dict(model.card),
@@ -74,6 +78,7 @@ class ModelResource(Resource):
                 "download": f"{own}/download",
                 "job": f"/v1/jobs/{model.job_id}",
                 "dataset": f"/v1/datasets/{model.dataset_id}",
+                **parent,
             },
         )
 

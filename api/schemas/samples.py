@@ -29,6 +29,7 @@ _SAMPLE = {
     "path": "beagle_87.jpg",
     "split": "valid",
     "label": "beagle",
+    "dataset_label": "beagle",
     "predicted": "basset_hound",
     "correct": False,
     "rank": 1,
@@ -59,7 +60,10 @@ class SampleResource(Resource):
     item_id: str
     path: str
     split: str
-    label: str
+    label: str = Field(description="the class that the photo is scored as")
+    dataset_label: str = Field(
+        description="the label in the dataset; another one only where label_mapping says so"
+    )
     predicted: str
     correct: bool
     rank: int = Field(description="1 has the largest loss")
@@ -117,6 +121,20 @@ class LossQuantiles(Resource):
     max: float | None
 
 
+class LabelCount(Resource):
+    """How many photos have a label."""
+
+    label: str
+    count: int
+
+
+class LeftOut(Resource):
+    """The photos that an evaluation did not score, because label_mapping says so."""
+
+    count: int
+    labels: list[LabelCount] = Field(description="of the dataset, in the order of their names")
+
+
 class SampleSummary(Resource):
     """The ledger in a few numbers."""
 
@@ -133,6 +151,7 @@ class SampleSummary(Resource):
         not_finite=0,
         loss={"p50": 0.04, "p90": 0.9, "p99": 4.1, "max": 6.21},
         share_of_loss_in_worst_tenth=0.81,
+        left_out={"count": 3, "labels": [{"label": "fox", "count": 3}]},
     )
 
     object: Literal["sample_summary"] = "sample_summary"
@@ -149,6 +168,7 @@ class SampleSummary(Resource):
     share_of_loss_in_worst_tenth: float | None = Field(
         description="share of all loss that the tenth of the photos with the largest losses has"
     )
+    left_out: LeftOut = Field(description="none but in an evaluation with label_mapping")
 
 
 class ConfusedPair(Resource):

@@ -4,6 +4,7 @@ A class is a build and a coat, so neither shape nor fur alone tells it: ``round_
 fur with ``slim_tabby`` and its shape with ``round_spotted``.
 """
 
+import io
 from pathlib import Path
 from uuid import uuid4
 
@@ -45,7 +46,10 @@ def write_photo(path: Path, *, drawn_class: str, seed: int) -> Path:
     photo = draw_photo(drawn_class, seed)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
-        photo.save(temporary, format="JPEG", quality=JPEG_QUALITY)
+        # straight to a file Pillow does not say why it cannot write, such as a full disk
+        content = io.BytesIO()
+        photo.save(content, format="JPEG", quality=JPEG_QUALITY)
+        temporary.write_bytes(content.getvalue())
         return temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,8 +4,12 @@ TheoryError
  |- InvalidInputError    an argument is outside what the technique is defined for
  |- InvalidRegexError    a pattern cannot be read, or cannot run in linear time
  |- NoGroupError         a pattern lacks the capture group that should hold the label
+ |- LabelsMismatchError  a dataset has labels that a model has no class for
  |- UnknownLabelError    a label is not in the vocabulary (also a KeyError)
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class TheoryError(ValueError):
@@ -42,6 +46,26 @@ class NoGroupError(TheoryError):
         )
         self.pattern = pattern
         self.group = group
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMisfit:
+    """A label of a dataset without a class of the model; ``near`` are names that may be meant."""
+
+    label: str
+    detail: str
+    near: tuple[str, ...]
+
+
+class LabelsMismatchError(TheoryError):
+    """A dataset has labels that a model has no class for, and no mapping gives them one.
+
+    ``misfits`` are the first of them, or the first entries of the mapping that lead nowhere.
+    """
+
+    def __init__(self, message: str, misfits: Sequence[LabelMisfit]) -> None:
+        super().__init__(message)
+        self.misfits = tuple(misfits)
 
 
 class UnknownLabelError(TheoryError, KeyError):

@@ -87,7 +87,7 @@ def near_duplicates(labels: Iterable[str]) -> tuple[NearDuplicate, ...]:
     """
     by_spelling: dict[str, list[str]] = {}
     for label in sorted(set(labels)):
-        by_spelling.setdefault(_spelling(label), []).append(label)
+        by_spelling.setdefault(spelling(label), []).append(label)
     same = [NearDuplicate(tuple(group), "spelling") for group in by_spelling.values() if group[1:]]
     if len(by_spelling) > MOST_COMPARED:
         return tuple(same)
@@ -102,7 +102,8 @@ def _item(name: str, found: Labelled) -> LabelItem:
     return LabelItem(name, found.usable, found.reason)
 
 
-def _spelling(label: str) -> str:
+def spelling(label: str) -> str:
+    """The label without case, separators and forms of writing; itself where nothing is left."""
     folded = normalize("NFKC", label).casefold()
     return "".join(character for character in folded if character.isalnum()) or folded
 

@@ -181,8 +181,8 @@ def centre_matrix(photo_wh: tuple[float, float], size: int) -> Matrix:
 class AugmentDraws:
     """The random numbers of one augmented photo; a step that was not drawn has its neutral value.
 
-    ``crop_xywh`` is in photo pixels. Neutral: rotation 0, zoom 1, warp 0, brightness 0.5,
-    contrast 1.
+    ``crop_xywh`` is in photo pixels; ``place_xy`` says where the square around it lies in the
+    photo, 0 left or top to 1. Neutral: rotation 0, zoom 1, warp 0, brightness 0.5, contrast 1.
     """
 
     crop_xywh: tuple[float, float, float, float]
@@ -193,6 +193,7 @@ class AugmentDraws:
     warp_xy: Pair
     brightness: float
     contrast: float
+    place_xy: Pair = (0.5, 0.5)
 
     def matrix(self, photo_wh: tuple[float, float], size: int) -> Matrix:
         """The `combined_matrix` of these draws."""
@@ -240,7 +241,7 @@ def draw_augmentation(  # noqa: PLR0913  (one bound for each step that is drawn)
         InvalidInputError: a bound is outside its range.
     """
     _check_bounds(min_scale=min_scale, max_zoom=max_zoom, max_lighting=max_lighting)
-    crop_xywh = _draw_crop(rng, photo_wh, min_scale)
+    place_xy, crop_xywh = _draw_crop(rng, photo_wh, min_scale)
     chance = rng.random(7)
     spread = 2 * rng.random(6) - 1
     centre_x, centre_y = rng.random(2).tolist()
@@ -255,18 +256,19 @@ def draw_augmentation(  # noqa: PLR0913  (one bound for each step that is drawn)
         warp_xy=(max_warp * warp_x, max_warp * warp_y),
         brightness=NEUTRAL_BRIGHTNESS * (1 + max_lighting * brightness),
         contrast=exp(-log(1 - max_lighting) * contrast),
+        place_xy=place_xy,
     )
 
 
 def _draw_crop(
     rng: np.random.Generator, photo_wh: tuple[float, float], min_scale: float
-) -> tuple[float, float, float, float]:
+) -> tuple[Pair, tuple[float, float, float, float]]:
     place_x, place_y, area, inner_x, inner_y = rng.random(5).tolist()
     short = min(photo_wh)
     side = short * sqrt(min_scale + (1 - min_scale) * area)
     left = place_x * (photo_wh[0] - short) + inner_x * (short - side)
     top = place_y * (photo_wh[1] - short) + inner_y * (short - side)
-    return (left, top, side, side)
+    return (place_x, place_y), (left, top, side, side)
 
 
 def _check_bounds(*, min_scale: float, max_zoom: float, max_lighting: float) -> None:

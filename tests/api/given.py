@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from starlette.testclient import TestClient
 
+from api.schemas.presizing_previews import PresizingPreview
 from jobs import datasets, keys, leases, models, plots, presence, store
 from jobs.artifacts import Artifacts
+from jobs.curves import CurvePoint, ProgressUpdate, record_progress
 from jobs.database import Database
 from jobs.datasets import Dataset, ImportOutcome
 from jobs.ids import DatasetId, item_id, new_model_id
@@ -28,6 +30,14 @@ LOGITS = ((2.0, 0.0), (0.0, 1.0), (3.0, 0.0))
 TARGETS = (0, 1, 1)
 LOSSES = (log(1 + exp(-2.0)), log(1 + exp(-1.0)), log(1 + exp(3.0)))
 MEAN_LOSS = sum(LOSSES) / 3
+
+_SHOWN: Any = PresizingPreview.model_config["json_schema_extra"]
+COMPARED: Mapping[str, Any] = {
+    name: value
+    for name, value in _SHOWN["example"].items()
+    if name not in {"object", "job_id", "dataset_id", "links"}
+}
+"""What a presizing preview finds in the documentation."""
 
 
 def ready_dataset(
@@ -54,7 +64,14 @@ def ready_dataset(
     return datasets.get(database, dataset.id)
 
 
-def a_model(database: Database, artifacts: Artifacts, dataset: Dataset) -> Model:
+def a_model(
+    database: Database,
+    artifacts: Artifacts,
+    dataset: Dataset,
+    *,
+    job_id: str | None = None,
+    card: Mapping[str, Any] | None = None,
+) -> Model:
     """A model of the two labels whose file has the bytes 0 to 99."""
     model_id = new_model_id()
     file = artifacts.model_file(model_id)
@@ -64,11 +81,11 @@ def a_model(database: Database, artifacts: Artifacts, dataset: Dataset) -> Model
         id=model_id,
         name=None,
         owner="local",
-        job_id=dataset.job_id,
+        job_id=job_id or dataset.job_id,
         dataset_id=dataset.id,
         architecture="resnet18",
         classes=LABELS,
-        card={"size": 224},
+        card={"size": 224, **(card or {})},
         path=artifacts.relative(file),
         digest="ab" * 32,
         size_bytes=100,
@@ -108,6 +125,28 @@ def succeeded(
     job = started(database, job_type, dataset)
     leases.succeed(database, job.id, job.fence, values={"result": dict(result)})
     return store.get(database, job.id)
+
+
+def take_step(database: Database, job: Job, step: int) -> None:
+    """The training is further by one step."""
+    point = CurvePoint(
+        phase="frozen",
+        step=step,
+        global_step=step,
+        epoch=0,
+        loss=1.0,
+        smoothed=1.0,
+        lrs=(1e-3,),
+        momentum=0.9,
+    )
+    new = ProgressUpdate(progress={}, latest={}, points=[point])
+    record_progress(database, job.id, job.fence, new)
+
+
+def previewed(database: Database, dataset: Dataset) -> Job:
+    """A presizing preview that has found `COMPARED`."""
+    result = {"presizing_preview": COMPARED}
+    return succeeded(database, JobType.PRESIZING_PREVIEW, dataset, result)
 
 
 def photo(dataset: Dataset, number: int) -> str:
@@ -150,8 +189,9 @@ def evaluated(
     dataset: Dataset,
     columns: Mapping[str, Sequence[Any]] | None = None,
 ) -> Job:
-    """A fine-tune with a ledger of three photos and the mean of their losses."""
+    """A fine-tune of one step with a ledger of three photos and the mean of their losses."""
     job = started(database, JobType.FINE_TUNE, dataset)
+    take_step(database, job, 0)
     file = artifacts.attempt_folder(job.id, job.fence) / "samples-valid.parquet"
     a_ledger(dataset, file, columns)
     entry = {"path": artifacts.relative(file), "digest": "l1", "count": 3, "mean_loss": MEAN_LOSS}

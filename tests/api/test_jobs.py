@@ -20,6 +20,7 @@ FIELDS = {
         "dataset_id",
         "depends_on",
         "parent_id",
+        "retry_of",
         "attempt",
         "priority",
         "progress",
@@ -67,7 +68,8 @@ def test_a_failed_job_says_why_and_reading_it_succeeds(
 
     shown = get(client, f"/v1/jobs/{job.id}")
 
-    assert (shown["state"], shown["is_terminal"], shown["allowed_actions"]) == ("failed", True, [])
+    assert (shown["state"], shown["is_terminal"]) == ("failed", True)
+    assert shown["allowed_actions"] == ["retry"]
     assert shown["error"]["code"] == "loss_diverged"
     assert shown["error"]["phase"] == "frozen"
 
@@ -227,7 +229,7 @@ def test_an_impossible_move_names_state_and_possible_ones(
 
     body = problem(client.post(f"/v1/jobs/{job.id}/cancel"), 409, "invalid_state_transition")
 
-    assert (body["state"], body["allowed_actions"]) == ("succeeded", [])
+    assert (body["state"], body["allowed_actions"]) == ("succeeded", ["retry"])
 
 
 def test_a_verb_is_answered_once_for_one_key(client: TestClient, database: Database) -> None:

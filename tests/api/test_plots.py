@@ -9,7 +9,6 @@ from starlette.testclient import TestClient
 from api import sse
 from jobs import leases, plots, store, tables, verbs
 from jobs.artifacts import Artifacts
-from jobs.curves import CurvePoint, ProgressUpdate, record_progress
 from jobs.database import Database
 from jobs.job import Failure, Job, JobState, JobType
 from jobs.keys import Scope
@@ -26,6 +25,7 @@ from tests.api.given import (
     ready_dataset,
     started,
     succeeded,
+    take_step,
 )
 from tests.api.test_auth import given_to
 from tests.api.test_submission import CURVE
@@ -50,23 +50,6 @@ def moving(database: Database) -> Job:
     a_drawer(database)
     take_step(database, job, 0)
     return job
-
-
-def take_step(database: Database, job: Job, step: int) -> None:
-    """The training is further by one step."""
-    point = CurvePoint(
-        phase="frozen",
-        step=step,
-        global_step=step,
-        epoch=0,
-        loss=1.0,
-        smoothed=1.0,
-        lrs=(1e-3,),
-        momentum=0.9,
-    )
-    record_progress(
-        database, job.id, job.fence, ProgressUpdate(progress={}, latest={}, points=[point])
-    )
 
 
 def plot_of(job: Job, file: str = "confusion.svg") -> str:

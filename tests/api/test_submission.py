@@ -405,23 +405,6 @@ def test_an_unknown_model_is_refused(client: TestClient, database: Database) -> 
     assert "'mdl_nobody'" in refused["detail"]
 
 
-def test_labels_that_the_model_does_not_know_are_refused_by_name(
-    client: TestClient, database: Database, artifacts: Artifacts
-) -> None:
-    model = a_model(database, artifacts, ready_dataset(database))
-    strange = ready_dataset(database, labels=("cat", "emu"))
-
-    refused = problem(
-        client.post("/v1/evaluations", json={"model": model.id, "dataset": strange.id}),
-        422,
-        "labels_mismatch",
-        "/dataset",
-    )
-
-    assert "does not know the labels 'emu'" in refused["detail"]
-    assert "'cat', 'dog'" in refused["detail"]
-
-
 def test_a_part_without_photos_is_refused(
     client: TestClient, database: Database, artifacts: Artifacts
 ) -> None:

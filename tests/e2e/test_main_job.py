@@ -159,3 +159,21 @@ def test_every_photo_of_the_ledger_can_be_seen(client: Client, trained: Json) ->
     # JPEG: start of image, and its end
     assert picture.startswith(b"\xff\xd8")
     assert picture.endswith(b"\xff\xd9")
+
+
+def test_presizing_is_compared_on_the_datasets_own_photos(client: Client, dataset: Json) -> None:
+    body = {
+        "dataset": dataset["id"],
+        "images": 2,
+        **{name: TINY[name] for name in ("presize", "size")},
+        "draws": {"rotate_deg": 30, "zoom": 1.2, "warp": [-0.2, 0.2]},
+    }
+    job = finished(client, client.post("/v1/presizing-previews", body)["id"])
+
+    assert job["state"] == "succeeded", job
+    preview = client.get(job["links"]["presizing_preview"])
+    means = preview["means"]
+    assert means["single"]["psnr_db"] > means["step_by_step"]["psnr_db"]
+    assert means["single"]["energy_kept"] > means["step_by_step"]["energy_kept"]
+    assert len(preview["images"]) == 2
+    assert client.download(preview["links"]["png"]).startswith(b"\x89PNG")

@@ -16,6 +16,7 @@ from jobs.spec import (
     FineTuneSpec,
     JobSpec,
     LrFindSpec,
+    PresizingPreviewSpec,
     ProbeSpec,
 )
 
@@ -33,6 +34,7 @@ SPECS: Mapping[JobType, JobSpec] = {
     JobType.LR_FIND: LrFindSpec(dataset="ds_1"),
     JobType.FINE_TUNE: FineTuneSpec(dataset="ds_1", metadata={"run": "first"}),
     JobType.EVALUATION: EvaluationSpec(model="mdl_1", dataset="ds_1"),
+    JobType.PRESIZING_PREVIEW: PresizingPreviewSpec(dataset="ds_1"),
     JobType.EXPORT: ExportSpec(job="job_1", plot="loss-curve", content="1"),
     JobType.PROBE: ProbeSpec(fine_tune=FineTuneSpec(dataset="ds_1")),
 }

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,10 +24,40 @@ _USER = "tunesmith"
 class Server:
     """Makes databases that are migrated already; ``folder`` holds the server's socket."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, command: Sequence[str], user: int | None) -> None:
         self._folder = folder
+        self._command = command
+        self._user = user
         self._made = 0
         self._spare: list[str] = []
+        self._running = self._started()
+
+    @property
+    def pid(self) -> int:
+        """The process whose children the server's other ones are."""
+        return self._running.pid
+
+    def start(self) -> None:
+        """It answers again after `crash`."""
+        self._running = self._started()
+        _wait_for(self)
+
+    def crash(self) -> None:
+        """It has ended without a word, and will recover at its next start."""
+        self._end(signal.SIGQUIT)
+
+    def stop(self) -> None:
+        """It has ended, whoever was connected."""
+        self._end(signal.SIGINT)
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            self._command, user=self._user, cwd=self._folder, stderr=subprocess.DEVNULL
+        )
+
+    def _end(self, how: signal.Signals) -> None:
+        self._running.send_signal(how)
+        self._running.wait()
 
     def address(self, name: str) -> str:
         """The address of a database of this server, as SQLAlchemy writes it."""
@@ -110,20 +140,13 @@ def server(programs: Path) -> Iterator[Server]:
             "log_min_messages": "fatal",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        running = subprocess.Popen(
-            [f"{programs}/postgres", "-D", data, *options],
-            user=user,
-            cwd=folder,
-            stderr=subprocess.DEVNULL,
-        )
+        made = Server(folder, [f"{programs}/postgres", "-D", data, *options], user)
         try:
-            made = Server(folder)
             _wait_for(made)
             _migrate_template(made)
             yield made
         finally:
-            running.send_signal(signal.SIGINT)  # do not wait for clients
-            running.wait()
+            made.stop()
 
 
 def _unprivileged() -> int | None:

@@ -97,14 +97,28 @@ def test_a_request_without_an_answer_is_in_progress(database: Database) -> None:
         idempotency.find(database, CLAIM)
 
 
-def test_a_key_is_forgotten_after_a_day(database: Database) -> None:
-    post(database, CLAIM)
+def age(database: Database, by_ms: int) -> None:
+    """All keys were written so much earlier."""
     created = tables.idempotency.c.created_ms
     with database.write() as connection:
-        connection.execute(
-            update(tables.idempotency).values(created_ms=created - idempotency.KEPT_MS - 1000)
-        )
+        connection.execute(update(tables.idempotency).values(created_ms=created - by_ms))
 
+
+def test_a_key_is_kept_for_a_day(database: Database) -> None:
+    first = post(database, CLAIM)
+
+    age(database, idempotency.KEPT_MS - 60_000)
+
+    assert idempotency.find(database, CLAIM) == first
+    assert post(database, CLAIM) == first
+
+
+def test_a_key_is_forgotten_after_a_day(database: Database) -> None:
+    post(database, CLAIM)
+    age(database, idempotency.KEPT_MS + 1000)
+
+    assert idempotency.find(database, CLAIM) is None
+    assert idempotency.find(database, OTHER_BODY) is None
     post(database, OTHER_BODY)
 
     assert number_of_jobs(database) == 2

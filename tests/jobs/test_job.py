@@ -51,6 +51,7 @@ def test_what_needs_no_training_device_has_a_queue_of_its_own() -> None:
         "lr_find": "train",
         "fine_tune": "train",
         "evaluation": "train",
+        "presizing_preview": "prepare",
         "export": "prepare",
         "probe": "train",
     }
@@ -65,9 +66,9 @@ def test_what_needs_no_training_device_has_a_queue_of_its_own() -> None:
         (JobState.PAUSING, ("cancel",)),
         (JobState.PAUSED, ("cancel", "resume")),
         (JobState.CANCELLING, ("cancel",)),
-        (JobState.SUCCEEDED, ()),
-        (JobState.FAILED, ()),
-        (JobState.CANCELLED, ()),
+        (JobState.SUCCEEDED, ("retry",)),
+        (JobState.FAILED, ("retry",)),
+        (JobState.CANCELLED, ("retry",)),
     ],
 )
 def test_a_fine_tune_allows_what_its_state_allows(
@@ -76,11 +77,27 @@ def test_a_fine_tune_allows_what_its_state_allows(
     assert allowed_actions(JobType.FINE_TUNE, state) == actions
 
 
-@pytest.mark.parametrize("state", JobState)
+@pytest.mark.parametrize("state", set(JobState) - FINAL_STATES)
 @pytest.mark.parametrize("job_type", set(JobType) - {JobType.FINE_TUNE})
 def test_a_job_without_checkpoints_can_only_be_cancelled(
     job_type: JobType, state: JobState
 ) -> None:
-    expected = () if state in FINAL_STATES else ("cancel",)
+    assert allowed_actions(job_type, state) == ("cancel",)
 
-    assert allowed_actions(job_type, state) == expected
+
+@pytest.mark.parametrize("state", FINAL_STATES)
+def test_what_a_client_asked_for_can_be_asked_for_again_once_it_has_ended(state: JobState) -> None:
+    failed = state != JobState.SUCCEEDED
+    again: dict[JobType, tuple[str, ...]] = {
+        JobType.LR_FIND: ("retry",),
+        JobType.FINE_TUNE: ("retry",),
+        JobType.EVALUATION: ("retry",),
+        JobType.PRESIZING_PREVIEW: ("retry",),
+        JobType.DATASET_IMPORT: ("retry",) if failed else (),
+        JobType.EXPORT: (),
+        JobType.PROBE: (),
+    }
+
+    assert set(again) == set(JobType)
+    for job_type, actions in again.items():
+        assert allowed_actions(job_type, state) == actions

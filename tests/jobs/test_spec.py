@@ -19,6 +19,7 @@ from jobs.dataset_spec import (
 )
 from jobs.hyperparameters import (
     Augment,
+    FixedDraws,
     LearningRateFromJob,
     LearningRatePerGroup,
     LearningRateRange,
@@ -27,7 +28,7 @@ from jobs.hyperparameters import (
     WeightsFile,
 )
 from jobs.job import JobType
-from jobs.spec import SPEC_OF, EvaluationSpec, FineTuneSpec, LrFindSpec
+from jobs.spec import SPEC_OF, EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
 from tests.jobs import given
 
 DATASET = {
@@ -55,6 +56,25 @@ def test_an_lr_find_needs_nothing_but_a_dataset() -> None:
     assert (spec.start_lr, spec.end_lr, spec.num_steps) == (1e-7, 10.0, 100)
     assert (spec.architecture, spec.weights) == ("resnet34", "DEFAULT")
     assert (spec.presize, spec.size, spec.batch_size) == (460, 224, 64)
+
+
+def test_a_presizing_preview_needs_nothing_but_a_dataset() -> None:
+    spec = read(PresizingPreviewSpec, dataset="ds_1")
+
+    assert (spec.presize, spec.size, spec.seed) == (460, 224, 42)
+    assert (spec.images, spec.draws, spec.augment) == (4, None, Augment())
+    assert read(PresizingPreviewSpec, **spec.model_dump(mode="json")) == spec
+
+
+def test_a_presizing_preview_has_the_books_draws_or_those_of_a_training() -> None:
+    spec = read(PresizingPreviewSpec, dataset="ds_1", draws={"rotate_deg": 30, "zoom": 1.2})
+
+    assert spec.draws == FixedDraws(rotate_deg=30.0, zoom=1.2, warp=[0.0, 0.0], flip=False)
+
+
+@pytest.mark.parametrize("images", [0, 17, [], ["itm_1"] * 2, ["ds_1"], True, 1.5])
+def test_a_presizing_preview_is_of_one_to_sixteen_photos(images: object) -> None:
+    assert "images" in refusal(PresizingPreviewSpec, dataset="ds_1", images=images)
 
 
 def test_a_fine_tune_needs_nothing_but_a_dataset() -> None:

@@ -140,6 +140,27 @@ def test_after_a_jump_of_the_clock_holders_get_one_lease_time(
     )
 
 
+def test_a_clock_that_was_set_back_is_known_to_a_sweeper_that_has_just_begun(
+    database: Database,
+) -> None:
+    """Else the job of a worker that is gone would wait for as long as the clock was set back."""
+    job = given.job_in(database, JobState.RUNNING)
+    a_sweeper(database).sweep()
+    an_hour_ms = 3_600_000
+    given.set_columns(database, job.id, lease_until_ms=(job.lease_until_ms or 0) + an_hour_ms)
+    with database.write() as connection:
+        later = tables.sweeps.c.last_ms + an_hour_ms
+        connection.execute(update(tables.sweeps).values(last_ms=later))
+
+    assert a_sweeper(database).sweep() == []
+
+    with database.read() as connection:
+        now_ms = db_now_ms(connection)
+    assert store.get(database, job.id).lease_until_ms == pytest.approx(
+        now_ms + LEASE_S * 1000, abs=60_000
+    )
+
+
 def test_many_sweepers_at_once_take_each_job_once(database: Database) -> None:
     jobs = [given.a_job(database) for _ in range(20)]
     for _ in jobs:

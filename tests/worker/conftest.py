@@ -1,5 +1,6 @@
 """A worker of this process: real forked trainers, a real database, nobody rings."""
 
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
@@ -13,8 +14,10 @@ from jobs.dataset_spec import DatasetSpec
 from jobs.job import Job, JobType
 from jobs.settings import Settings
 from jobs.spec import FineTuneSpec, JobSpec
+from tests.worker import small_device
 from tests.worker.photos import write_photos
 from worker.supervisor import Supervisor
+from worker.template import answer
 from worker.trainer import RUNNERS
 
 TINY = {
@@ -30,8 +33,11 @@ TINY = {
 @pytest.fixture(scope="session", autouse=True)
 def template() -> None:
     """The process that trainers are forked from has loaded what trainings need, once for all."""
-    forkserver.set_forkserver_preload(sorted(RUNNERS.values()))
+    forkserver.set_forkserver_preload([*sorted(RUNNERS.values()), small_device.__name__])
     forkserver.ensure_running()
+    first = multiprocessing.get_context("forkserver").Process(target=answer)
+    first.start()
+    first.join()
 
 
 @pytest.fixture

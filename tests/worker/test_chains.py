@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jobs import leases, store, verbs
+from jobs import leases, models, store, verbs
 from jobs.database import Database
 from jobs.dataset_spec import DatasetSpec
 from jobs.job import Job, JobState, JobType
@@ -114,7 +114,9 @@ def test_training_goes_on_from_another_jobs_model_with_its_head(
         "origin": "fine_tune",
         "job_id": first.id,
     }
-    assert job.model_id != store.get(database, first.id).model_id
+    begun_with = store.get(database, first.id).model_id
+    assert job.model_id != begun_with
+    assert models.get(database, str(job.model_id)).card["parent_id"] == begun_with
 
 
 def test_a_found_rate_whose_job_was_deleted_is_told(
@@ -190,4 +192,5 @@ def test_an_inline_evaluation_on_other_labels_fails_by_name(
     assert job.type == JobType.EVALUATION
     assert job.error is not None
     assert job.error["code"] == "labels_mismatch"
-    assert "'blue_0' and" in job.error["message"]
+    assert "'blue_0' (1 photo), 'blue_1' (3 photos)" in job.error["message"]
+    assert "15 more (17 photos)" in job.error["message"]

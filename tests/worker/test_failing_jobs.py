@@ -12,6 +12,7 @@ import torch
 import torchvision
 
 from jobs import events, store
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import Job, JobState, JobType
 from jobs.settings import Settings
@@ -66,6 +67,38 @@ def test_photos_that_changed_after_the_import_are_named(
 
     photo.write_bytes(whole)
     assert train(dataset_id).state == JobState.SUCCEEDED
+
+
+def test_a_job_whose_log_cannot_be_written_tells_why_it_fails_all_the_same(
+    database: Database, work: Work, dataset_id: str, photos: Path, artifacts: Artifacts
+) -> None:
+    shutil.rmtree(photos)
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id), dataset_id)
+    log = artifacts.log_file(job.id, 1)
+    log.parent.mkdir(parents=True)
+    # a device that is always full
+    log.symlink_to("/dev/full")
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert _error(ended)["code"] == "source_unreachable"
+    assert ended.attempt == 1
+
+
+def test_a_job_whose_log_cannot_be_made_fails_with_the_reason(
+    database: Database, work: Work, dataset_id: str, artifacts: Artifacts
+) -> None:
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id), dataset_id)
+    artifacts.job_folder(job.id).parent.mkdir(parents=True, exist_ok=True)
+    artifacts.job_folder(job.id).write_bytes(b"no folder")
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert _error(ended)["code"] == "internal"
+    assert "NotADirectoryError" in _error(ended)["message"]
+    assert ended.attempt == 1
 
 
 def test_a_dataset_whose_folder_is_gone_is_unreachable(

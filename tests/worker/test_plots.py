@@ -187,6 +187,56 @@ def test_phases_and_epochs_end_where_the_next_begin() -> None:
     assert phases.epoch_spans([]) == []
 
 
+def test_sweeps_that_follow_each_other_are_lines_of_their_own() -> None:
+    rates = [1e-7, 1e-4, 1e-1, 1e-7, 1e-4]
+    points = [point(n, phase="sweeping", lrs=(rate,)) for n, rate in enumerate(rates)]
+
+    names = ["sweep 1"] * 3 + ["sweep 2"] * 2
+    assert [row["phase"] for row in loss_curve.step_rows(points)] == names
+    assert [row["phase"] for row in lr_schedule.rate_rows(points)] == names
+    assert [row["phase"] for row in lr_schedule.momentum_rows(points)] == names
+    assert phases.phase_spans(points) == [Span("sweep 1", 0, 3), Span("sweep 2", 3, 5)]
+    assert phases.phase_names(points[:3]) == ["sweeping"] * 3
+    assert phases.phase_names([]) == []
+
+
+def test_names_of_very_many_sweeps_stay_apart() -> None:
+    rates = [1e-7, 1e-1] * 30
+    points = [point(n, phase="sweeping", lrs=(rate,)) for n, rate in enumerate(rates)]
+
+    drawn = json.dumps(loss_curve.draw(Training(points, []), HEADING).to_dict())
+
+    shown = {n for n in range(1, 31) if f'"label": "sweep {n}"' in drawn}
+    assert shown == {1, *range(4, 31, 3)}
+
+
+@pytest.mark.parametrize(("phase", "corner"), [("sweeping", "top-left"), ("frozen", "top-right")])
+def test_the_legend_stands_where_the_losses_do_not(phase: str, corner: str) -> None:
+    chart = loss_curve.draw(Training([point(0, phase=phase)], []), HEADING)
+
+    drawn = json.dumps(chart.to_dict())
+
+    assert f'"orient": "{corner}"' in drawn
+
+
+@pytest.mark.parametrize(
+    ("further", "told"),
+    [
+        ({}, None),
+        ({"repeats": [{}]}, None),
+        ({"repeats": [{}] * 5}, "the first of 5 sweeps is drawn; recommended is the median of all"),
+        ({"repeats": [{}], "groups": [{}] * 3}, "the sweep of the head is drawn"),
+    ],
+)
+def test_a_plot_of_several_sweeps_says_which_one_it_is(
+    further: dict[str, Any], told: str | None
+) -> None:
+    chart = lr_curve.draw({**ANSWERED, **further}, HEADING).to_dict()
+
+    _, *lines = chart["title"]["subtitle"]
+    assert lines == ([] if told is None else [told])
+
+
 def test_lines_of_very_many_epochs_stay_apart() -> None:
     points = [point(n, epoch=n) for n in range(1000)]
 

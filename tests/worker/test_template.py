@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from jobs import store
 from jobs.database import Database
 from jobs.job import JobState, JobType
 from tests.worker.conftest import fine_tune_spec, submit, wait_for
@@ -73,6 +75,29 @@ def test_no_job_is_claimed_before_the_template_can_fork(
 
     assert ended.state == JobState.SUCCEEDED, ended.error
     assert ended.attempt == 1
+
+
+def test_a_template_that_is_killed_while_it_forks_costs_an_attempt_and_no_job(
+    database: Database, work: Callable[[str], Supervisor], dataset_id: str
+) -> None:
+    # the template has begun to fork for this worker
+    supervisor = work("train")
+    supervisor.work()
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, epochs=1), dataset_id)
+    template = _template_pid()
+    os.kill(template, signal.SIGSTOP)
+    working = threading.Thread(target=supervisor.work)
+    working.start()
+    wait_for(database, job.id, lambda now: now.attempt == 1)
+    os.kill(template, signal.SIGKILL)
+    working.join()
+    waiting = store.get(database, job.id)
+    supervisor.work()
+    ended = store.get(database, job.id)
+
+    assert (waiting.state, waiting.lost) == (JobState.QUEUED, 1)
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    assert ended.attempt == 2
 
 
 def _template_pid() -> int:

@@ -101,6 +101,34 @@ def test_layer_decay_trains_every_block_at_its_own_rate(
     assert {len(point.lrs) for point in curves.read_points(database, job.id)} == {10}
 
 
+@pytest.mark.parametrize(
+    ("asked", "peaks"),
+    [
+        ({"lowest": 1e-5, "highest": 1e-3}, (1e-5, 1e-4, 1e-3)),
+        ({"per_group": [1e-5, 5e-5, 1e-3]}, (1e-5, 5e-5, 1e-3)),
+    ],
+)
+def test_rates_given_for_the_groups_are_those_of_the_steps(
+    database: Database,
+    work: Work,
+    dataset_id: str,
+    asked: dict[str, Any],
+    peaks: tuple[float, ...],
+) -> None:
+    # without a rise the first step has the highest rate
+    spec = fine_tune_spec(
+        dataset_id, epochs=1, freeze_epochs=0, learning_rate=asked, schedule={"pct_start": 0.0}
+    )
+    job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    assert curves.read_points(database, job.id)[0].lrs == pytest.approx(peaks)
+    assert ended.resolved["unfrozen_peaks"] == {"value": pytest.approx(peaks), "origin": "request"}
+
+
 def test_the_ledger_and_the_reported_loss_are_those_of_the_best_epoch(
     database: Database, work: Work, dataset_id: str, artifacts: Artifacts
 ) -> None:

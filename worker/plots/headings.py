@@ -13,6 +13,7 @@ _TITLES = {
     "lr-schedule": "Learning rates and momentum",
     "confusion": "Confusion matrix",
     "top-losses": "Largest losses",
+    "presizing-preview": "Presizing preview",
 }
 _LONGEST_NAME = 40
 
@@ -22,11 +23,13 @@ def heading_of(database: Database, shown: Job, spec: ExportSpec) -> Heading:
     title = _TITLES[spec.plot]
     if shown.name:
         title = f"{title} · {shortened(shown.name, _LONGEST_NAME)}"
-    known = [_architecture(database, shown), _dataset(database, shown), _state(shown)]
+    known = [_subject(database, shown), _dataset(database, shown), _state(shown)]
     return Heading(title, (" · ".join(part for part in known if part),))
 
 
-def _architecture(database: Database, shown: Job) -> str:
+def _subject(database: Database, shown: Job) -> str:
+    if shown.type == JobType.PRESIZING_PREVIEW:
+        return f"stored at {shown.spec['presize']} px, seen at {shown.spec['size']} px"
     if shown.type != JobType.EVALUATION:
         return str(shown.spec["architecture"])
     try:

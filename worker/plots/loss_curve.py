@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import altair as alt
@@ -27,6 +27,8 @@ _SERIES = Series(
     (FAINT_INK, BLUE, VERMILLION),
     corner="top-right",
 )
+_SWEEP_SERIES = replace(_SERIES.without_last(), corner="top-left")
+"""A sweep ends high on the right, where a training is low."""
 _LOSS_PX, _ACCURACY_PX = 280, 110
 _USUAL_SHARE = 0.98
 _START, _MOST_OF_START = 10, 2.0
@@ -60,12 +62,12 @@ def step_rows(points: Sequence[CurvePoint]) -> list[dict[str, Any]]:
     return [
         {
             "step": point.global_step + 1,
-            "phase": point.phase,
+            "phase": phase,
             "epoch": point.epoch + 1,
             "raw": point.loss,
             "smoothed": point.smoothed,
         }
-        for point in points
+        for point, phase in zip(points, phases.phase_names(points), strict=True)
     ]
 
 
@@ -110,7 +112,7 @@ def _losses(training: Training, *, title: str | None) -> Any:  # noqa: ANN401
     x = phases.step_axis(points, title=title)
     steps = alt.Chart(inline(step_rows(points))).encode(x=x, detail="phase:N")
     raw, smoothed = (alt.Y(f"{name}:Q", scale=scale, axis=axis) for name in ("raw", "smoothed"))
-    series = _SERIES if training.has_validation else _SERIES.without_last()
+    series = _series(training)
     layers = [
         *phases.boundaries(points, x),
         series.named(0, steps.mark_circle(size=13, opacity=0.75, clip=True).encode(y=raw)),
@@ -119,6 +121,13 @@ def _losses(training: Training, *, title: str | None) -> Any:  # noqa: ANN401
         *phases.labels(points, x),
     ]
     return alt.layer(*layers).properties(width=WIDTH_PX, height=_LOSS_PX)
+
+
+def _series(training: Training) -> Series:
+    if training.has_validation:
+        return _SERIES
+    is_sweep = any(point.phase == phases.SWEEPING for point in training.points)
+    return _SWEEP_SERIES if is_sweep else _SERIES.without_last()
 
 
 def _validation(training: Training, x: alt.X, y: alt.Y) -> list[Any]:

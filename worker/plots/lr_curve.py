@@ -22,6 +22,7 @@ from worker.plots.theme import (
     decades,
     finished,
     inline,
+    rate_axis,
 )
 
 RULES = {
@@ -54,7 +55,18 @@ def draw(curve: Curve, heading: Heading) -> Any:  # noqa: ANN401  (altair's char
     leaves the plot instead of flattening it.
     """
     both = alt.vconcat(_losses(curve), _rules(curve)).resolve_scale(color="independent")
-    return finished(both, heading.and_line(_conclusion(curve)))
+    told = heading.and_line(_conclusion(curve))
+    which = _which(curve)
+    return finished(both, told if which is None else told.and_line(which))
+
+
+def _which(curve: Curve) -> str | None:
+    """Which of several sweeps is drawn; None where there is one."""
+    sweeps = len(curve.get("repeats") or ())
+    swept = "of the head " if curve.get("groups") else ""
+    if sweeps > 1:
+        return f"the first of {sweeps} sweeps {swept}is drawn; recommended is the median of all"
+    return "the sweep of the head is drawn" if swept else None
 
 
 def _conclusion(curve: Curve) -> str:
@@ -116,7 +128,7 @@ def _loss_axis(curve: Curve) -> Any:  # noqa: ANN401
 def _rate_axis(curve: Curve, *, title: str | None, field: str = "lr") -> alt.X:
     first, last = min(curve["lrs"]), max(curve["lrs"])
     values = decades([first, last])
-    axis = alt.Axis(title=title, values=values, format=".0e", labels=title is not None)
+    axis = rate_axis(title=title, values=values)
     scale = alt.Scale(type="log", domain=[first, last], nice=False)
     return alt.X(f"{field}:Q", scale=scale, axis=axis)
 
@@ -191,7 +203,9 @@ def _loss_at(lr: float, lrs: Sequence[float], losses: Floats) -> float | None:
 def _markers_on_curve(curve: Curve, y: Any) -> Any:  # noqa: ANN401
     return (
         alt.Chart(inline(suggestion_rows(curve)))
-        .mark_point(filled=True, size=55, color=INK, stroke="white", strokeWidth=1, clip=True)
+        .mark_point(
+            filled=True, opacity=1, size=55, color=INK, stroke="white", strokeWidth=1, clip=True
+        )
         .encode(x=_rate_axis(curve, title=None), y=y("loss"), tooltip=["rule:N", "text:N"])
     )
 
@@ -204,10 +218,10 @@ def _rules(curve: Curve) -> Any:  # noqa: ANN401
     layers = [
         _key(),
         base.mark_rule(color=FAINT_INK, strokeWidth=1.2, clip=True).encode(x=x, x2=marker),
-        base.mark_point(filled=False, size=45, color=FAINT_INK, fill="white", clip=True).encode(
-            x=_rate_axis(curve, title="learning rate", field="marker")
-        ),
-        base.mark_point(filled=True, size=60, color=INK, clip=True).encode(x=x),
+        base.mark_point(
+            filled=False, opacity=1, size=45, color=FAINT_INK, fill="white", clip=True
+        ).encode(x=_rate_axis(curve, title="learning rate", field="marker")),
+        base.mark_point(filled=True, opacity=1, size=60, color=INK, clip=True).encode(x=x),
         base.mark_text(align="left", x=WIDTH_PX + 10, color=SOFT_INK).encode(text="text:N"),
     ]
     return alt.layer(*_recommended(curve, title="learning rate"), *layers).properties(

@@ -7,12 +7,24 @@ import altair as alt
 
 from jobs.curves import CurvePoint
 from worker.plots import phases
-from worker.plots.theme import INK, SKY, VERMILLION, WIDTH_PX, Heading, decades, finished, inline
+from worker.plots.theme import (
+    INK,
+    SKY,
+    VERMILLION,
+    WIDTH_PX,
+    Heading,
+    decades,
+    finished,
+    inline,
+    rate_axis,
+)
 
 _BODY_BLUES = (SKY, "#2f8fc8", "#0072B2", "#00568a", "#003f66")
 _RATE_PX, _MOMENTUM_PX = 280, 90
 _FROZEN = "frozen"
 _ROOM = 0.1
+_RATE_ROOM = 1.3
+"""A factor of room above the highest rate and below the lowest."""
 
 
 def draw(points: Sequence[CurvePoint], heading: Heading) -> Any:  # noqa: ANN401
@@ -47,12 +59,12 @@ def rate_rows(points: Sequence[CurvePoint]) -> list[dict[str, Any]]:
     return [
         {
             "step": point.global_step + 1,
-            "phase": point.phase,
+            "phase": phase,
             "group": names[place],
             "rate": rate if rate > 0 else None,
             "is_idle": point.phase == _FROZEN and place < groups - 1,
         }
-        for point in points
+        for point, phase in zip(points, phases.phase_names(points), strict=True)
         for place, rate in enumerate(point.lrs[:groups])
     ]
 
@@ -60,8 +72,8 @@ def rate_rows(points: Sequence[CurvePoint]) -> list[dict[str, Any]]:
 def momentum_rows(points: Sequence[CurvePoint]) -> list[dict[str, Any]]:
     """One row for each step."""
     return [
-        {"step": point.global_step + 1, "phase": point.phase, "momentum": point.momentum}
-        for point in points
+        {"step": point.global_step + 1, "phase": phase, "momentum": point.momentum}
+        for point, phase in zip(points, phases.phase_names(points), strict=True)
     ]
 
 
@@ -70,13 +82,14 @@ def _rates(points: Sequence[CurvePoint]) -> Any:  # noqa: ANN401
     scale = alt.Scale(domain=names, range=_colours(len(names)))
     legend = alt.Legend(title="layer group", orient="right")
     rows = rate_rows(points)
-    values = decades([row["rate"] for row in rows if row["rate"] is not None])
-    axis = alt.Axis(title="learning rate", format=".0e", values=values)
+    rates = [row["rate"] for row in rows if row["rate"] is not None] or [1e-3]
+    axis = rate_axis(title="learning rate", values=decades(rates))
+    ends = [min(rates) / _RATE_ROOM, max(rates) * _RATE_ROOM]
     used, idle = ([row for row in rows if row["is_idle"] == which] for which in (False, True))
     x = phases.step_axis(points, title=None)
     shared: dict[str, Any] = {
         "x": x,
-        "y": alt.Y("rate:Q", scale=alt.Scale(type="log", nice=False), axis=axis),
+        "y": alt.Y("rate:Q", scale=alt.Scale(type="log", domain=ends, nice=False), axis=axis),
         "color": alt.Color("group:N", scale=scale, legend=legend, sort=names),
         "detail": "phase:N",
     }

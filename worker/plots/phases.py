@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
 import altair as alt
@@ -9,8 +10,11 @@ import altair as alt
 from jobs.curves import CurvePoint
 from worker.plots.theme import FAINT_INK, GRID, INK, WIDTH_PX, inline
 
-_NAMES = {"frozen": "body frozen", "unfrozen": "all layers", "sweep": "sweep"}
+SWEEPING = "sweeping"
+
+_NAMES = {"frozen": "body frozen", "unfrozen": "all layers"}
 _MOST_EPOCH_LABELS = 16
+_MOST_PHASE_LABELS = 10
 _MOST_EPOCH_LINES = 64
 _END = 1.01
 """The axis goes on a little, so that the last dot is whole."""
@@ -26,9 +30,25 @@ class Span:
     end: int
 
 
+def phase_names(points: Sequence[CurvePoint]) -> list[str]:
+    """The phase of each step; sweeps that follow each other are numbered from 1.
+
+    Within a sweep the rate only grows, so where it falls the next one has begun.
+    """
+    rates = [max(point.lrs, default=0.0) for point in points]
+    falls = [False, *(after < before for before, after in pairwise(rates))][: len(points)]
+    numbers = list(accumulate(falls, initial=1))[1:]
+    is_one = not any(falls)
+    return [
+        point.phase if point.phase != SWEEPING or is_one else f"sweep {number}"
+        for point, number in zip(points, numbers, strict=True)
+    ]
+
+
 def phase_spans(points: Sequence[CurvePoint]) -> list[Span]:
-    """The phases in order; each ends where the next begins."""
-    return _spans([(point.phase, point.global_step) for point in points])
+    """The phases and sweeps in order; each ends where the next begins."""
+    steps = [point.global_step for point in points]
+    return _spans(list(zip(phase_names(points), steps, strict=True)))
 
 
 def epoch_spans(points: Sequence[CurvePoint]) -> list[Span]:
@@ -104,8 +124,13 @@ def _phase_labels(points: Sequence[CurvePoint], x: alt.X) -> list[Any]:
     spans = phase_spans(points)
     if len(spans) < 2:
         return []
+    every = -(-len(spans) // _MOST_PHASE_LABELS)
     before = [{"step": spans[0].end, "label": _name(spans[0])}]
-    after = [{"step": span.begin, "label": _name(span)} for span in spans[1:]]
+    after = [
+        {"step": span.begin, "label": _name(span)}
+        for place, span in enumerate(spans)
+        if place > 0 and place % every == 0
+    ]
     return [
         _text(before, x, y=-24, color=INK, align="right", dx=-6),
         _text(after, x, y=-24, color=INK, align="left", dx=6),

@@ -122,6 +122,15 @@ def decades(rates: Iterable[float]) -> list[float]:
     return [10.0**power for power in range(math.floor(min(logs)), math.ceil(max(logs)) + 1)]
 
 
+def rate_axis(*, title: str | None, values: Sequence[float]) -> alt.Axis:
+    """An axis of learning rates with marks such as ``1e-3``; bare without a title."""
+    # the renderer writes 1e+0
+    plain = "replace(datum.label, '+', '')"
+    return alt.Axis(
+        title=title, values=values, format=".0e", labelExpr=plain, labels=title is not None
+    )
+
+
 def as_rate(lr: float) -> str:
     """A learning rate with two digits, such as ``1.9e-3``."""
     mantissa, _, exponent = f"{lr:.1e}".partition("e")

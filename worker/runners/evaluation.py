@@ -1,12 +1,15 @@
 """Per-sample cross-entropy of a model on one part of a dataset."""
 
+from collections.abc import Mapping
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import torch
 
 from jobs import models
 from jobs.spec import EvaluationSpec
+from ml.device import environment, resolve_precision
 from ml.evaluate import Logits, predict_logits
 from ml.model_file import load_model
 from ml.train import EVALUATING
@@ -14,27 +17,34 @@ from worker.context import Context, Ending
 from worker.failures import JobFailedError
 from worker.ledger import Evaluated, samples_entry, write_ledger
 from worker.listener import JobListener
-from worker.runners.training import Part, prepare_device, presized, read_material, tell_precision
+from worker.resolved import environment_values
+from worker.runners.training import (
+    ALL_PARTS,
+    Material,
+    Part,
+    prepare_device,
+    presized,
+    read_material,
+    tell_precision,
+)
 
 
 def run(context: Context) -> Ending:
     """The ledger of the part exists and its mean is the reported loss.
 
     Raises:
-        JobFailedError: the part has no photo.
+        JobFailedError: the part has no photo, or none that is scored.
+        LabelsMismatchError: the dataset has labels that are scored as no class.
         MlError: the model or a photo cannot be read, or the job was broken off.
     """
     spec = EvaluationSpec.model_validate(context.job.spec)
     model = models.get(context.database, spec.model)
     device = prepare_device(context)
-    material = read_material(context, classes=model.classes)
+    material = read_material(context, classes=model.classes, mapping=spec.label_mapping)
     part = material.part(spec.split)
+    left_out = _left_out(material, spec.split)
     if not part.items:
-        raise JobFailedError(
-            "too_few_images",
-            f"the part {spec.split!r} of dataset {context.job.dataset_id} has no photo",
-            "choose another split",
-        )
+        raise _no_photo(context, spec, is_left_out=bool(left_out))
     logits = _logits(context, spec, model, part, device)
     path = context.folder / f"samples-{spec.split}.parquet"
     totals = write_ledger(
@@ -44,17 +54,40 @@ def run(context: Context) -> Ending:
             classes=material.classes,
             labels=np.array([photo.label for photo in part.photos], np.int64),
             logits=logits,
+            dataset_labels=[str(item.label) for item in part.items] if spec.label_mapping else None,
         ),
     )
     return Ending(
         values={
+            "resolved": _used(spec, device),
             "result": {
                 "classes": list(material.classes),
                 "samples": {spec.split: samples_entry(context.artifacts, path, totals)},
                 "reported_loss": totals.mean_loss,
-            }
+                "left_out": left_out,
+            },
         },
     )
+
+
+def _used(spec: EvaluationSpec, device: torch.device) -> Mapping[str, Any]:
+    precision = resolve_precision(spec.precision, device)
+    used = environment(precision=precision, batch_size=spec.batch_size, device=device)
+    return environment_values(used, batch_size=spec.batch_size, precision=spec.precision)
+
+
+def _left_out(material: Material, split: str) -> Mapping[str, Mapping[str, int]]:
+    return {
+        name: counts for name, counts in material.left_out.items() if split in {name, ALL_PARTS}
+    }
+
+
+def _no_photo(context: Context, spec: EvaluationSpec, *, is_left_out: bool) -> JobFailedError:
+    part = f"the part {spec.split!r} of dataset {context.job.dataset_id}"
+    if is_left_out:
+        detail = f"label_mapping leaves out every photo of {part}"
+        return JobFailedError("too_few_images", detail, "map a label to a class")
+    return JobFailedError("too_few_images", f"{part} has no photo", "choose another split")
 
 
 def _logits(

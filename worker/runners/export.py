@@ -13,10 +13,19 @@ from jobs.job import Job
 from jobs.spec import ExportSpec
 from worker.context import Context, Ending
 from worker.failures import JobFailedError
-from worker.plots import confusion, loss_curve, lr_curve, lr_schedule, rendering, top_losses
+from worker.plots import (
+    confusion,
+    loss_curve,
+    lr_curve,
+    lr_schedule,
+    presizing_preview,
+    rendering,
+    top_losses,
+)
 from worker.plots.headings import heading_of
 from worker.plots.ledger_rows import ledger_table, matrix_of, worst_of
 from worker.plots.loss_curve import Training
+from worker.plots.preview_tiles import mean_line, preview_rows
 from worker.plots.theme import Heading
 
 MOST_STEPS = 2000
@@ -98,6 +107,18 @@ def _top_losses(context: Context, shown: Job, spec: ExportSpec, heading: Heading
     return top_losses.draw(worst, heading.and_line(line))
 
 
+def _presizing_preview(context: Context, shown: Job, spec: ExportSpec, heading: Heading) -> Any:  # noqa: ANN401
+    compared = shown.result["presizing_preview"]
+    try:
+        rows = preview_rows(
+            context.artifacts.absolute(shown.result["pictures"]), compared["images"]
+        )
+    except FileNotFoundError as deleted:
+        raise _gone(spec, "a picture") from deleted
+    lines = (mean_line(compared["means"]), _PREVIEW_LEGEND)
+    return presizing_preview.draw(rows, Heading(heading.title, (*heading.lines, *lines)))
+
+
 def _ledger(context: Context, shown: Job, spec: ExportSpec, columns: list[str]) -> pa.Table:
     try:
         return ledger_table(context.artifacts, shown.result["samples"], spec.split, columns)
@@ -114,10 +135,16 @@ def _part(spec: ExportSpec) -> str:
     return "all parts" if spec.split == "all" else f"{spec.split} part"
 
 
+_PREVIEW_LEGEND = (
+    "outlined: the region that is sampled (dashed: fastai's); below: the framed detail, "
+    "on the left the original's"
+)
+
 _DRAW: Mapping[str, Callable[[Context, Job, ExportSpec, Heading], Any]] = {
     "lr-curve": _lr_curve,
     "loss-curve": _loss_curve,
     "lr-schedule": _lr_schedule,
     "confusion": _confusion,
     "top-losses": _top_losses,
+    "presizing-preview": _presizing_preview,
 }

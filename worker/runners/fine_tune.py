@@ -1,5 +1,6 @@
 """Fine-tunes a classifier, then writes its loss ledger and its model."""
 
+import math
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +28,7 @@ from ml.training_state import TrainingState
 from worker.class_weights import class_weights_of, class_weights_values
 from worker.context import Context, Ending
 from worker.findings import DEFAULT_RULE, found_model, found_rate
+from worker.halving import halved_if_too_large, pieces_of, pieces_values
 from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
 from worker.listener import Course, JobListener, losses_file
 from worker.resolved import (
@@ -68,7 +70,8 @@ def run(context: Context) -> Ending:
     """
     task = _task(context)
     context.tell(curves.record_resolved, _decided(task))
-    outcome, logits = _trained(task)
+    with halved_if_too_large(context, task.spec, len(task.material.part("train").photos)):
+        outcome, logits = _trained(task)
     return _ending(task, outcome, logits)
 
 
@@ -125,6 +128,7 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
             listener=listener,
             device=device,
             resume=_resume_from(context),
+            pieces=pieces_of(context.job),
         )
         listener.finish()
         if outcome.status == "left":
@@ -134,7 +138,7 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
             valid_pixels,
             valid.photos,
             size=spec.size,
-            batch_size=spec.batch_size,
+            batch_size=math.ceil(spec.batch_size / pieces_of(context.job)),
             precision=precision,
             device=device,
             command=listener.command,
@@ -171,6 +175,7 @@ def _decided(task: _Task) -> Mapping[str, Any]:
         **rates,
         **accumulate_values(task.spec, photos),
         **weights,
+        **pieces_values(task.spec, photos, pieces_of(task.context.job)),
     }
 
 
@@ -250,7 +255,7 @@ def _write_model(task: _Task, outcome: FineTuneOutcome, totals: Totals | None) -
         dataset_id=str(context.job.dataset_id),
         architecture=spec.architecture,
         classes=list(task.material.classes),
-        card={**asdict(card), "metrics": _metrics(totals)},
+        card={**asdict(card), "metrics": _metrics(totals), **_lineage(task)},
         path=context.artifacts.relative(path),
         digest=sha256_of(path),
         size_bytes=path.stat().st_size,
@@ -258,6 +263,11 @@ def _write_model(task: _Task, outcome: FineTuneOutcome, totals: Totals | None) -
         version=1,
         created_ms=0,
     )
+
+
+def _lineage(task: _Task) -> dict[str, Any]:
+    found = task.around.model
+    return {"parent_id": None if found is None else found.model_id}
 
 
 def _metrics(totals: Totals | None) -> dict[str, Any]:

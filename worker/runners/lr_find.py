@@ -13,6 +13,7 @@ from ml.theory.lr_suggestions import LrAnalysis, Suggestion, analyse
 from ml.theory.lr_sweeps import PlannedSweep, combine, planned_sweeps
 from worker.context import Context, Ending
 from worker.findings import found_model
+from worker.halving import halved_if_too_large, pieces_of, pieces_values
 from worker.listener import Course, JobListener, finite
 from worker.resolved import environment_values, weights_values
 from worker.runners.training import (
@@ -48,10 +49,19 @@ def run(context: Context) -> Ending:
     opened = presized(context, train, spec.presize, listener, mode=spec.presize_mode)
     with closing(opened) as pixels:
         listener.follow(Course(epochs=1, steps=spec.num_steps * len(_planned(spec))))
-        found = find_lr(config, train.photos, pixels, listener=listener, device=device)
+        with halved_if_too_large(context, spec, len(train.photos)):
+            found = find_lr(
+                config,
+                train.photos,
+                pixels,
+                listener=listener,
+                device=device,
+                pieces=pieces_of(context.job),
+            )
     listener.finish()
     used = environment_values(found.resolved, batch_size=spec.batch_size, precision=spec.precision)
     used |= weights_values(around.model)
+    used |= pieces_values(spec, len(train.photos), pieces_of(context.job))
     return Ending(values={"resolved": used, "result": {"lr_curve": _curve(spec, found)}})
 
 

@@ -4,29 +4,35 @@ Importing this module loads the tensor library; the template process of a train 
 once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 import torch
 
-from jobs import datasets
+from jobs import curves, datasets
 from jobs.dataset_spec import DatasetSpec
 from jobs.datasets import Dataset
 from jobs.errors import NotFoundError
 from ml.backbones import check_weights
 from ml.cache import Pixels, has_entry, open_pixels
 from ml.config import ModelConfig, Precision, PresizeMode
+from ml.determinism import prefer_repeatable_kernels, tell_gaps
 from ml.device import Resolved, pick_device, resolve_precision
 from ml.errors import UnreadableImageError
 from ml.originals import Originals
 from ml.photos import LabelledPhoto
+from ml.theory.label_mapping import LabelMapping, scored_as
 from ml.theory.parts import PARTS
 from worker.context import Context
 from worker.failures import JobFailedError
 from worker.items import Item, read_items
 from worker.listener import JobListener
+
+ALL_PARTS = "all"
+"""The part that holds the photos of every part."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +51,8 @@ class Material:
 
     classes: tuple[str, ...]
     parts: dict[str, Part]
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Of each part the photos that have no class, by their label; only where there are some."""
 
     def part(self, name: str) -> Part:
         """The part of this name, or all of them together, in the order of the import."""
@@ -54,10 +62,19 @@ class Material:
 def prepare_device(context: Context) -> torch.device:
     """The device to train on, with the settings that make runs repeatable."""
     torch.set_num_threads(context.settings.compute_threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    prefer_repeatable_kernels()
+    tell_gaps(lambda kernel: _tell_gap(context, kernel))
     device = pick_device(context.settings.device)
     log.info("device", device=str(device), threads=torch.get_num_threads())
     return device
+
+
+def _tell_gap(context: Context, kernel: str) -> None:
+    context.tell(
+        curves.record_warning,
+        "not_repeatable",
+        f"{kernel} may give other bits the next time: torch has no deterministic form of it here",
+    )
 
 
 def tell_precision(wished: Precision, device: torch.device, listener: JobListener) -> Resolved:
@@ -70,17 +87,26 @@ def tell_precision(wished: Precision, device: torch.device, listener: JobListene
     return used
 
 
-def read_material(context: Context, classes: Sequence[str] | None = None) -> Material:
-    """The usable photos of the job's dataset by part; ``classes`` are those of a trained model.
+def read_material(
+    context: Context, *, classes: Sequence[str] | None = None, mapping: LabelMapping | None = None
+) -> Material:
+    """The usable photos of the job's dataset by part.
+
+    Args:
+        context: the attempt.
+        classes: those of a trained model; None where the labels are the classes.
+        mapping: what labels are scored as, where the model does not know them.
 
     Raises:
-        JobFailedError: the dataset was deleted, or has labels that the model does not know.
+        JobFailedError: the dataset was deleted.
+        LabelsMismatchError: it has labels that are scored as no class.
     """
     dataset = _dataset(context)
-    labels = tuple(str(entry["label"]) for entry in dataset.classes)
-    names = tuple(classes or labels)
-    _refuse_strange(labels, names)
-    index = {name: position for position, name in enumerate(names)}
+    photos = {str(entry["label"]): int(entry["count"]) for entry in dataset.classes}
+    names = tuple(classes or photos)
+    class_of = scored_as(photos, names, mapping or {})
+    place = {name: position for position, name in enumerate(names)}
+    index = {label: place[name] for label, name in class_of.items() if name is not None}
     source = DatasetSpec.model_validate(dataset.spec).source
     folder = context.photos_folder(dataset.id, source)
     items = [
@@ -91,10 +117,11 @@ def read_material(context: Context, classes: Sequence[str] | None = None) -> Mat
     chosen: dict[str, list[Item]] = {
         name: [item for item in items if item.split == name] for name in PARTS
     }
-    chosen["all"] = items
+    chosen[ALL_PARTS] = items
     return Material(
         classes=names,
         parts={name: _part(chosen[name], folder, index) for name in chosen},
+        left_out=_left_out({name: chosen[name] for name in PARTS}, index),
     )
 
 
@@ -109,20 +136,21 @@ def _dataset(context: Context) -> Dataset:
         ) from deleted
 
 
-def _refuse_strange(labels: Sequence[str], known: Sequence[str]) -> None:
-    strange = sorted(set(labels).difference(known))
-    if strange:
-        raise JobFailedError(
-            "labels_mismatch",
-            f"the model does not know the label {strange[0]!r}"
-            + (f" and {len(strange) - 1} more of the dataset" if strange[1:] else ""),
-            "evaluate on a dataset with the classes of the model",
-        )
+def _left_out(
+    parts: Mapping[str, Sequence[Item]], index: Mapping[str, int]
+) -> Mapping[str, Mapping[str, int]]:
+    counts = {
+        name: Counter(str(item.label) for item in items if str(item.label) not in index)
+        for name, items in parts.items()
+    }
+    return {name: dict(sorted(count.items())) for name, count in counts.items() if count}
 
 
-def _part(items: Sequence[Item], folder: Path, index: dict[str, int]) -> Part:
+def _part(items: Sequence[Item], folder: Path, index: Mapping[str, int]) -> Part:
+    """The items that have a class, and their photos."""
+    scored = [item for item in items if str(item.label) in index]
     return Part(
-        items=items,
+        items=scored,
         photos=[
             LabelledPhoto(
                 item_id=item.item_id,
@@ -130,7 +158,7 @@ def _part(items: Sequence[Item], folder: Path, index: dict[str, int]) -> Part:
                 digest=str(item.digest),
                 label=index[str(item.label)],
             )
-            for item in items
+            for item in scored
         ],
     )
 
