@@ -19,7 +19,6 @@ from worker.plots.theme import (
 )
 
 COLUMNS = ("The photo", "Presized once", "As fastai presizes", "Step by step")
-MOST = 16
 _TILE_PX, _GAP_PX, _LINE_PX, _LINES = 224, 16, 16, 3
 _TITLE_PX, _CAPTION_PX, _ROW_GAP_PX = 22, _LINES * _LINE_PX + 14, 26
 _HEAD_PX = 24
