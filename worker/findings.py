@@ -1,11 +1,12 @@
-"""What the jobs that a run depends on have found for it: a learning rate, a model."""
+"""What the jobs that a run depends on have made for it: a dataset, a learning rate, a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs import models, store
+from jobs import datasets, models, store
+from jobs.datasets import Dataset
 from jobs.errors import NotFoundError
 from jobs.hyperparameters import AUTO, LearningRateFromJob, WeightsFromJob
 from jobs.job import Job, JobType
@@ -34,6 +35,21 @@ class FoundModel:
     job_id: str
     model_id: str
     keeps_head: bool
+
+
+def found_dataset(context: Context) -> Dataset:
+    """The dataset that the job runs on.
+
+    Raises:
+        JobFailedError: it was deleted.
+    """
+    dataset_id = str(context.job.dataset_id)
+    try:
+        return datasets.get(context.database, dataset_id)
+    except NotFoundError as deleted:
+        raise _deleted(
+            f"dataset {dataset_id}", "register it again, then submit the job again"
+        ) from deleted
 
 
 def found_rate(context: Context, spec: FineTuneSpec) -> FoundRate | None:
@@ -101,9 +117,7 @@ def _find(context: Context, job_id: str) -> Job:
         raise _deleted(f"job {job_id}") from deleted
 
 
-def _deleted(what: str) -> JobFailedError:
-    return JobFailedError(
-        "dependency_failed",
-        f"{what} was deleted before this job began",
-        "submit the job again with a value, or with another job",
-    )
+def _deleted(
+    what: str, hint: str = "submit the job again with a value, or with another job"
+) -> JobFailedError:
+    return JobFailedError("dependency_failed", f"{what} was deleted before this job began", hint)

@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from jobs import datasets, leases
+from jobs import leases
 from jobs.dataset_spec import DatasetSpec
-from jobs.datasets import Dataset
-from jobs.errors import NotFoundError
 from jobs.spec import PresizingPreviewSpec
 from ml.theory.splits import shuffled
 from worker.context import Context, Ending
 from worker.failures import JobFailedError
+from worker.findings import found_dataset
 from worker.items import Item, read_items
 from worker.translate import preview_config
 
@@ -26,7 +25,7 @@ def run(context: Context) -> Ending:
     from worker.presizing import compare
 
     spec = PresizingPreviewSpec.model_validate(context.job.spec)
-    dataset = _dataset(context)
+    dataset = found_dataset(context)
     source = DatasetSpec.model_validate(dataset.spec).source
     chosen = _chosen(spec, read_items(context.artifacts.items_file(dataset.id)))
     context.tell(leases.enter_phase, "comparing")
@@ -35,17 +34,6 @@ def run(context: Context) -> Ending:
     )
     pictures = context.artifacts.relative(context.folder)
     return Ending(values={"result": {"presizing_preview": compared, "pictures": pictures}})
-
-
-def _dataset(context: Context) -> Dataset:
-    try:
-        return datasets.get(context.database, str(context.job.dataset_id))
-    except NotFoundError as deleted:
-        raise JobFailedError(
-            "dependency_failed",
-            f"dataset {context.job.dataset_id} was deleted before this job began",
-            "register it again, then submit the job again",
-        ) from deleted
 
 
 def _chosen(spec: PresizingPreviewSpec, items: Sequence[Item]) -> list[tuple[Item, int]]:

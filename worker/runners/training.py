@@ -12,10 +12,8 @@ from pathlib import Path
 import structlog
 import torch
 
-from jobs import curves, datasets
+from jobs import curves
 from jobs.dataset_spec import DatasetSpec
-from jobs.datasets import Dataset
-from jobs.errors import NotFoundError
 from ml.backbones import check_weights
 from ml.cache import Pixels, has_entry, open_pixels
 from ml.config import ModelConfig, Precision, PresizeMode
@@ -28,6 +26,7 @@ from ml.theory.label_mapping import LabelMapping, scored_as
 from ml.theory.parts import PARTS
 from worker.context import Context
 from worker.failures import JobFailedError
+from worker.findings import found_dataset
 from worker.items import Item, read_items
 from worker.listener import JobListener
 
@@ -101,7 +100,7 @@ def read_material(
         JobFailedError: the dataset was deleted.
         LabelsMismatchError: it has labels that are scored as no class.
     """
-    dataset = _dataset(context)
+    dataset = found_dataset(context)
     photos = {str(entry["label"]): int(entry["count"]) for entry in dataset.classes}
     names = tuple(classes or photos)
     class_of = scored_as(photos, names, mapping or {})
@@ -123,17 +122,6 @@ def read_material(
         parts={name: _part(chosen[name], folder, index) for name in chosen},
         left_out=_left_out({name: chosen[name] for name in PARTS}, index),
     )
-
-
-def _dataset(context: Context) -> Dataset:
-    try:
-        return datasets.get(context.database, str(context.job.dataset_id))
-    except NotFoundError as deleted:
-        raise JobFailedError(
-            "dependency_failed",
-            f"dataset {context.job.dataset_id} was deleted before this job began",
-            "register it again, then submit the job again",
-        ) from deleted
 
 
 def _left_out(
