@@ -38,7 +38,7 @@ up: install ## the whole stack in this terminal, docs page on http://127.0.0.1:8
 test: install ## all tests
 	$(BIN)/pytest
 
-test-faults: install ## every fault in full: kills, wiped Redis, full disks, chaos (half an hour; root for the disks)
+test-faults: install ## real faults: kills, wiped Redis, full disks, frozen workers (half an hour; root for the disks)
 	$(BIN)/pytest -m faults tests/faults
 
 test-browser: install ## the docs page in headless Chromium

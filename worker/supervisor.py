@@ -24,6 +24,9 @@ _PRELOADED = {
 _NO_PROCESS = (OSError, EOFError)
 """What comes of a fork when the template was killed in that very moment, or there is no memory."""
 
+_TEMPLATE_GONE = 255
+"""The exit code of a trainer whose own nobody can tell any more."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -52,9 +55,7 @@ class Supervisor:
     def work(self) -> None:
         """Everything claimable has been done; a second caller waits and finds nothing left."""
         with self._busy:
-            if not self._warm_up():
-                return
-            while not self._parts.draining.is_set():
+            while not self._parts.draining.is_set() and self._warm_up():
                 job = self._claim()
                 if job is None or not self._do(job):
                     return
@@ -92,7 +93,7 @@ class Supervisor:
             self._is_warm = False
             self._give_back(job, f"its trainer could not be started: {problem!r}")
             return False
-        watch.until_the_end()
+        self._is_warm = watch.until_the_end() != _TEMPLATE_GONE
         return True
 
     def _give_back(self, job: Job, reason: str) -> None:

@@ -66,14 +66,16 @@ class Watch:
         self._is_stuck = False
         self._pipe, self._lifeline, self._process = self._start()
 
-    def until_the_end(self) -> None:
-        """The trainer has ended, and the job is where its end says."""
+    def until_the_end(self) -> int:
+        """The trainer has ended, with this exit code, and the job is where its end says."""
         try:
             while not wait([self._process.sentinel], timeout=_LOOK_S):
                 self._look()
             self._process.join()
-            self._settle(self._process.exitcode or 0)
+            exit_code = self._process.exitcode or 0
+            self._settle(exit_code)
             self._tidy()
+            return exit_code
         finally:
             self._pipe.close()
             self._lifeline.close()

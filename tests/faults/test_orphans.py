@@ -1,0 +1,48 @@
+"""No trainer outlives its worker by two seconds, or the next attempt would find the device full."""
+
+import signal
+
+import pytest
+
+from jobs import verbs
+from jobs.database import Database
+from jobs.job import JobState
+from tests.faults.conftest import Start
+from tests.faults.given import dataset, ended, fine_tune, job_when, trains
+from tests.faults.installation import Roster, Trainer, running, send, wait_until
+from tests.faults.laws import assert_ended
+
+pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+
+OUTLIVES_S = 2.0
+
+
+def test_no_trainer_outlives_its_worker_or_the_process_it_was_forked_from(start: Start) -> None:
+    installation = start(Roster(trains=1))
+    database = installation.database()
+    # longer than anybody waits here
+    job_id = fine_tune(installation, dataset(installation), epochs=500)
+
+    for victim in ("worker", "template"):
+        job_when(database, job_id, lambda job: trains(job) and job.checkpoint_step > 0, "trains")
+        (trainer,) = wait_until(installation.trainers, "there is a trainer")
+        if victim == "worker":
+            installation.kill("train-0")
+        else:
+            send(installation.template_of("train-0"), signal.SIGKILL)
+        _wait_for_its_end(trainer, victim)
+        _wait_for_the_next(database, trainer)
+    verbs.cancel(database, job_id)
+    ended(database, job_id)
+
+    assert assert_ended(database, job_id, state=JobState.CANCELLED).attempt >= 3
+    database.close()
+
+
+def _wait_for_its_end(trainer: Trainer, victim: str) -> None:
+    ends = f"the trainer ends with its {victim}"
+    wait_until(lambda: trainer.pid not in running(), ends, within_s=OUTLIVES_S)
+
+
+def _wait_for_the_next(database: Database, trainer: Trainer) -> None:
+    job_when(database, trainer.job_id, lambda job: job.fence > trainer.fence, "goes on")
