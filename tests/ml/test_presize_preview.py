@@ -45,13 +45,14 @@ def photo(tmp_path: Path) -> LabelledPhoto:
     return saved(tmp_path / "texture.png", Image.fromarray(texture(240, 180)))
 
 
-def test_more_samplings_keep_less_and_err_more(photo: LabelledPhoto) -> None:
+def test_one_sampling_errs_least_and_step_by_step_most(photo: LabelledPhoto) -> None:
     ways = preview(photo, 0, CONFIG).ways
 
     assert list(ways) == ["single", "fastai", "step_by_step"]
     assert [way.interpolations for way in ways.values()] == [2, 2, 5]
-    assert ways["single"].energy > ways["fastai"].energy > ways["step_by_step"].energy
-    assert ways["single"].psnr_db > ways["step_by_step"].psnr_db + 2
+    assert ways["single"].psnr_db > ways["fastai"].psnr_db > ways["step_by_step"].psnr_db + 2
+    # fastai's last sampling goes to the final size unfiltered: what it has more is aliasing
+    assert ways["fastai"].energy > ways["single"].energy > 2 * ways["step_by_step"].energy
     shares = [way.invented_share for way in ways.values()]
     assert shares == sorted(shares)
     assert all(0 < share < 0.1 for share in shares)
