@@ -8,7 +8,7 @@ from api.problems import FieldProblem, Problem, at, escaped
 from api.references import References, invalid
 from api.services import Services
 from api.source_check import check_dataset
-from jobs.dataset_spec import DatasetSpec
+from jobs.dataset_spec import DatasetSpec, UploadSource
 from jobs.datasets import Dataset
 from jobs.errors import SourceForbiddenError, SourceUnreachableError
 from jobs.hyperparameters import (
@@ -31,6 +31,9 @@ from ml.theory.parts import LEAST_TRAIN, PARTS
 _NAMED = 5
 
 DATASET_PROBLEMS = (
+    "archive_invalid",
+    "archive_too_large",
+    "disk_full",
     "source_forbidden",
     "source_unreachable",
     "invalid_regex",
@@ -90,9 +93,21 @@ def check_import(services: Services, caller: Caller, spec: DatasetSpec) -> None:
     Raises:
         Problem: it could not, or the caller may not.
     """
+    check_access(services, caller, spec)
+    check_dataset(spec, services.settings)
+
+
+def check_access(services: Services, caller: Caller, spec: DatasetSpec) -> None:
+    """The caller may register datasets, and use this source.
+
+    Raises:
+        Problem: the caller may not.
+    """
     if not caller.may(Scope.DATASETS_WRITE):
         raise forbidden(Scope.DATASETS_WRITE)
-    check_dataset(spec, services.settings.dataset_roots)
+    if isinstance(spec.source, UploadSource):
+        named = References(services.database, caller)
+        named.upload("/source/upload_id", spec.source.upload_id)
 
 
 def check_training_on(services: Services, caller: Caller, spec: FineTuneSpec, model: Model) -> None:
@@ -194,7 +209,7 @@ def _check_weights_from_job(
     named: References, weights: WeightsFromJob, architecture: Architecture
 ) -> None:
     pointer = "/weights/from_job"
-    job = named.job_of_type(pointer, weights.from_job, JobType.FINE_TUNE, what="weights")
+    job = named.fine_tune(pointer, weights.from_job)
     if job.spec["architecture"] != architecture.name:
         detail = f"job {job.id} trains {job.spec['architecture']}, which is not {architecture.name}"
         raise at(pointer, "weights_unavailable", detail)

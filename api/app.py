@@ -35,6 +35,7 @@ from api.routes import (
     results,
     retries,
     system,
+    uploads,
 )
 from api.services import opened
 from api.validation import validation_problem
@@ -48,6 +49,7 @@ _QUESTIONS = Guard(writing=Scope.READ)
 
 GUARD_OF: Mapping[ModuleType, Guard] = {
     datasets: _DATASETS,
+    uploads: _DATASETS,
     lr_finds: _JOBS,
     fine_tunes: _JOBS,
     evaluations: _JOBS,

@@ -14,5 +14,13 @@ def delete_folder(folder: Path) -> None:
         shutil.rmtree(folder, onerror=_log_what_stays)
 
 
+def delete_file(file: Path) -> None:
+    """The file is gone; if it cannot be removed it stays and is named in the log."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as problem:
+        _log_what_stays(None, str(file), problem)
+
+
 def _log_what_stays(_: object, path: str, error: object) -> None:
     log.warning("file_not_deleted", path=path, error=str(error))

@@ -26,6 +26,10 @@ ModelIdPath = Annotated[
     str,
     Path(max_length=64, description="id of a model", examples=["mdl_01jd2s4ah2f3kv8m6q0x5w9c7e"]),
 ]
+UploadIdPath = Annotated[
+    str,
+    Path(max_length=64, description="id of an upload", examples=["upl_01jd2s4ah2f3kv8m6q0x5w9c7e"]),
+]
 ItemIdPath = Annotated[
     str,
     Path(

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import Problem, response_of
 from jobs.ids import new_request_id
 
+UPLOADS_PATH = "/v1/uploads"
 MAX_BODY_BYTES = 32 * 1024 * 1024
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -64,7 +65,9 @@ class Envelope:
             await self._send_problem(refusal, scope, receive, answer)
             return
         try:
-            await self._app(scope, _Limited(receive), answer)
+            # that route has a limit of its own, and never holds a body in memory
+            is_streamed = scope["path"] == UPLOADS_PATH
+            await self._app(scope, receive if is_streamed else _Limited(receive), answer)
         except Exception:
             log.error("unexpected_error", exception=traceback.format_exc())
             if answer.status is not None:

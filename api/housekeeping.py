@@ -1,4 +1,4 @@
-"""Sweeps in the background: jobs of silent workers, work that nobody heard of, orphaned files."""
+"""Sweeps in the background: jobs of silent workers, work that nobody heard of, what may go."""
 
 import threading
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from collections.abc import Callable
 import redis
 import structlog
 
+from jobs import records, retention
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import StoreUnavailableError
-from jobs.orphans import remove_orphans
 from jobs.queue import Doorbell, redis_client, waiting_messages
 from jobs.settings import Settings
 from jobs.sweeper import Sweeper, claimable_queues
@@ -25,8 +25,8 @@ class Housekeeping:
     def __init__(self, database: Database, doorbell: Doorbell, settings: Settings) -> None:
         self._database = database
         self._doorbell = doorbell
+        self._store = retention.Store(database, Artifacts(settings.artifacts), settings)
         self._artifacts = Artifacts(settings.artifacts)
-        self._grace_s = settings.orphan_grace_s
         self._sweeper = Sweeper(
             database,
             interval_s=settings.sweep_s,
@@ -38,7 +38,11 @@ class Housekeeping:
         # a look at many files must not keep a sweep waiting
         self._threads = [
             threading.Thread(target=self._repeat, args=work, name=work[0].__name__, daemon=True)
-            for work in ((self.sweep, settings.sweep_s), (self.tidy, TIDY_EVERY_S))
+            for work in (
+                (self.sweep, settings.sweep_s),
+                (self.record, settings.sweep_s),
+                (self.tidy, TIDY_EVERY_S),
+            )
         ]
 
     def start(self) -> None:
@@ -62,10 +66,17 @@ class Housekeeping:
             if self._is_silent(queue):
                 self._doorbell.ring(queue, "sweep")
 
+    def record(self) -> None:
+        """Finished jobs have their files; those that cannot be written are tried again."""
+        failed = records.write_due(self._database, self._artifacts)
+        if failed:
+            job_id, problem = next(iter(failed.items()))
+            log.warning("records_not_written", jobs=len(failed), job_id=job_id, error=str(problem))
+
     def tidy(self) -> None:
-        """Files that nothing has referred to for long are gone."""
-        for path in remove_orphans(self._database, self._artifacts, grace_s=self._grace_s):
-            log.info("orphan_removed", path=str(path))
+        """What the settings let go is gone: orphaned files, old progress, pixels over the limit."""
+        for removed in retention.collect(self._store):
+            log.info("removed", kind=removed.kind.value, name=removed.name, why=removed.why)
 
     def _is_silent(self, queue: str) -> bool:
         """Whether no message lies on the queue; False when Redis cannot tell, nor could ring."""

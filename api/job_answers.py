@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from api.auth import Caller
 from api.idempotency import Once
 from api.problems import RETRY_AFTER_S
-from api.schemas.jobs import JobResource, Standing
+from api.schemas.jobs import JobResource, Standing, WaitsFor
 from api.services import Services
 from jobs import dependencies, store, submission
 from jobs.idempotency import StoredAnswer
@@ -43,12 +43,18 @@ def _resources(connection: Connection, jobs: Sequence[Job]) -> list[JobResource]
             Standing(
                 position=places.get(job.id) if job.state == JobState.QUEUED else None,
                 depends_on=needed.get(job.id, ()),
-                is_waiting=job.id in waiting,
+                waits_for=_waits_for(job, is_behind=job.id in waiting, now_ms=now_ms),
             ),
             now_ms=now_ms,
         )
         for job in jobs
     ]
+
+
+def _waits_for(job: Job, *, is_behind: bool, now_ms: int) -> WaitsFor:
+    if is_behind:
+        return "dependency"
+    return "back_off" if job.not_before_ms > now_ms else "worker"
 
 
 def etag_of(job: JobResource, event_seq: int) -> str:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from api.auth import Caller
 from api.problems import FieldProblem, Problem
-from jobs import datasets, models, store
+from jobs import datasets, models, store, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset
 from jobs.errors import DatasetNotReadyError, NotFoundError
 from jobs.job import Job, JobState, JobType
 from jobs.models import Model
+from jobs.uploads import Upload
 
 _HOPELESS = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.CANCELLING})
 
@@ -50,6 +51,19 @@ class References:
             raise invalid(pointer, "not_found", f"{unknown}; see GET /v1/models") from unknown
         return model
 
+    def upload(self, pointer: str, upload_id: str) -> Upload:
+        """The upload.
+
+        Raises:
+            Problem: there is no such upload.
+        """
+        try:
+            upload = uploads.get(self.database, upload_id)
+            self._require("upload", upload)
+        except NotFoundError as unknown:
+            raise invalid(pointer, "not_found", f"{unknown}; see GET /v1/uploads") from unknown
+        return upload
+
     def hopeful_job(self, pointer: str, job_id: str) -> Job:
         """The job, which has succeeded or still may.
 
@@ -78,7 +92,18 @@ class References:
             raise invalid(pointer, "invalid", detail)
         return job
 
-    def _require(self, kind: str, thing: Dataset | Model | Job) -> None:
+    def fine_tune(self, pointer: str, job_id: str) -> Job:
+        """The job that weights can come from, whose model has not been deleted.
+
+        Raises:
+            Problem: as `job_of_type`, or the model was deleted.
+        """
+        job = self.job_of_type(pointer, job_id, JobType.FINE_TUNE, what="weights")
+        if job.model_id is not None:
+            self.model(pointer, job.model_id)
+        return job
+
+    def _require(self, kind: str, thing: Dataset | Model | Job | Upload) -> None:
         if not self.caller.sees(thing.owner):
             raise NotFoundError(kind, thing.id)
 

@@ -2,11 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from api.problems import Problem, at
-from jobs.dataset_spec import DatasetSpec, FolderSplit, PathSource, RandomSplit, RegexLabels
-from jobs.errors import SourceForbiddenError, SourceUnreachableError
+from jobs.artifacts import Artifacts
+from jobs.dataset_spec import (
+    DatasetSpec,
+    FolderSplit,
+    RandomSplit,
+    RegexLabels,
+    SampleSource,
+    UploadSource,
+)
+from jobs.disk_budget import require_free
+from jobs.errors import (
+    ArchiveInvalidError,
+    ArchiveTooLargeError,
+    SourceForbiddenError,
+    SourceUnreachableError,
+)
+from jobs.settings import Settings
+from jobs.sources import archives
 from jobs.sources.paths import peek_photos, resolve_inside
 from jobs.sources.sample import sample_plan
 from ml.theory.errors import InvalidRegexError, NoGroupError
@@ -19,32 +34,43 @@ _HINT_NAMES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class _Listing:
-    """Names found so far, and whether they are all."""
+class Listing:
+    """Names found so far, whether they are all, and where in the request they come from."""
 
     names: Sequence[str]
     is_complete: bool
     where: str
+    pointer: str = "/source"
 
 
-def check_dataset(request: DatasetSpec, roots: Sequence[Path]) -> None:
+def check_dataset(request: DatasetSpec, settings: Settings) -> None:
     """The import could succeed, as far as at most 2 s of listing names can tell.
 
     Raises:
         Problem: it could not; the codes are those that the import would fail with.
     """
     labeller = _labeller(request)
-    listing = _listing(request, roots)
+    listing = listing_of(request, settings)
+    if listing is not None:
+        check_names(request, listing, labeller)
+
+
+def check_names(request: DatasetSpec, listing: Listing, labeller: Labeller | None = None) -> None:
+    """The names suffice for a dataset with this rule and this split.
+
+    Raises:
+        Problem: they do not, or the rule cannot be used.
+    """
     if not listing.names:
         detail = f"there is no photo below {listing.where}"
-        raise at("/source/path", "too_few_images", detail)
-    found = _labelled(labeller, listing.names)
+        raise at(listing.pointer, "too_few_images", detail)
+    found = _labelled(labeller or _labeller(request), listing.names)
     _check_matches(request, listing, found)
     if listing.is_complete:
         _check_parts(request, listing, found)
 
 
-def foreseen_counts(request: DatasetSpec, roots: Sequence[Path]) -> dict[str, int] | None:
+def foreseen_counts(request: DatasetSpec, settings: Settings) -> dict[str, int] | None:
     """Photos by part, and classes, that the import of a sound request will find.
 
     Every listed name counts, as no file is opened. None when the names could not all be listed
@@ -53,7 +79,12 @@ def foreseen_counts(request: DatasetSpec, roots: Sequence[Path]) -> dict[str, in
     Raises:
         Problem: as `check_dataset`, where the folder or the pattern cannot be used at all.
     """
-    listing = _listing(request, roots)
+    listing = listing_of(request, settings)
+    return None if listing is None else counts_of(request, listing)
+
+
+def counts_of(request: DatasetSpec, listing: Listing) -> dict[str, int] | None:
+    """Photos by part, usable photos and classes of the names; None when they are not all."""
     if not listing.is_complete:
         return None
     photos = _photos(listing, _labelled(_labeller(request), listing.names))
@@ -85,21 +116,45 @@ def _regex_problem(wrong: InvalidRegexError | NoGroupError) -> Problem:
     return at("/labels/pattern", code, str(wrong))
 
 
-def _listing(request: DatasetSpec, roots: Sequence[Path]) -> _Listing:
+def listing_of(request: DatasetSpec, settings: Settings) -> Listing | None:
+    """What the source is known to hold; None where too little of it can be told in time.
+
+    Raises:
+        Problem: the source cannot be used.
+    """
     source = request.source
-    if not isinstance(source, PathSource):
+    if isinstance(source, UploadSource):
+        return _of_upload(source, settings)
+    if isinstance(source, SampleSource):
         plan = sample_plan(photos_per_class=source.photos_per_class, seed=source.seed)
-        return _Listing([photo.name for photo in plan], True, "the sample")
+        return Listing([photo.name for photo in plan], True, "the sample")
     try:
-        names, is_complete = peek_photos(resolve_inside(source.path, roots))
+        names, is_complete = peek_photos(resolve_inside(source.path, settings.dataset_roots))
     except SourceForbiddenError as forbidden:
         raise at("/source/path", "source_forbidden", str(forbidden)) from forbidden
     except SourceUnreachableError as missing:
         raise at("/source/path", "source_unreachable", str(missing)) from missing
-    return _Listing(names, is_complete, repr(source.path))
+    return Listing(names, is_complete, repr(source.path), "/source/path")
 
 
-def _check_matches(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> None:
+def _of_upload(source: UploadSource, settings: Settings) -> Listing | None:
+    pointer = "/source/upload_id"
+    file = Artifacts(settings.artifacts).upload_file(source.upload_id)
+    try:
+        require_free(file, file.stat().st_size, kept_free_bytes=settings.min_free_bytes)
+        names, is_complete = archives.peek_photos(file, settings)
+    except FileNotFoundError as missing:
+        detail = f"upload {source.upload_id} is not in the artifact store; send it again"
+        raise at(pointer, "source_unreachable", detail) from missing
+    except ArchiveInvalidError as broken:
+        raise at(pointer, "archive_invalid", str(broken)) from broken
+    except ArchiveTooLargeError as large:
+        raise at(pointer, "archive_too_large", str(large)) from large
+    # which folders wrap all photos is not known before the last name
+    return Listing(names, True, f"upload {source.upload_id}", pointer) if is_complete else None
+
+
+def _check_matches(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> None:
     missed = [name for name, each in zip(listing.names, found, strict=True) if each.usable is None]
     labels = request.labels
     may_skip = isinstance(labels, RegexLabels) and labels.unmatched == "skip"
@@ -112,7 +167,7 @@ def _check_matches(request: DatasetSpec, listing: _Listing, found: Sequence[Labe
     raise at(pointer, "labels_unmatched", f"{detail}; {_hint(request, listing, found)}")
 
 
-def _hint(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> str:
+def _hint(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> str:
     labels = request.labels
     names, tried = listing.names[:_HINT_NAMES], found[:_HINT_NAMES]
     if isinstance(labels, RegexLabels):
@@ -124,7 +179,7 @@ def _hint(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) ->
     return otherwise if hint is None else hint.message
 
 
-def _check_parts(request: DatasetSpec, listing: _Listing, found: Sequence[Labelled]) -> None:
+def _check_parts(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> None:
     photos = _photos(listing, found)
     labels = [label for _, label in photos]
     lack = shortage(labels, _parts(request.split, [name for name, _ in photos], labels))
@@ -133,7 +188,7 @@ def _check_parts(request: DatasetSpec, listing: _Listing, found: Sequence[Labell
         raise at(pointer, lack.code, f"{lack.message}; {lack.remedy}")
 
 
-def _photos(listing: _Listing, found: Sequence[Labelled]) -> list[tuple[str, str]]:
+def _photos(listing: Listing, found: Sequence[Labelled]) -> list[tuple[str, str]]:
     """The names that have a label, with it."""
     return [
         (name, each.usable)

@@ -13,8 +13,6 @@ that a trainer shares with the template it was forked from.
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import tempfile
 import time
@@ -25,6 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from machine import machine_facts
 from rich.console import Console
 from rich.table import Table
 from stack_memory import peak_memory
@@ -148,7 +147,7 @@ def _unix_s(event: Json) -> float:
 
 def measure(say: Callable[[str], None]) -> Timings:
     """The main job has been run, cold and warm, on a stack that is gone again."""
-    started_at, machine = datetime.now(UTC).isoformat(timespec="seconds"), _machine()
+    started_at, machine = datetime.now(UTC).isoformat(timespec="seconds"), machine_facts()
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder, peak_memory() as memory:
         begin_s = time.perf_counter()
         with Stack(Path(folder), port=0, dataset_roots=(), report=say) as stack:
@@ -185,19 +184,6 @@ def _main_job(client: Client, pixels: Path, say: Callable[[str], None]) -> Itera
         for kind, presized in (("cold", {"presizing": decoded}), ("warm", {})):
             say(f"{name}, {kind}")
             yield timed(client, f"{name} {kind}", path, body | plan, images | presized)
-
-
-def _machine() -> dict[str, Any]:
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 2),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
 
 
 # --- the report -----------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,11 +15,8 @@ def peak_memory() -> Iterator[dict[str, float]]:
     mib: dict[str, float] = {}
 
     def look() -> None:
-        by_process = dict(parents())
-        for pid in by_process:
-            role = _role(pid, by_process)
-            if role is not None:
-                mib[role] = max(mib.get(role, 0.0), peak_mib(pid))
+        for pid, role in descendants(dict(parents())):
+            mib[role] = max(mib.get(role, 0.0), peak_mib(pid))
 
     with looking(look):
         yield mib
@@ -51,7 +48,15 @@ def parents() -> Iterator[tuple[int, int]]:
             yield int(entry.name), int(status["PPid"])
 
 
-def _role(pid: int, parents: dict[int, int]) -> str | None:
+def descendants(by_process: Mapping[int, int]) -> Iterator[tuple[int, str]]:
+    """Each of our descendants that does something in the stack, with what it does."""
+    for pid in by_process:
+        role = _role(pid, by_process)
+        if role is not None:
+            yield pid, role
+
+
+def _role(pid: int, parents: Mapping[int, int]) -> str | None:
     """What our descendant does in the stack; None for a stranger and for a helper."""
     line = [pid]
     while line[-1] in parents and line[-1] != os.getpid():

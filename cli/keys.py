@@ -5,15 +5,13 @@ A secret is the only thing that goes to standard output, so that a script can ta
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from cli.installation import opened
 from jobs import keys
 from jobs.database import Database
-from jobs.errors import StoreUnavailableError
 from jobs.keys import ApiKey, NewKey, Scope
 from jobs.settings import load_settings
 from jobs.store import LOCAL_OWNER
@@ -57,7 +55,7 @@ def create(
     expires_ms = None
     if expires_days is not None:
         expires_ms = round(time.time() * 1000 + expires_days * _DAY_MS)
-    with _opened() as database, database.write() as connection:
+    with opened(load_settings()) as database, database.write() as connection:
         new = keys.create(
             connection, name=name[:200], scopes=set(scope), owner=owner, expires_ms=expires_ms
         )
@@ -67,7 +65,7 @@ def create(
 @app.command("list")
 def list_() -> None:
     """List all keys, newest first, without their secrets."""
-    with _opened() as database:
+    with opened(load_settings()) as database:
         found = keys.list_keys(database, limit=_MOST)
         usable = keys.usable_ids(database)
     for key in found:
@@ -77,22 +75,9 @@ def list_() -> None:
 @app.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="id of the key, key_…")]) -> None:
     """Make a key worthless, from the next request on."""
-    with _opened() as database:
+    with opened(load_settings()) as database:
         key = keys.revoke(database, key_id)
     _note(f"{key.id} ({key.name}) is revoked")
-
-
-@contextmanager
-def _opened() -> Iterator[Database]:
-    database = Database(load_settings().database_url)
-    try:
-        if not database.is_current():
-            raise StoreUnavailableError(
-                "the database is not at the revision of this version; run `tunesmith migrate`"
-            )
-        yield database
-    finally:
-        database.close()
 
 
 def _line(key: ApiKey, *, is_usable: bool) -> str:

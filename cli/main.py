@@ -11,10 +11,12 @@ from typing import Annotated
 
 import typer
 
-from cli import background, keys
+from cli import background, backup, keys
 from cli.client import ProblemError
 from cli.demo import DemoData, DemoFailedError, DemoTraining, run_demo
+from cli.doctor import doctor
 from cli.folder_lock import FolderInUseError
+from cli.gc import gc
 from cli.processes import ChildKeepsDyingError
 from cli.redis_server import RedisMissingError
 from cli.stack import Stack, StackError
@@ -41,6 +43,10 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys")
 app.command()(keys.migrate)
+app.command()(gc)
+app.command()(doctor)
+app.command()(backup.export_job)
+app.command("restore")(backup.restore_artifacts)
 
 
 @app.command()

@@ -68,6 +68,21 @@ def _on_loopback(common: tuple[str, ...], run_folder: Path) -> RedisCommand:
     )
 
 
+def running_redis(run_folder: Path, pid: int) -> str | None:
+    """The address of the server that the `tunesmith up` of this number has started; None if gone.
+
+    See `redis_command`, which chose it.
+    """
+    path = run_folder / f"redis-{pid}.sock"
+    if path.exists():
+        return f"redis+socket://{path}"
+    config = run_folder / "redis.conf"
+    if len(bytes(path)) <= _SOCKET_PATH_BYTES or not config.exists():
+        return None
+    words = dict(line.split(maxsplit=1) for line in config.read_text().splitlines())
+    return f"redis://:{words['requirepass']}@{words['bind']}:{words['port']}/0"
+
+
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as probe:

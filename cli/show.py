@@ -11,6 +11,14 @@ Json = dict[str, Any]
 _SHOWN_CLASSES = 4
 
 
+def bytes_text(size: int) -> str:
+    """The number of bytes, such as ``1.2 GB``; a GB has 1,000,000,000 bytes."""
+    for power, unit in enumerate(("B", "kB", "MB")):
+        if size < 1000 ** (power + 1):
+            return f"{size / 1000**power:.3g} {unit}"
+    return f"{size / 1000**3:.1f} GB"
+
+
 def one_line(body: Json) -> str:
     """The body as JSON on one line."""
     return json.dumps(body, ensure_ascii=False)

@@ -17,12 +17,16 @@ class Artifacts:
         self.root = root
 
     def dataset_folder(self, dataset_id: str) -> Path:
-        """Items, thumbnails and drawn photos of one dataset."""
+        """Items, thumbnails and photos of one dataset."""
         return self.root / "datasets" / dataset_id
 
-    def drawn_folder(self, dataset_id: str) -> Path:
-        """The photos of one dataset that the service drew itself."""
+    def photos_folder(self, dataset_id: str) -> Path:
+        """The photos of one dataset that the service drew or unpacked itself."""
         return self.dataset_folder(dataset_id) / "files"
+
+    def unpacking_file(self, dataset_id: str) -> Path:
+        """What was left out of the archive that one dataset was unpacked from."""
+        return self.dataset_folder(dataset_id) / "unpacked.json"
 
     def items_file(self, dataset_id: str) -> Path:
         """The listed photos of one dataset, one row each."""
@@ -40,6 +44,10 @@ class Artifacts:
         """Everything that the attempts of one job have written."""
         return self.root / "jobs" / job_id
 
+    def record_file(self, job_id: str) -> Path:
+        """All that the database knew of one finished job, to be restored from."""
+        return self.job_folder(job_id) / "job.json"
+
     def attempt_folder(self, job_id: str, fence: int) -> Path:
         """What one attempt writes: a frozen old attempt can spoil only its own folder."""
         return self.job_folder(job_id) / f"a{fence}"
@@ -51,6 +59,14 @@ class Artifacts:
     def model_file(self, model_id: str) -> Path:
         """The weights of one model."""
         return self.root / "models" / f"{model_id}.safetensors"
+
+    def uploads_folder(self) -> Path:
+        """The uploaded archives."""
+        return self.root / "uploads"
+
+    def upload_file(self, upload_id: str) -> Path:
+        """One uploaded archive; equal ones are links to the same bytes."""
+        return self.uploads_folder() / upload_id
 
     def pixels_folder(self) -> Path:
         """Presized pixels, shared by all jobs."""
@@ -75,9 +91,9 @@ def published(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         yield temporary
-        _fsync(temporary)
+        fsync(temporary)
         temporary.replace(path)
-        _fsync(path.parent)
+        fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -91,7 +107,8 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """The file's content, or the folder's names, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

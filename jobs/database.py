@@ -14,7 +14,12 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, TimeoutError
 
 from jobs.engines import engine_for
-from jobs.errors import JobsError, StoreUnavailableError, UnstorableValueError
+from jobs.errors import (
+    JobsError,
+    NewerDatabaseError,
+    StoreUnavailableError,
+    UnstorableValueError,
+)
 
 _NOW_MS = {
     # SQLite 3.40 has no sub-second unixepoch; PostgreSQL's now() is the transaction's start.
@@ -80,6 +85,9 @@ class Database:
         """The schema is at the newest revision; an empty database is filled from nothing.
 
         Of several processes that migrate at once one does it and the others wait.
+
+        Raises:
+            NewerDatabaseError: a newer version has migrated it already.
         """
         if self._url.get_backend_name() == "sqlite" and self._url.database:
             Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +95,7 @@ class Database:
         with self.write() as connection:
             if connection.dialect.name == "postgresql":
                 _wait_for_other_migrations(connection)
+            _refuse_newer(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -98,6 +107,16 @@ class Database:
         """
         with self.read() as connection:
             return MigrationContext.configure(connection).get_current_revision() == _head()
+
+    def refuse_newer(self) -> None:
+        """The schema is one that this version knows, be it older.
+
+        Raises:
+            NewerDatabaseError: a newer version has migrated it.
+            StoreUnavailableError: it does not answer.
+        """
+        with self.read() as connection:
+            _refuse_newer(connection)
 
     def close(self) -> None:
         """All pooled connections are closed."""
@@ -134,6 +153,21 @@ def _wait_for_other_migrations(connection: Connection) -> None:
     for limit in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
         connection.execute(text(f"SET LOCAL {limit} = 0"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+
+
+def _refuse_newer(connection: Connection) -> None:
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is not None and revision not in _known():
+        raise NewerDatabaseError(
+            f"the database is at revision {revision} and this version knows those up to {_head()}: "
+            "a newer version has migrated it; start that one, or restore a backup made before"
+        )
+
+
+@functools.cache
+def _known() -> frozenset[str]:
+    scripts = ScriptDirectory.from_config(_alembic_config())
+    return frozenset(script.revision for script in scripts.walk_revisions())
 
 
 @functools.cache

@@ -37,7 +37,16 @@ class SampleSource(Spec):
     seed: int = Field(default=1, ge=0, le=2**32 - 1, description="seed of the drawing")
 
 
-Source = Annotated[PathSource | SampleSource, Field(discriminator="type")]
+class UploadSource(Spec):
+    """An archive that was sent before; its photos are unpacked into a folder of the dataset's."""
+
+    type: Literal["upload"]
+    upload_id: str = Field(
+        min_length=1, max_length=64, description="id of an upload, as in `upl_…`"
+    )
+
+
+Source = Annotated[PathSource | SampleSource | UploadSource, Field(discriminator="type")]
 
 
 class RegexLabels(Spec):

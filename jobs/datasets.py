@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from jobs import events, store, tables
+from jobs import events, records, store, tables, uploads
 from jobs.database import Database, db_now_ms
-from jobs.dataset_spec import DatasetSpec
+from jobs.dataset_spec import DatasetSpec, UploadSource
 from jobs.errors import DatasetInUseError, NotFoundError
 from jobs.ids import new_dataset_id
 from jobs.job import FINAL_STATES, Job, JobType
@@ -57,7 +57,13 @@ def register(
     chain: store.Chain | None = None,
     priority: int = DEFAULT_PRIORITY,
 ) -> Dataset:
-    """The dataset exists and its import job is queued, as part of the transaction."""
+    """The dataset exists and its import job is queued, as part of the transaction.
+
+    Raises:
+        NotFoundError: the upload that it names is gone.
+    """
+    if isinstance(request.source, UploadSource):
+        uploads.use(connection, request.source.upload_id)
     dataset_id, chain = new_dataset_id(), chain or store.Chain()
     connection.execute(
         insert(tables.datasets).values(
@@ -174,6 +180,7 @@ def edit(
         NotFoundError: no dataset has this id.
     """
     with database.write() as connection:
+        records.outdate_import(connection, dataset_id)
         dataset = fetch(connection, dataset_id, lock=True)
         if expected_version is not None and dataset.version != expected_version:
             return None
@@ -193,6 +200,7 @@ def delete_dataset(database: Database, dataset_id: str) -> Dataset:
         DatasetInUseError: a job that is not finished needs it.
     """
     with database.write() as connection:
+        records.outdate_import(connection, dataset_id)
         dataset = fetch(connection, dataset_id, lock=True)
         users = connection.scalars(
             select(tables.jobs.c.id)

@@ -7,6 +7,11 @@ JobsError
 ├── ResultNotReadyError           the job has not produced this yet
 ├── DatasetNotReadyError          the dataset is still importing, or its import failed
 ├── DatasetInUseError             a job that is not finished still needs the dataset
+├── ModelInUseError               a job that is not finished still needs the model
+├── UploadInUseError              a dataset that is importing still needs the upload
+├── ArchiveInvalidError           the archive is broken, hostile, or none
+├── ArchiveTooLargeError          unpacking the archive would take more than is allowed
+├── DiskFullError                 the disk has less space than the work needs
 ├── SourceForbiddenError          the path lies outside the allow-listed roots
 ├── SourceUnreachableError        the source cannot be listed
 ├── IdempotencyKeyReusedError     the key belongs to a different request
@@ -14,6 +19,7 @@ JobsError
 ├── LastAdminKeyError             without this key nobody could manage keys
 ├── UnstorableValueError          the database cannot hold or compare with a value
 └── StoreUnavailableError         the database does not answer
+    └── NewerDatabaseError        a newer version of the service has migrated it
 """
 
 from collections.abc import Sequence
@@ -83,6 +89,36 @@ class DatasetInUseError(JobsError):
         self.users = tuple(users)
 
 
+class ModelInUseError(JobsError):
+    """A job that is not finished needs the model, so it cannot be deleted."""
+
+    def __init__(self, model_id: str, users: Sequence[str]) -> None:
+        super().__init__(f"model {model_id} is in use by {', '.join(users)}")
+        self.model_id = model_id
+        self.users = tuple(users)
+
+
+class UploadInUseError(JobsError):
+    """A dataset that is still importing needs the upload, so it cannot be deleted."""
+
+    def __init__(self, upload_id: str, users: Sequence[str]) -> None:
+        super().__init__(f"upload {upload_id} is being imported by {', '.join(users)}")
+        self.upload_id = upload_id
+        self.users = tuple(users)
+
+
+class ArchiveInvalidError(JobsError):
+    """The file is no archive that can be read, or one whose members nobody should write."""
+
+
+class ArchiveTooLargeError(JobsError):
+    """Unpacking would take more bytes or members than the settings allow."""
+
+
+class DiskFullError(JobsError):
+    """The disk has less free space than is needed beside what must stay free."""
+
+
 class SourceForbiddenError(JobsError):
     """The path is not inside one of the allow-listed roots."""
 
@@ -124,3 +160,7 @@ class StoreUnavailableError(JobsError):
 
 class UnstorableValueError(JobsError):
     """A value cannot be in the database: text with the character NUL, a number too large."""
+
+
+class NewerDatabaseError(StoreUnavailableError):
+    """The database is at a revision that this version does not know."""

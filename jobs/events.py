@@ -63,5 +63,16 @@ def read_after(database: Database, job_id: str, seq: int, *, limit: int = 200) -
         return [_event(row) for row in connection.execute(query)]
 
 
+def data_of(connection: Connection, job_id: str, kind: str) -> list[Mapping[str, Any]]:
+    """What the job's events of one type tell, oldest first."""
+    columns = tables.events.c
+    query = (
+        select(columns.data)
+        .where(columns.job_id == job_id, columns.type == kind)
+        .order_by(columns.seq)
+    )
+    return list(connection.scalars(query))
+
+
 def _event(row: Row[Any]) -> Event:
     return Event(job_id=row.job_id, seq=row.seq, type=row.type, data=row.data, at_ms=row.at_ms)

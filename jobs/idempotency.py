@@ -51,8 +51,8 @@ def begin(connection: Connection, claim: Claim) -> StoredAnswer | None:
         IdempotencyKeyReusedError: the key was used with another request.
         IdempotencyInProgressError: a rival holds the key and has not answered.
     """
+    forget_old(connection)
     oldest_ms = _oldest_kept_ms(connection)
-    _forget_older(connection, oldest_ms)
     stored = _find(connection, claim, oldest_ms)
     if stored is not None:
         return stored
@@ -82,17 +82,19 @@ def _oldest_kept_ms(connection: Connection) -> int:
     return db_now_ms(connection) - KEPT_MS
 
 
-def _forget_older(connection: Connection, oldest_ms: int) -> None:
-    columns = tables.idempotency.c
+def forget_old(connection: Connection) -> int:
+    """The answers older than `KEPT_MS` are gone; their number is returned."""
+    columns, oldest_ms = tables.idempotency.c, _oldest_kept_ms(connection)
     # what another transaction is deleting is left to it: two of them must not wait for each other
     old = (
         select(columns.scope, columns.key)
         .where(columns.created_ms < oldest_ms)
         .with_for_update(skip_locked=True)
     )
-    connection.execute(
+    forgotten = connection.execute(
         delete(tables.idempotency).where(tuple_(columns.scope, columns.key).in_(old))
     )
+    return forgotten.rowcount
 
 
 def complete(connection: Connection, claim: Claim, answer: StoredAnswer) -> None:

@@ -4,12 +4,17 @@ import hashlib
 from typing import NewType
 
 from typeid import TypeID
+from typeid.core.errors import TypeIDException
+
+_TIME_BYTES = 6
+"""A UUIDv7 begins with its time (RFC 9562)."""
 
 JobId = NewType("JobId", str)
 DatasetId = NewType("DatasetId", str)
 ModelId = NewType("ModelId", str)
 ItemId = NewType("ItemId", str)
 KeyId = NewType("KeyId", str)
+UploadId = NewType("UploadId", str)
 
 
 def new_job_id() -> JobId:
@@ -30,6 +35,19 @@ def new_model_id() -> ModelId:
 def new_key_id() -> KeyId:
     """A fresh ``key_…``."""
     return KeyId(str(TypeID(prefix="key")))
+
+
+def new_upload_id() -> UploadId:
+    """A fresh ``upl_…``."""
+    return UploadId(str(TypeID(prefix="upl")))
+
+
+def made_ms(identifier: str) -> int | None:
+    """When it was drawn, in milliseconds since 1970; None for what is no identifier of ours."""
+    try:
+        return int.from_bytes(TypeID.from_string(identifier).uuid_bytes[:_TIME_BYTES])
+    except TypeIDException:
+        return None
 
 
 def new_request_id() -> str:

@@ -129,6 +129,7 @@ class Job:
     parent_id: str | None
     retry_of: str | None
     priority: int
+    spec_version: int
     spec: Mapping[str, Any]
     resolved: Mapping[str, Any]
     progress: Mapping[str, Any] | None
@@ -143,6 +144,7 @@ class Job:
     lost: int
     worker_id: str | None
     lease_until_ms: int | None
+    not_before_ms: int
     stop_requested: bool
     stop_reason: str | None
     checkpoint: str | None

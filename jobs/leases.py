@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from jobs import curves, dependencies, events, moves, store, tables
+from jobs.back_off import BackOff
 from jobs.database import Database, db_now_ms
 from jobs.errors import LeaseLostError
 from jobs.job import FINAL_STATES, LEASED_STATES, Failure, Job, JobState
@@ -210,6 +211,46 @@ def record_crash(database: Database, job_id: str, fence: int, failure: Failure) 
         return moves.let_go(
             connection, job, crashes=crashes + 1, crash_step=job.checkpoint_step
         ).state
+
+
+def put_off(
+    database: Database, job_id: str, fence: int, failure: Failure, back_off: BackOff
+) -> JobState:
+    """The machine failed the attempt: queued for later, or failed when that was the last try.
+
+    Attempts count together as long as the checkpoint does not move. The event tells the failure
+    and in how many seconds the next attempt may begin. A job that a client wants paused or
+    cancelled is that.
+
+    Raises:
+        LeaseLostError: the job belongs to another attempt.
+    """
+    with database.write() as connection:
+        job = _held_or_ended(connection, job_id, fence)
+        if job.is_terminal:
+            return job.state
+        if moves.GIVEN_UP[job.state] != JobState.QUEUED:
+            return moves.let_go(connection, job).state
+        setbacks = 1 + _setbacks(connection, job)
+        if setbacks >= back_off.io_attempts:
+            return moves.fail(connection, job, failure).state
+        pause_ms = back_off.pause_ms(setbacks)
+        told = {
+            "code": failure.code,
+            "message": failure.message,
+            "attempts_left": back_off.io_attempts - setbacks,
+            "retry_in_s": pause_ms / 1000,
+        }
+        not_before_ms = db_now_ms(connection) + pause_ms
+        return moves.let_go(connection, job, told=told, not_before_ms=not_before_ms).state
+
+
+def _setbacks(connection: Connection, job: Job) -> int:
+    """How often the job has been put off since it wrote its checkpoint."""
+    told = events.data_of(connection, job.id, "job.requeued")
+    return sum(
+        "retry_in_s" in each and each["checkpoint_step"] == job.checkpoint_step for each in told
+    )
 
 
 def _held_or_ended(connection: Connection, job_id: str, fence: int) -> Job:

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select
 
-from jobs import tables
+from jobs import records, tables
 from jobs.database import Database
-from jobs.errors import NotFoundError
+from jobs.errors import ModelInUseError, NotFoundError
+from jobs.job import FINAL_STATES, JobType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class Model:
     created_ms: int
 
 
+_EXAMPLES = 5
 _FIELDS = tuple(field.name for field in fields(Model))
 
 
@@ -45,9 +47,18 @@ def get(database: Database, model_id: str) -> Model:
     Raises:
         NotFoundError: no model has this id.
     """
-    query = select(tables.models).where(tables.models.c.id == model_id)
     with database.read() as connection:
-        row = connection.execute(query).one_or_none()
+        return fetch(connection, model_id)
+
+
+def fetch(connection: Connection, model_id: str, *, lock: bool = False) -> Model:
+    """The model as this transaction sees it; ``lock`` lets nobody delete it until its end.
+
+    Raises:
+        NotFoundError: no model has this id.
+    """
+    query = select(tables.models).where(tables.models.c.id == model_id)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise NotFoundError("model", model_id)
     return _model(row)
@@ -83,6 +94,47 @@ def list_models(
         query = query.where(columns.id < after)
     with database.read() as connection:
         return [_model(row) for row in connection.execute(query)]
+
+
+def delete_model(database: Database, model_id: str) -> Model:
+    """The model is gone; the job that made it, and those that used it, stay and keep its id.
+
+    Raises:
+        NotFoundError: no model has this id.
+        ModelInUseError: a job that is not finished needs it.
+    """
+    columns = tables.jobs.c
+    with database.write() as connection:
+        maker_id = fetch(connection, model_id).job_id
+        # who submits a job that begins with this one's model has locked it, too
+        connection.execute(select(columns.id).where(columns.id == maker_id).with_for_update())
+        model = fetch(connection, model_id, lock=True)
+        users = connection.scalars(
+            select(columns.id).where(_needs(model)).order_by(columns.id).limit(_EXAMPLES)
+        ).all()
+        if users:
+            raise ModelInUseError(model_id, users)
+        connection.execute(delete(tables.models).where(tables.models.c.id == model_id))
+        records.outdate(connection, [maker_id])
+        return model
+
+
+def _needs(model: Model) -> ColumnElement[bool]:
+    """The condition, on rows of ``jobs``, that the job is not finished and needs the model."""
+    columns = tables.jobs.c
+    return and_(
+        columns.state.not_in([state.value for state in FINAL_STATES]),
+        or_(
+            and_(
+                columns.type == JobType.EVALUATION.value,
+                columns.spec["model"].as_string() == model.id,
+            ),
+            and_(
+                columns.type.in_([JobType.FINE_TUNE.value, JobType.LR_FIND.value]),
+                columns.spec[("weights", "from_job")].as_string() == model.job_id,
+            ),
+        ),
+    )
 
 
 def _model(row: Row[Any]) -> Model:

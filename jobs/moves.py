@@ -66,8 +66,17 @@ def held(connection: Connection, job_id: str, fence: int) -> Job:
     return job
 
 
-def let_go(connection: Connection, job: Job, **values: Any) -> Job:  # noqa: ANN401 - columns
-    """The held job has no worker: queued or paused without a phase, or cancelled (`GIVEN_UP`)."""
+def let_go(
+    connection: Connection,
+    job: Job,
+    *,
+    told: Mapping[str, Any] | None = None,
+    **values: Any,  # noqa: ANN401 - columns
+) -> Job:
+    """The held job has no worker: queued or paused without a phase, or cancelled (`GIVEN_UP`).
+
+    What is ``told`` stands in the event beside the checkpoint's step.
+    """
     target = GIVEN_UP[job.state]
     if target == JobState.CANCELLED:
         return end(connection, job, target, values={})
@@ -78,7 +87,7 @@ def let_go(connection: Connection, job: Job, **values: Any) -> Job:  # noqa: ANN
         target,
         now_ms=db_now_ms(connection),
         values={"worker_id": None, "lease_until_ms": None, "phase": None, **values},
-        event=(name, {"checkpoint_step": job.checkpoint_step}),
+        event=(name, {"checkpoint_step": job.checkpoint_step, **(told or {})}),
     )
 
 
@@ -111,6 +120,7 @@ def _end_alone(
         values={
             **values,
             "finished_ms": now_ms,
+            "record_wanted": tables.jobs.c.record_wanted + 1,
             "worker_id": None,
             "lease_until_ms": None,
         },

@@ -12,6 +12,7 @@ TABLE_OF: Mapping[str, Table] = {
     "dataset": tables.datasets,
     "job": tables.jobs,
     "model": tables.models,
+    "upload": tables.uploads,
 }
 """Kind of thing to the table whose column ``owner`` says whose it is."""
 

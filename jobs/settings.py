@@ -16,6 +16,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from jobs.back_off import BackOff
+from jobs.retention_limits import RetentionLimits
+from jobs.source_limits import SourceLimits
+
 _POSTGRESQL = "postgresql+psycopg"
 _CLIENT_KEY = "TUNESMITH_API_KEY"
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -28,7 +32,7 @@ class SettingsError(Exception):
     """An environment variable has a value that cannot be used."""
 
 
-class Settings(BaseSettings):
+class Settings(SourceLimits, RetentionLimits, BackOff, BaseSettings):
     """What the processes of one installation share."""
 
     model_config = SettingsConfigDict(env_prefix="TUNESMITH_", frozen=True)
@@ -105,12 +109,6 @@ class Settings(BaseSettings):
     )
     max_lost: int = Field(
         default=50, ge=1, le=1000, description="times a job may lose its worker before it fails"
-    )
-    orphan_grace_s: float = Field(
-        default=86400.0,
-        ge=60,
-        le=2592000,
-        description="seconds after which a file that nothing refers to any more is removed",
     )
     log_format: Literal["console", "json"] = Field(
         default="console", description="how log lines are written"

@@ -143,6 +143,11 @@ class FineTuneSpec(_TrainingFields):
         description="end after the step in which this time is over, evaluate and keep the model; "
         "seconds, those of earlier attempts included",
     )
+    on_environment_change: Literal["fail", "continue"] = Field(
+        default="fail",
+        description="when an interrupted training would go on where it cannot end with the same "
+        "bits, such as on another kind of CPU: fail, or go on all the same with a warning",
+    )
 
     @model_validator(mode="after")
     def _rates_given_once(self) -> "FineTuneSpec":
@@ -180,6 +185,10 @@ class EvaluationSpec(JobFields):
     )
     batch_size: int = Field(default=64, ge=1, le=4096, description="photos in one forward pass")
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    on_out_of_memory: Literal["halve_batch", "fail"] = Field(
+        default="halve_batch",
+        description="when a batch does not fit into memory: halve it, as often as needed",
+    )
 
 
 class PresizingPreviewSpec(PresizedFields):

@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from jobs import dependencies, events, tables
+from jobs import dependencies, events, records, spec_versions, tables
 from jobs.database import Database, db_now_ms
 from jobs.errors import InvalidTransitionError, NotFoundError
 from jobs.ids import JobId, new_job_id
@@ -260,6 +260,7 @@ def _change(connection: Connection, job_ids: Sequence[str], changes: Mapping[str
         .where(tables.jobs.c.id.in_(job_ids))
         .values(**changes, version=tables.jobs.c.version + 1)
     )
+    records.outdate(connection, job_ids)
 
 
 def delete_job(database: Database, job_id: str) -> Job:
@@ -284,4 +285,5 @@ def as_job(row: Row[Any]) -> Job:
     values = {name: getattr(row, name) for name in _JOB_FIELDS}
     values["type"] = JobType(values["type"])
     values["state"] = JobState(values["state"])
+    values["spec"] = spec_versions.upgraded(values["type"], values["spec"], values["spec_version"])
     return Job(**values)

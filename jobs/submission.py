@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from jobs import datasets, dependencies, moves, store
+from jobs import datasets, dependencies, models, moves, store
 from jobs.dataset_spec import DatasetSpec
 from jobs.errors import NotFoundError
 from jobs.hyperparameters import AUTO, NO_WEIGHTS, LearningRateFromJob, WeightsFromJob
@@ -56,11 +56,12 @@ def submit(
     ``retry_of`` is the job that this one does again.
 
     Raises:
-        NotFoundError: a job that it depends on does not exist (any more).
+        NotFoundError: a job that it depends on, or its model, does not exist (any more).
     """
     ids = _Ids(*sorted(new_job_id() for _ in range(3)))
     needs = named_jobs(spec)
     _lock(connection, needs)
+    _keep_model(connection, spec)
     dataset_id, before = _dataset(connection, spec, ids, owner)
     needs += [job.id for job in before]
     if isinstance(spec, FineTuneSpec) and spec.learning_rate == AUTO:
@@ -102,6 +103,16 @@ def _lock(connection: Connection, job_ids: list[str]) -> None:
     missing = set(job_ids).difference(dependencies.lock(connection, job_ids))
     if missing:
         raise NotFoundError("job", min(missing))
+
+
+def _keep_model(connection: Connection, spec: RunSpec) -> None:
+    """Whoever deletes the model that the job begins with waits, and then learns of the job."""
+    if isinstance(spec, EvaluationSpec):
+        models.fetch(connection, spec.model, lock=True)
+    elif isinstance(spec, LrFindSpec | FineTuneSpec) and isinstance(spec.weights, WeightsFromJob):
+        maker = store.fetch(connection, spec.weights.from_job)
+        if maker.model_id is not None:
+            models.fetch(connection, maker.model_id)
 
 
 def _dataset(connection: Connection, spec: RunSpec, ids: _Ids, owner: str) -> tuple[str, list[Job]]:

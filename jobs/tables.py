@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData(
@@ -23,6 +24,9 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+_ZERO = text("0")
+_DUE = text("record_wanted <> record_written")
 
 jobs = Table(
     "jobs",
@@ -62,6 +66,8 @@ jobs = Table(
     Column("checkpoint_step", BigInteger, nullable=False),
     Column("event_seq", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("record_wanted", BigInteger, nullable=False, server_default=_ZERO),
+    Column("record_written", BigInteger, nullable=False, server_default=_ZERO),
     Column("created_ms", BigInteger, nullable=False),
     Column("started_ms", BigInteger),
     Column("finished_ms", BigInteger),
@@ -70,6 +76,7 @@ jobs = Table(
     Index("ix_jobs_dataset", "dataset_id"),
     Index("ix_jobs_parent", "parent_id"),
     Index("ix_jobs_retry_of", "retry_of"),
+    Index("ix_jobs_record_due", "state", sqlite_where=_DUE, postgresql_where=_DUE),
 )
 
 dependencies = Table(
@@ -158,6 +165,20 @@ models = Table(
     Column("version", Integer, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Index("ix_models_dataset", "dataset_id"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("filename", String(255)),
+    Column("format", String(16), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("used_ms", BigInteger, nullable=False),
+    Index("ix_uploads_digest", "digest"),
 )
 
 idempotency = Table(

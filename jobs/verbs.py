@@ -110,6 +110,7 @@ def resume(database: Database, job_id: str) -> Job:
             job,
             JobState.QUEUED,
             now_ms=db_now_ms(connection),
+            values={"not_before_ms": 0},
             event=("job.resumed", {}),
         )
 

@@ -65,7 +65,7 @@ class Pixels:
         return flat.reshape(height, width, 3)
 
     def close(self) -> None:
-        """The entry may be pruned from now on."""
+        """The entry may be removed from now on."""
         self._bytes = np.empty(0, np.uint8)
         self._lock.close()
 
@@ -112,28 +112,6 @@ def cache_key(digests: Sequence[str], short_side: int) -> str:
     """Name of the entry: a hash of all that decides its bytes."""
     facts = [CACHE_FORMAT, short_side, decoder_name(), list(digests)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
-
-
-def prune(folder: Path, max_bytes: int) -> tuple[str, ...]:
-    """Entries used least recently are gone until the rest fits; those in use stay.
-
-    Returns the keys removed. Half-built leftovers of dead processes go as well.
-    """
-    for leftover in folder.glob("*.partial"):
-        _remove_unless_locked(leftover)
-    entries = sorted(
-        (path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime
-    )
-    excess = sum(_size_bytes(entry) for entry in entries) - max_bytes
-    removed = []
-    for entry in entries:
-        if excess <= 0:
-            break
-        size = _size_bytes(entry)
-        if _remove_unless_locked(entry):
-            excess -= size
-            removed.append(entry.name)
-    return tuple(removed)
 
 
 def _mapped(path: Path) -> NDArray[np.uint8]:
@@ -253,15 +231,3 @@ def check_unchanged(photo: LabelledPhoto) -> None:
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _size_bytes(entry: Path) -> int:
-    return sum(path.stat().st_size for path in entry.iterdir())
-
-
-def _remove_unless_locked(entry: Path) -> bool:
-    with entry.with_suffix(".lock").open("ab") as lock:
-        if not _try_lock(lock, fcntl.LOCK_EX):
-            return False
-        shutil.rmtree(entry)
-    return True

@@ -13,7 +13,11 @@ from ml.errors import CheckpointCorruptError
 from ml.files import write_whole
 from ml.training_state import TrainingState
 
-MAGIC = b"tunesmith checkpoint 2\n"
+FORMAT = 2
+"""The layout of the file; it goes up when the fields of `TrainingState` change."""
+
+_NAME = b"tunesmith checkpoint "
+MAGIC = _NAME + b"%d\n" % FORMAT
 DIGEST_BYTES = 32
 
 
@@ -39,10 +43,21 @@ def load(path: Path) -> TrainingState:
         raise CheckpointCorruptError(path, error.strerror or str(error)) from error
     start = len(MAGIC) + DIGEST_BYTES
     if not content.startswith(MAGIC):
-        raise CheckpointCorruptError(path, "it is no checkpoint of this version")
+        raise CheckpointCorruptError(path, _why_foreign(content))
     if hashlib.sha256(content[start:]).digest() != content[len(MAGIC) : start]:
         raise CheckpointCorruptError(path, "its bytes do not have the SHA-256 that was recorded")
     return TrainingState(**_read(path, content[start:]))
+
+
+def _why_foreign(content: bytes) -> str:
+    written = content[len(_NAME) :].partition(b"\n")[0] if content.startswith(_NAME) else b""
+    if not written.isdigit():
+        return "it is no checkpoint of this service"
+    whose = "a newer" if int(written) > FORMAT else "an older"
+    return (
+        f"{whose} version wrote it, in the format {int(written)}; this one reads {FORMAT}: "
+        "end the training with the version that began it, or begin it anew"
+    )
 
 
 def _read(path: Path, payload: bytes) -> dict[str, Any]:

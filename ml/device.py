@@ -1,8 +1,10 @@
 """Where to compute, in which precision, with how many threads."""
 
+import platform
 from typing import Literal
 
 import torch
+import torchvision
 
 from ml.config import Precision
 from ml.images import decoder_name
@@ -11,6 +13,7 @@ Resolved = Literal["bf16", "fp16", "fp32"]
 
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 BF16_CAPABILITY = (8, 0)
+_TOLD_APART_BY = ("avx512_vnni", *BF16_INSTRUCTIONS, "sve2")
 
 DTYPES: dict[Resolved, torch.dtype] = {
     "bf16": torch.bfloat16,
@@ -49,15 +52,31 @@ def has_bf16(device: torch.device) -> bool:
 def environment(
     *, precision: Resolved, batch_size: int, device: torch.device
 ) -> dict[str, str | int]:
-    """All that decides bits besides what a run is asked to do."""
+    """All that decides bits besides what a run is asked to do.
+
+    The kind of CPU counts where it computes: no run on a GPU is promised the same bits.
+    """
     return {
         "precision": precision,
         "batch_size": batch_size,
         "device": device.type,
+        **({"cpu": cpu_kind()} if device.type == "cpu" else {}),
         "torch_threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
         "decoder": decoder_name(),
     }
+
+
+def cpu_kind() -> str:
+    """The CPU's name and the instructions by which libraries choose how they add up.
+
+    Such as ``"AMD EPYC, AVX512, avx512_vnni, avx512_bf16"``.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    name = str(capabilities.get("cpu_name") or platform.machine())
+    used = torch.backends.cpu.get_cpu_capability()
+    return ", ".join([name, used, *(each for each in _TOLD_APART_BY if capabilities.get(each))])
 
 
 def autocast(precision: Resolved, device: torch.device) -> torch.autocast:

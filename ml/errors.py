@@ -10,6 +10,7 @@ MlError
 └── StoppedError               the caller's wish
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 _SHORTAGES = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
@@ -70,13 +71,18 @@ class CheckpointCorruptError(MlError):
 
 
 class EnvironmentChangedError(MlError):
-    """A run would go on where its numbers cannot be the same as before."""
+    """A run would go on where its numbers cannot be the same as before.
 
-    def __init__(self, field: str, *, was: object, now: object) -> None:
-        super().__init__(f"{field} was {was!r} when the run began and is {now!r} now")
-        self.field = field
-        self.was = was
-        self.now = now
+    ``changes`` has the name of each thing that decides them, as it was and as it is.
+    """
+
+    def __init__(self, changes: Sequence[tuple[str, object, object]]) -> None:
+        told = [
+            f"{name} was {was!r} when the run began and is {now!r} now"
+            for name, was, now in changes
+        ]
+        super().__init__("; ".join(told))
+        self.changes = tuple(changes)
 
 
 class StoppedError(MlError):

@@ -24,7 +24,7 @@ def rng_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_rng_state(state: Mapping[str, Tensor], device: torch.device) -> None:
-    """The generators stand where ``rng_state`` found them."""
+    """The generators stand where ``rng_state`` found them, as far as it knew this device's."""
     torch.random.set_rng_state(state["cpu"])
-    if device.type == "cuda":
+    if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

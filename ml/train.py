@@ -24,6 +24,7 @@ from ml.losses import TakenStep
 from ml.optimizer import set_rates
 from ml.photos import LabelledPhoto
 from ml.progress import Command, EpochReport, Listener, StepReport
+from ml.resumption import Elsewhere
 from ml.seeding import seeded
 from ml.step import Batch, Stepper
 from ml.theory.schedules import Phase
@@ -74,12 +75,14 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
     device: torch.device,
     resume: TrainingState | None = None,
     pieces: int = 1,
+    elsewhere: Elsewhere = "fail",
 ) -> FineTuneOutcome:
     """The trained model, or a run that was left; torch's random numbers are untouched.
 
     Without validation photos the figures of validation are None. With ``pieces`` a batch goes
     through the network in so many parts, for want of memory: its gradient is the same, only
-    normalisation layers see the photos of one part at a time.
+    normalisation layers see the photos of one part at a time. Where ``elsewhere`` is
+    ``"continue"``, a run from another machine goes on with a warning.
 
     Raises:
         EnvironmentChangedError: ``resume`` comes from another machine, configuration or data.
@@ -97,6 +100,7 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
         listener=listener,
         device=device,
         pieces=pieces,
+        elsewhere=elsewhere,
     )
     with seeded(config.seed, device):
         run = new_run(inputs) if resume is None else resumed_run(inputs, resume)

@@ -15,12 +15,12 @@ from ml.backbones import ImageClassifier, build_model, empty_model
 from ml.cache import Pixels
 from ml.config import NO_WEIGHTS, FineTuneConfig
 from ml.device import Resolved, resolve_precision
-from ml.errors import EnvironmentChangedError
 from ml.layer_groups import freeze_body, unfreeze
 from ml.losses import PendingLosses
 from ml.optimizer import make_optimizer
 from ml.photos import LabelledPhoto
 from ml.progress import Command, Listener
+from ml.resumption import Elsewhere, check_same_run, environment_changes, precision_of
 from ml.seeding import restore_rng_state, rng_state
 from ml.step import Stepper, make_scaler
 from ml.theory.early_stopping import Metric, best_place, has_stalled
@@ -44,6 +44,7 @@ class Inputs:
     device: torch.device
     pieces: int = 1
     """As in `TrainingBatches`. A run may go on with others: its steps stay the same."""
+    elsewhere: Elsewhere = "fail"
 
     @property
     def photos_at_once(self) -> int:
@@ -157,11 +158,15 @@ def _warn_unheard(inputs: Inputs) -> None:
 def resumed_run(inputs: Inputs, state: TrainingState) -> TrainingRun:
     """The run as it stood when the state was taken; torch's generators stand there, too.
 
+    It computes in the number format that it began with.
+
     Raises:
-        EnvironmentChangedError: The numbers would not be those of the run left alone.
+        EnvironmentChangedError: The run is another one, or its numbers would not be those of the
+            run left alone and ``inputs.elsewhere`` is ``"fail"``.
     """
     config = inputs.config
     run = _run(inputs, empty_model(config.model.architecture, config.model.num_classes))
+    run.precision = precision_of(state, inputs.device)
     _check_same(state, run)
     run.epochs_done = state.epochs_done
     run.steps_in_epoch = state.steps_in_epoch
@@ -270,8 +275,13 @@ def _fingerprint(inputs: Inputs) -> str:
 
 
 def _check_same(state: TrainingState, run: TrainingRun) -> None:
-    now = {"run": _fingerprint(run.inputs), **run.batches.environment(run.precision)}
-    was = {"run": state.run, **state.environment}
-    for name, value in now.items():
-        if was.get(name) != value:
-            raise EnvironmentChangedError(name, was=was.get(name), now=value)
+    inputs = run.inputs
+    check_same_run(state, _fingerprint(inputs))
+    changed = environment_changes(state, run.batches.environment(run.precision))
+    if changed is None:
+        return
+    if inputs.elsewhere == "fail":
+        raise changed
+    inputs.listener.warning(
+        "environment_changed", f"{changed}; the run goes on, and its bits may be others"
+    )

@@ -47,6 +47,17 @@ def test_every_link_leads_somewhere() -> None:
     assert broken == []
 
 
+def test_every_test_that_a_page_names_exists() -> None:
+    named = {
+        (page.name, path)
+        for page in pages.pages()
+        for path in re.findall(r"`(tests/[\w/.]+)`", page.read_text())
+    }
+
+    assert {name for name, _ in named} >= {"reliability.md", "reproducibility.md"}
+    assert {(name, path) for name, path in named if not (ROOT / path).exists()} == set()
+
+
 def test_every_page_is_in_the_index() -> None:
     listed = set(pages.links(DOCS / "README.md"))
 

@@ -6,6 +6,7 @@
 import argparse
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -18,7 +19,7 @@ from celery.worker.consumer import Consumer
 from jobs import presence, sweeper
 from jobs.database import Database
 from jobs.devices import nvidia_devices
-from jobs.errors import StoreUnavailableError
+from jobs.errors import NewerDatabaseError, StoreUnavailableError
 from jobs.logs import configure_logging
 from jobs.queue import LOOK_TASKS, make_celery
 from jobs.settings import Settings, load_settings
@@ -134,6 +135,22 @@ def make_app(settings: Settings, queue: str, look: Callable[[], None]) -> Celery
     return app
 
 
+def _refuse_newer(settings: Settings) -> None:
+    """The process ends with a message on a database of a newer version.
+
+    One that does not answer may do so later.
+    """
+    database = Database(settings.database_url)
+    try:
+        database.refuse_newer()
+    except NewerDatabaseError as problem:
+        sys.exit(f"cannot start: {problem}")
+    except StoreUnavailableError as problem:
+        log.warning("database_away", error=str(problem))
+    finally:
+        database.close()
+
+
 def main() -> None:
     """The worker serves its queue until SIGTERM, then gives its job back and ends."""
     parser = argparse.ArgumentParser(prog="tunesmith worker", description=__doc__)
@@ -142,6 +159,7 @@ def main() -> None:
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
     os.environ.update(_TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read
+    _refuse_newer(settings)
     worker = Worker(settings, queue)
     app = make_app(settings, queue, worker.look)
     setup_logging.connect(_leave_logging_alone)

@@ -44,7 +44,7 @@ class Context:
         """
         if isinstance(source, PathSource):
             return paths.resolve_inside(source.path, self.settings.dataset_roots)
-        return self.artifacts.drawn_folder(dataset_id)
+        return self.artifacts.photos_folder(dataset_id)
 
     def tell(
         self,

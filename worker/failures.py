@@ -3,7 +3,13 @@
 import errno
 
 import ml.errors
-from jobs.errors import SourceForbiddenError, SourceUnreachableError
+from jobs.errors import (
+    ArchiveInvalidError,
+    ArchiveTooLargeError,
+    DiskFullError,
+    SourceForbiddenError,
+    SourceUnreachableError,
+)
 from jobs.job import Failure
 from ml.theory.architectures import UnknownArchitectureError
 from ml.theory.errors import InvalidRegexError, LabelsMismatchError
@@ -23,6 +29,11 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
         "use a folder inside one of the allowed roots, or start the service with a further root",
     ),
     SourceUnreachableError: ("source_unreachable", "check the path on the server"),
+    ArchiveInvalidError: ("archive_invalid", "make the archive anew, and send that"),
+    ArchiveTooLargeError: (
+        "archive_too_large",
+        "send smaller archives, or start the service with higher limits (TUNESMITH_MAX_…)",
+    ),
     ml.errors.WeightsUnavailableError: (
         "weights_unavailable",
         "name a file with weights of this architecture, put the missing file where the message "
@@ -37,7 +48,8 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
     ml.errors.CheckpointCorruptError: ("checkpoint_corrupt", "submit the job again"),
     ml.errors.EnvironmentChangedError: (
         "environment_changed",
-        "submit the job again to train it from the start on this machine",
+        "submit the job again to train it from the start on this machine; with "
+        '"on_environment_change": "continue" it goes on wherever it is taken up',
     ),
     LabelsMismatchError: (
         "labels_mismatch",
@@ -50,17 +62,67 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
 _OUT_OF_MEMORY_HINT = "lower batch_size or size"
 
 
+_MACHINE = frozenset(
+    {
+        errno.EIO,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.EBUSY,
+        errno.EAGAIN,
+        errno.ENFILE,
+        errno.EMFILE,
+        errno.EROFS,
+        errno.ESTALE,
+        errno.EREMOTEIO,
+        errno.ETIMEDOUT,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENOTCONN,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+    }
+)
+"""Errors of disks, mounts and networks, which may be over soon; wrong paths and rights are not."""
+
+
+def is_of_the_machine(problem: BaseException) -> bool:
+    """Whether a disk or a network caused this, so that the same work may succeed a little later."""
+    return _machine_error(problem) is not None
+
+
+def _machine_error(problem: BaseException) -> OSError | None:
+    """The error that it all came from, if that is one of the machine."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _MACHINE:
+            return cause
+        cause = cause.__cause__
+    return None
+
+
 def failure_of(problem: Exception) -> Failure:
     """What the client is told about this exception; unknown ones are ``internal``."""
+    if (error := _machine_error(problem)) is not None:
+        return Failure(
+            code="io_error",
+            message=f"{error.filename or 'the artifact store'}: {error.strerror or error}",
+            hint="look at the disk or the network behind that file, then submit the job again",
+            retryable=True,
+        )
     if isinstance(problem, JobFailedError):
         return problem.failure
     for kind, (code, hint) in _CODES.items():
         if isinstance(problem, kind):
             return Failure(code=code, message=str(problem), hint=hint)
-    if isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if isinstance(problem, DiskFullError) or _ran_out_of_space(problem):
+        file = getattr(problem, "filename", None) or "the artifact store"
+        too_little = isinstance(problem, DiskFullError)
         return Failure(
             code="disk_full",
-            message=f"no space is left for {problem.filename or 'the artifact store'}",
+            message=str(problem) if too_little else f"no space is left for {file}",
             hint="free space on the volume of the artifacts, then submit the job again",
             retryable=True,
         )
@@ -71,3 +133,7 @@ def failure_of(problem: Exception) -> Failure:
         message=f"{type(problem).__name__}: {problem}"[:500],
         hint="GET /v1/jobs/{id}/logs has the details",
     )
+
+
+def _ran_out_of_space(problem: Exception) -> bool:
+    return isinstance(problem, OSError) and problem.errno in {errno.ENOSPC, errno.EDQUOT}

@@ -3,17 +3,20 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from jobs.datasets import ImportOutcome
-from ml.theory.parts import PARTS
+from ml.theory.dataset_findings import Finding, Photo, findings
+from ml.theory.parts import PARTS, Part
 from worker.items import Item
+from worker.unpacking import LeftOut
 
 _SHOWN = 1000
 _EXAMPLES = 5
 
 
-def outcome_of(items: Sequence[Item]) -> ImportOutcome:
+def outcome_of(items: Sequence[Item], *, left_out: Sequence[LeftOut] = ()) -> ImportOutcome:
     """Digest, counts, classes and report of all items; at least one has a part."""
     used = [item for item in items if item.split is not None]
     classes = Counter(str(item.label) for item in used)
@@ -28,7 +31,7 @@ def outcome_of(items: Sequence[Item]) -> ImportOutcome:
         digest=_digest(used),
         counts=counts,
         classes=[{"label": label, "count": classes[label]} for label in sorted(classes)],
-        report=_report(items, counts),
+        report={**_report(items, counts), "left_out": [asdict(each) for each in left_out]},
     )
 
 
@@ -65,18 +68,31 @@ def _sizes(items: Sequence[Item]) -> dict[str, int]:
     }
 
 
-def _warnings(items: Sequence[Item], unreadable: Sequence[Item]) -> Iterable[dict[str, str]]:
+def _warnings(items: Sequence[Item], unreadable: Sequence[Item]) -> Iterable[dict[str, Any]]:
+    found = findings([_photo(item, item.split) for item in items if item.split is not None])
     if unreadable:
-        yield {
-            "code": "unreadable_images",
-            "detail": f"{len(unreadable)} files cannot be read and are left out",
-        }
-    trained = {item.label for item in items if item.split == "train"}
-    unseen = {str(item.label) for item in items if item.split is not None} - trained
-    if unseen:
-        yield {
-            "code": "label_not_in_train",
-            "detail": f"labels without a photo to train on: {', '.join(sorted(unseen)[:20])}",
-        }
-    if not any(item.split == "valid" for item in items):
-        yield {"code": "no_valid_part", "detail": "no photo is kept for validation"}
+        found.insert(0, _unreadable(unreadable))
+    return ({**asdict(finding), "examples": list(finding.examples)} for finding in found)
+
+
+def _unreadable(unreadable: Sequence[Item]) -> Finding:
+    return Finding(
+        code="unreadable_images",
+        detail=f"{len(unreadable)} files cannot be read and are left out",
+        count=len(unreadable),
+        hint="mend or remove them; each is listed under unreadable with its reason",
+        examples=tuple((item.path,) for item in unreadable[:_EXAMPLES]),
+    )
+
+
+def _photo(item: Item, split: Part) -> Photo:
+    return Photo(
+        path=item.path,
+        label=str(item.label),
+        split=split,
+        width=int(item.width or 0),
+        height=int(item.height or 0),
+        mode=str(item.mode),
+        digest=str(item.digest),
+        fingerprint=item.fingerprint,
+    )

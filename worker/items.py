@@ -22,6 +22,7 @@ _SCHEMA = pa.schema(
         pa.field("mode", pa.string()),
         pa.field("size_bytes", pa.int64()),
         pa.field("digest", pa.string()),
+        pa.field("fingerprint", pa.uint64()),
         pa.field("usable", pa.bool_(), nullable=False),
         pa.field("reason", pa.string()),
     ]
@@ -46,6 +47,7 @@ class Item:
     mode: str | None = None
     size_bytes: int | None = None
     digest: str | None = None
+    fingerprint: int | None = None
     usable: bool = False
     reason: str | None = None
 

@@ -5,7 +5,8 @@ import threading
 
 import structlog
 
-from jobs import dependencies, leases
+from jobs import dependencies, leases, records
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import LeaseLostError, NotFoundError, StoreUnavailableError
 from jobs.job import QUEUE_OF, Job, JobType
@@ -26,6 +27,9 @@ _NO_PROCESS = (OSError, EOFError)
 
 _TEMPLATE_GONE = 255
 """The exit code of a trainer whose own nobody can tell any more."""
+
+_AT_ONCE = 10
+"""Finished jobs that are written to files before the next one is claimed."""
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +64,7 @@ class Supervisor:
                 if job is None or not self._do(job):
                     return
                 self._ring_for_what_waited(job)
+                self._record_what_ended()
 
     def drain(self) -> None:
         """No further job is claimed; the running one saves a checkpoint and goes back."""
@@ -115,6 +120,18 @@ class Supervisor:
             return
         for queue in queues:
             self._parts.doorbell.ring(queue, job.id)
+
+    def _record_what_ended(self) -> None:
+        try:
+            failed = records.write_due(
+                self._parts.database, Artifacts(self._parts.settings.artifacts), limit=_AT_ONCE
+            )
+        except StoreUnavailableError as problem:
+            log.warning("database_away", error=str(problem))
+            return
+        for job_id, reason in failed.items():
+            # the API's housekeeping tries again
+            log.warning("record_not_written", job=job_id, error=str(reason))
 
     def _claim(self) -> Job | None:
         try:

@@ -14,18 +14,18 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from jobs import leases, store
+from jobs import leases, spec_versions, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import LeaseLostError, StoreUnavailableError
-from jobs.job import JobType
+from jobs.job import JobState, JobType
 from jobs.logs import configure_logging
 from jobs.queue import Doorbell
 from jobs.settings import Settings
 from ml.errors import StoppedError
 from worker.context import Context, Ending
 from worker.control import EXIT_FENCED_OFF, EXIT_STORE_AWAY, Control
-from worker.failures import failure_of
+from worker.failures import JobFailedError, failure_of, is_of_the_machine
 from worker.patience import until_answered
 
 RUNNERS = {
@@ -97,8 +97,7 @@ def _do(context: Context) -> None:
     except Exception as problem:  # the edge: every failure becomes job.error
         # by the log, which never fails: the disk may be full
         log.exception("job_broke_off", job=job.id)
-        failure = failure_of(problem)
-        state = until_answered(lambda: leases.fail(database, job.id, job.fence, failure))
+        state = _break_off(context, problem)
     else:
         state = until_answered(
             lambda: leases.succeed(
@@ -108,8 +107,20 @@ def _do(context: Context) -> None:
     log.info("job_ended", job=job.id, state=state.value)
 
 
+def _break_off(context: Context, problem: Exception) -> JobState:
+    job, database, failure = context.job, context.database, failure_of(problem)
+    if is_of_the_machine(problem):
+        return until_answered(
+            lambda: leases.put_off(database, job.id, job.fence, failure, context.settings)
+        )
+    return until_answered(lambda: leases.fail(database, job.id, job.fence, failure))
+
+
 def _run(context: Context) -> Ending:
     _log_to_file(context)
+    refusal = spec_versions.refusal(context.job.spec_version)
+    if refusal is not None:
+        raise JobFailedError(refusal.code, refusal.message, refusal.hint)
     runner = importlib.import_module(RUNNERS[context.job.type])
     log.info("job_started", job=context.job.id, type=context.job.type.value)
     ending: Ending = runner.run(context)

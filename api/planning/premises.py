@@ -67,7 +67,7 @@ def premises_of(services: Services, spec: Training) -> Premises:
     dataset = None
     counts: Mapping[str, int] | None
     if isinstance(spec.dataset, DatasetSpec):
-        counts = foreseen_counts(spec.dataset, services.settings.dataset_roots)
+        counts = foreseen_counts(spec.dataset, services.settings)
     else:
         dataset = datasets.get(services.database, spec.dataset)
         counts = dataset.counts

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy import Connection
 
+from api.admission import DATASET_PROBLEMS, check_access, check_import
 from api.auth import CallerDep
+from api.dataset_preview import preview
 from api.deletion import delete_folder
 from api.dependencies import DatasetIdPath, ItemIdPath, ServicesDep
 from api.idempotency import OnceDep
@@ -14,6 +16,7 @@ from api.ledger import Filter
 from api.negotiation import IfMatch, expected_version, stale
 from api.pagination import PageDep, paged, take
 from api.problems import RETRY_AFTER_S, at, problem_responses
+from api.schemas.dataset_plans import DatasetPlan
 from api.schemas.datasets import (
     DatasetEdit,
     DatasetList,
@@ -22,8 +25,8 @@ from api.schemas.datasets import (
     ItemResource,
     ReportResource,
 )
+from api.schemas.resource import UploadIdExample
 from api.services import Services
-from api.source_check import check_dataset
 from api.thumbnails import ThumbnailSize, thumbnail
 from jobs import datasets
 from jobs.dataset_spec import DatasetSpec
@@ -52,6 +55,14 @@ _EXAMPLES: Any = {
             "split": {"rule": "random", "valid_fraction": 0.2, "seed": 42, "stratify": True},
         },
     },
+    "upload": {
+        "summary": "An archive that was sent before",
+        "value": {
+            "name": "pets",
+            "source": {"type": "upload", "upload_id": UploadIdExample},
+            "labels": {"rule": "parent_folder"},
+        },
+    },
 }  # fmt: skip
 
 
@@ -61,34 +72,39 @@ _EXAMPLES: Any = {
     summary="Register a dataset",
     status_code=202,
     response_model=DatasetResource,
-    responses=problem_responses(
-        "malformed_json",
-        "unsupported_media_type",
-        "validation_failed",
-        "source_forbidden",
-        "source_unreachable",
-        "invalid_regex",
-        "regex_no_group",
-        "labels_unmatched",
-        "too_few_classes",
-        "too_few_images",
-        "idempotency_key_reused",
-    ),
+    responses={
+        200: {"model": DatasetPlan, "description": "A dry run; nothing was registered."},
+        **problem_responses(
+            "malformed_json",
+            "unsupported_media_type",
+            "validation_failed",
+            *DATASET_PROBLEMS,
+            "idempotency_key_reused",
+        ),
+    },
 )
 def create_dataset(
     services: ServicesDep,
     spec: Annotated[DatasetSpec, Body(openapi_examples=_EXAMPLES)],
     caller: CallerDep,
     once: OnceDep,
+    *,
+    dry_run: Annotated[
+        bool, Query(description="answer what the names would make of it; register nothing")
+    ] = False,
 ) -> Response:
     """A source of photos, a rule that labels them, a rule that splits them; import runs as a job.
 
     What file names alone can tell to be wrong is refused at once.
     """
+    if dry_run:
+        check_access(services, caller, spec)
+        plan = preview(spec, services.settings)
+        return Response(plan.model_dump_json(), media_type="application/json")
     replay = once.replayed()
     if replay is not None:
         return replay
-    check_dataset(spec, services.settings.dataset_roots)
+    check_import(services, caller, spec)
     registered: list[Dataset] = []
 
     def act(connection: Connection) -> StoredAnswer:

@@ -1,4 +1,4 @@
-"""Trained models: list, read, download."""
+"""Trained models: list, read, download, delete."""
 
 import base64
 from typing import Annotated, Literal
@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from api.auth import CallerDep
+from api.deletion import delete_file
 from api.dependencies import ModelIdPath, ServicesDep
 from api.negotiation import IfNoneMatch, check_range, holds_newest
 from api.pagination import PageDep, paged, take
@@ -56,6 +57,22 @@ def list_models(
 def get_model(services: ServicesDep, model_id: ModelIdPath) -> ModelResource:
     """What the model was trained on, its classes in the order of its outputs, its digest."""
     return ModelResource.of(models.get(services.database, model_id))
+
+
+@router.delete(
+    "/{model_id}",
+    operation_id="deleteModel",
+    summary="Delete a model",
+    status_code=204,
+    responses=problem_responses("not_found", "model_in_use", "validation_failed"),
+)
+def delete_model(services: ServicesDep, model_id: ModelIdPath) -> None:
+    """Removes the model and its file; refused while a job that is not finished needs it.
+
+    The job that made it keeps everything else, and `model_id`, which then leads nowhere.
+    """
+    model = models.delete_model(services.database, model_id)
+    delete_file(services.artifacts.absolute(model.path))
 
 
 @router.get(

@@ -135,6 +135,20 @@ class Finding(Resource):
 
     code: str
     detail: str
+    count: int = Field(default=1, description="how often")
+    examples: list[list[str]] = Field(
+        default_factory=list,
+        description="files or labels that it is about; those of one example belong together",
+    )
+    hint: str | None = Field(default=None, description="what can be done")
+
+
+class LeftOut(Resource):
+    """Members of an archive that are not among the dataset's files."""
+
+    reason: str = Field(description="hidden, not_a_photo, link or special; may grow")
+    count: int
+    examples: list[str]
 
 
 class PartCounts(Resource):
@@ -167,7 +181,16 @@ class ReportResource(Resource):
         counts={"train": 296, "valid": 74, "test": 0},
         sizes={"min_width": 120, "max_width": 800, "min_height": 96, "max_height": 600},
         classes=[{"label": "beagle", "count": 10}],
-        warnings=[{"code": "class_imbalance", "detail": "beagle has 10 photos, pug has 90"}],
+        left_out=[{"reason": "not_a_photo", "count": 1, "examples": ["README.txt"]}],
+        warnings=[
+            {
+                "code": "train_valid_leak",
+                "detail": "1 pictures are trained on and validated or tested on",
+                "count": 1,
+                "examples": [["beagle_2.jpg", "beagle_31.jpg"]],
+                "hint": "exclude all but one photo of each; until then the scores are too good",
+            }
+        ],
     )
 
     object: Literal["dataset_report"] = "dataset_report"
@@ -179,6 +202,9 @@ class ReportResource(Resource):
     counts: PartCounts = PartCounts()
     sizes: Sizes | None = None
     classes: list[ClassCount] = Field(default_factory=list)
+    left_out: list[LeftOut] = Field(
+        default_factory=list, description="what an archive holds beside its photos"
+    )
     warnings: list[Finding] = Field(default_factory=list)
 
     @classmethod

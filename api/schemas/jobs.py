@@ -37,12 +37,17 @@ class Progress(Resource):
     samples_per_second: float | None = None
 
 
+WaitsFor = Literal["worker", "dependency", "back_off"]
+"""What keeps a queued job from running."""
+
+
 class QueuePlace(Resource):
     """Where a queued job stands."""
 
     position: int = Field(description="1 is next")
-    waiting_for: list[Literal["worker", "dependency"]] = Field(
-        description="a worker, or a job that it depends on"
+    waiting_for: list[WaitsFor] = Field(
+        description="a worker, a job that it depends on, or the pause after an error of a disk or "
+        "a network (`back_off`)"
     )
 
 
@@ -60,7 +65,7 @@ class Standing:
 
     position: int | None = None
     depends_on: Sequence[str] = ()
-    is_waiting: bool = False
+    waits_for: WaitsFor = "worker"
 
 
 class JobResource(Resource):
@@ -208,8 +213,7 @@ class JobRetry(Spec):
 def _place(standing: Standing) -> QueuePlace | None:
     if standing.position is None:
         return None
-    waits_for: Literal["worker", "dependency"] = "dependency" if standing.is_waiting else "worker"
-    return QueuePlace(position=standing.position, waiting_for=[waits_for])
+    return QueuePlace(position=standing.position, waiting_for=[standing.waits_for])
 
 
 def _eta(job: Job, now_ms: int) -> Eta | None:

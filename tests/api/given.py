@@ -24,6 +24,10 @@ from tests.jobs.given import LEASE_MS, a_dataset
 
 Headers = dict[str, str]
 
+REGEX = {"rule": "regex", "pattern": "^(.+)_\\d+\\.jpg$"}
+CATS: dict[str, Any] = {"name": "cats", "source": {"type": "sample"}, "labels": REGEX}
+"""The body of a dataset that needs nothing but the service."""
+
 LABELS = ("cat", "dog")
 LOGITS = ((2.0, 0.0), (0.0, 1.0), (3.0, 0.0))
 """Three photos: a cat taken for a cat, a dog for a dog, and a dog taken for a cat."""
@@ -282,3 +286,15 @@ def draw(database: Database, artifacts: Artifacts) -> ExportSpec:
         file.write_text(file_format)
     leases.succeed(database, job.id, job.fence, values={})
     return spec
+
+
+def of_folder(folder: Path, **changes: object) -> dict[str, Any]:
+    """The body of a dataset whose photos lie in the folder."""
+    return {**CATS, "source": {"type": "path", "path": str(folder)}, **changes}
+
+
+def files(folder: Path, *names: str) -> None:
+    """Empty files of these names, which no listing opens, lie below the folder."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()

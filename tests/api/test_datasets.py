@@ -9,21 +9,20 @@ from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import JobState, JobType
 from jobs.settings import Settings
-from tests.api.given import field, get, items, photo, problem, queued, ready_dataset
+from tests.api.given import (
+    CATS,
+    REGEX,
+    field,
+    files,
+    get,
+    items,
+    of_folder,
+    photo,
+    problem,
+    queued,
+    ready_dataset,
+)
 from tests.jobs.given import a_dataset
-
-REGEX = {"rule": "regex", "pattern": "^(.+)_\\d+\\.jpg$"}
-CATS: dict[str, Any] = {"name": "cats", "source": {"type": "sample"}, "labels": REGEX}
-
-
-def of_folder(folder: Path, **changes: object) -> dict[str, Any]:
-    return {**CATS, "source": {"type": "path", "path": str(folder)}, **changes}
-
-
-def files(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
 
 
 def test_a_dataset_is_registered_and_its_import_queued(

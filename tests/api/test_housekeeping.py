@@ -77,6 +77,7 @@ def test_without_redis_nothing_is_rung_and_nothing_fails(
 def test_what_a_deletion_could_not_finish_is_removed_once_it_is_old(
     database: Database, artifacts: Artifacts, settings: Settings
 ) -> None:
+    ready_dataset(database)
     old, young = (artifacts.job_folder(new_job_id()) for _ in range(2))
     for folder, seconds_ago in ((old, 100_000), (young, 1000)):
         folder.mkdir(parents=True)

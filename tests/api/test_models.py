@@ -3,8 +3,11 @@ from starlette.testclient import TestClient
 
 from jobs.artifacts import Artifacts
 from jobs.database import Database
+from jobs.job import JobType
+from jobs.keys import Scope
 from jobs.models import Model
-from tests.api.given import a_model, get, problem, ready_dataset
+from tests.api.given import a_model, bearer, get, problem, queued, ready_dataset, succeeded
+from tests.jobs.given import set_columns
 
 CONTENT = bytes(range(100))
 
@@ -133,3 +136,75 @@ def test_a_range_of_more_digits_than_any_file_has_is_refused(
     response = client.get(f"/v1/models/{model.id}/download", headers=headers)
 
     problem(response, 416, "range_not_satisfiable")
+
+
+def test_a_model_is_deleted_with_its_file_and_its_job_keeps_the_id(
+    client: TestClient, database: Database, artifacts: Artifacts
+) -> None:
+    dataset = ready_dataset(database)
+    job = succeeded(database, JobType.FINE_TUNE, dataset, {})
+    model = a_model(database, artifacts, dataset, job_id=job.id)
+    set_columns(database, job.id, model_id=model.id)
+    path = f"/v1/models/{model.id}"
+
+    response = client.delete(path)
+
+    assert (response.status_code, response.content) == (204, b"")
+    for gone in (path, f"{path}/download"):
+        problem(client.get(gone), 404, "not_found")
+    problem(client.delete(path), 404, "not_found")
+    assert not artifacts.model_file(model.id).exists()
+    shown = get(client, f"/v1/jobs/{job.id}")
+    assert (shown["model_id"], shown["links"]["model"]) == (model.id, path)
+
+
+@pytest.mark.parametrize("job_type", [JobType.EVALUATION, JobType.FINE_TUNE, JobType.LR_FIND])
+def test_a_model_that_a_job_needs_is_deleted_once_the_job_has_ended(
+    client: TestClient, database: Database, artifacts: Artifacts, job_type: JobType
+) -> None:
+    dataset = ready_dataset(database)
+    maker = succeeded(database, JobType.FINE_TUNE, dataset, {})
+    model = a_model(database, artifacts, dataset, job_id=maker.id)
+    evaluates = job_type == JobType.EVALUATION
+    spec = {"model": model.id} if evaluates else {"weights": {"from_job": maker.id}}
+    user = queued(database, job_type, dataset, spec)
+
+    body = problem(client.delete(f"/v1/models/{model.id}"), 409, "model_in_use")
+
+    assert user.id in body["detail"]
+    assert artifacts.model_file(model.id).exists()
+    client.post(f"/v1/jobs/{user.id}/cancel")
+    assert client.delete(f"/v1/models/{model.id}").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("path", "pointer"),
+    [("/v1/evaluations", "/model"), ("/v1/fine-tunes", "/weights/from_job")],
+)
+def test_nothing_begins_with_a_model_that_was_deleted(
+    client: TestClient, database: Database, artifacts: Artifacts, path: str, pointer: str
+) -> None:
+    dataset = ready_dataset(database)
+    maker = succeeded(database, JobType.FINE_TUNE, dataset, {})
+    model = a_model(database, artifacts, dataset, job_id=maker.id)
+    set_columns(database, maker.id, model_id=model.id)
+    client.delete(f"/v1/models/{model.id}")
+    begin = {"/v1/evaluations": {"model": model.id}}
+    body = {"dataset": dataset.id, **begin.get(path, {"weights": {"from_job": maker.id}})}
+
+    refused = problem(client.post(path, json=body), 422, "validation_failed", pointer)
+
+    assert model.id in refused["detail"]
+
+
+def test_the_model_of_another_owner_is_not_deleted(
+    locked: TestClient, database: Database, artifacts: Artifacts
+) -> None:
+    model = a_model(database, artifacts, ready_dataset(database))
+
+    refused = locked.delete(
+        f"/v1/models/{model.id}", headers=bearer(database, Scope.JOBS_WRITE, owner="ben")
+    )
+
+    problem(refused, 404, "not_found")
+    assert artifacts.model_file(model.id).exists()

@@ -6,8 +6,9 @@ from starlette.testclient import TestClient
 
 from jobs import leases, store
 from jobs.artifacts import Artifacts
+from jobs.back_off import BackOff
 from jobs.database import Database
-from jobs.job import JobType
+from jobs.job import Failure, JobType
 from tests.api.given import a_model, field, get, problem, queued, ready_dataset, succeeded
 from tests.jobs.given import DATASET, LEASE_MS, a_dataset
 
@@ -260,6 +261,22 @@ def test_a_rate_from_a_find_that_runs_is_waited_for(client: TestClient, database
     assert get(client, f"/v1/jobs/{job['id']}")["queue"] == {
         "position": 1,
         "waiting_for": ["worker"],
+    }
+
+
+def test_a_job_that_its_machine_failed_says_that_it_waits_for_a_pause(
+    client: TestClient, database: Database
+) -> None:
+    job_id = tune(client, ready_dataset(database).id, 0.01).json()["id"]
+    claimed = leases.claim_next(database, "train", "worker-1", lease_ms=LEASE_MS)
+    assert claimed is not None
+    failure = Failure(code="io_error", message="pixels: Input/output error")
+
+    leases.put_off(database, job_id, claimed.fence, failure, BackOff(io_pause_s=600))
+
+    assert get(client, f"/v1/jobs/{job_id}")["queue"] == {
+        "position": 1,
+        "waiting_for": ["back_off"],
     }
 
 

@@ -7,11 +7,13 @@ import contextlib
 import ctypes
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -179,9 +181,15 @@ class Installation:
         self.kill(name)
 
     def frozen(self, name: str, *, with_descendants: bool = True) -> "Frozen":
-        """The member, and unless it is to be alone all its descendants, do nothing in the block."""
+        """The member, and unless it is to be alone all its descendants, do nothing in the block.
+
+        None of them is in the middle of a write to an SQLite file, which nobody else could write
+        to either: that is a fault of its own.
+        """
         pid = self.members[name].pid
-        return Frozen([pid, *sorted(tree_of(pid) - {pid})] if with_descendants else [pid])
+        pids = [pid, *sorted(tree_of(pid) - {pid})] if with_descendants else [pid]
+        file = self.folder / "tunesmith.db"
+        return Frozen(pids, keep_out=file if "sqlite" in self.settings.database_url else None)
 
     def name_of_worker(self, worker_id: str | None) -> str | None:
         """The member that calls itself so in the database, if it is in that life still."""
@@ -243,14 +251,21 @@ class Installation:
 class Frozen:
     """Processes that are stopped inside a block."""
 
-    def __init__(self, pids: list[int]) -> None:
-        """``pids`` begin with the parent, which must not see what becomes of its children."""
+    def __init__(self, pids: list[int], *, keep_out: Path | None = None) -> None:
+        """``pids`` begin with the parent, which must not see what becomes of its children.
+
+        None of them is frozen while it writes to the SQLite file ``keep_out``.
+        """
         self._pids = pids
+        self._keep_out = keep_out
 
     def __enter__(self) -> Self:
         """They do nothing."""
-        for pid in self._pids:
-            send(pid, signal.SIGSTOP)
+        with nullcontext() if self._keep_out is None else locked(self._keep_out):
+            for pid in self._pids:
+                send(pid, signal.SIGSTOP)
+            # a signal takes effect a little later, when the process is scheduled
+            wait_until(lambda: not set(self._pids) & _awake(), "they are frozen")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -275,6 +290,15 @@ def installed(folder: Path, roster: Roster | None = None, **changes: object) -> 
     }
     settings = load_settings(**{**values, **changes})
     return Installation(folder, settings, redis.arguments, roster or Roster())
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Another process's transaction keeps every writer of the SQLite file out."""
+    with closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 def wait_until(
@@ -310,12 +334,21 @@ def running() -> set[int]:
 
 
 def _parents() -> dict[int, int]:
+    return {pid: parent for pid, (_, parent) in _processes().items()}
+
+
+def _awake() -> set[int]:
+    return {pid for pid, (state, _) in _processes().items() if state not in {"T", "t"}}
+
+
+def _processes() -> dict[int, tuple[str, int]]:
+    """State and parent of every process that has not ended."""
     found = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             state, parent = status.read_text().rpartition(")")[2].split()[:2]
             if state not in {"Z", "X"}:
-                found[int(status.parent.name)] = int(parent)
+                found[int(status.parent.name)] = (state, int(parent))
     return found
 
 

@@ -1,17 +1,14 @@
 """The database away for a while, for less than a lease: no job is lost, none begins again."""
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import Scale, Start
 from tests.faults.given import dataset, ended, fine_tune, job_when, trains
-from tests.faults.installation import Frozen, Installation, tree_of
+from tests.faults.installation import Frozen, Installation, locked, tree_of
 from tests.faults.laws import assert_ended
 from tests.jobs import postgresql
 
@@ -21,15 +18,6 @@ LEASE_S = 30.0
 QUEUED = 2
 
 
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Another process's transaction keeps every writer of the SQLite file out."""
-    with closing(sqlite3.connect(file, timeout=60, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 def test_no_job_is_lost_or_restarted_while_another_process_keeps_the_sqlite_file(
     start: Start, scale: Scale
 ) -> None:
@@ -37,7 +25,7 @@ def test_no_job_is_lost_or_restarted_while_another_process_keeps_the_sqlite_file
     file = installation.folder / "tunesmith.db"
 
     def away(seconds: float) -> None:
-        with _locked(file):
+        with locked(file):
             time.sleep(seconds)
 
     # longer than any writer waits for the file, so that each of them is refused

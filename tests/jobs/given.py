@@ -1,14 +1,17 @@
 """Jobs brought into each state by the very moves that lead there."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from jobs import datasets, events, leases, store, tables, verbs
+from jobs import datasets, events, leases, models, store, tables, verbs
 from jobs.database import Database
 from jobs.dataset_spec import DatasetSpec, ParentFolderLabels, SampleSource
+from jobs.ids import new_model_id
 from jobs.job import QUEUE_OF, Failure, Job, JobState, JobType
+from jobs.models import Model
 from jobs.spec import (
     DatasetImportSpec,
     EvaluationSpec,
@@ -57,6 +60,32 @@ def a_dataset(database: Database, **fields: Any) -> datasets.Dataset:  # noqa: A
     """A dataset whose import is queued."""
     with database.write() as connection:
         return datasets.register(connection, DATASET.model_copy(update=fields))
+
+
+def a_model(database: Database, **fields: Any) -> Model:  # noqa: ANN401 - as above
+    """A model of a job that is gone, unless the fields say otherwise."""
+    model = replace(
+        Model(
+            id=new_model_id(),
+            name=None,
+            owner="local",
+            job_id="job_1",
+            dataset_id="ds_1",
+            architecture="resnet34",
+            classes=["cat", "dog"],
+            card={"accuracy": 0.9},
+            path="models/mdl_1.safetensors",
+            digest="0" * 64,
+            size_bytes=2**33,
+            metadata={"run": "first"},
+            version=1,
+            created_ms=1,
+        ),
+        **fields,
+    )
+    with database.write() as connection:
+        models.add(connection, model)
+    return model
 
 
 def claimed(database: Database, queue: str = "train", worker: str = "worker-1") -> Job:

@@ -1,6 +1,11 @@
+import time
+
+import pytest
+
 from jobs.ids import (
     DatasetId,
     item_id,
+    made_ms,
     new_dataset_id,
     new_job_id,
     new_model_id,
@@ -20,6 +25,20 @@ def test_ids_made_one_after_another_are_in_order() -> None:
     made = [new_job_id() for _ in range(1000)]
 
     assert made == sorted(set(made))
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    before_ms = int(time.time() * 1000)
+
+    made = made_ms(new_job_id())
+
+    assert made is not None
+    assert before_ms <= made <= time.time() * 1000
+
+
+@pytest.mark.parametrize("text", ["", "notes", "job_1", "job_" + "z" * 26, "README.md"])
+def test_what_is_no_id_was_never_made(text: str) -> None:
+    assert made_ms(text) is None
 
 
 def test_a_picture_keeps_its_id_within_its_lineage() -> None:

@@ -4,9 +4,10 @@ import pytest
 from sqlalchemy import Connection
 
 from jobs import curves, leases, store, verbs
+from jobs.back_off import BackOff
 from jobs.database import Database, db_now_ms
 from jobs.errors import LeaseLostError
-from jobs.job import FINAL_STATES, JobState, JobType
+from jobs.job import FINAL_STATES, Failure, JobState, JobType
 from tests.jobs import given
 
 Move = Callable[[Database, str, int], object]
@@ -24,6 +25,8 @@ EPOCH = curves.EpochRow(
     error_rate=0.1,
     seconds=2.0,
 )
+IO_ERROR = Failure(code="io_error", message="pixels: Input/output error", retryable=True)
+BACK_OFF = BackOff(io_attempts=3, io_pause_s=60, io_longest_pause_s=3600)
 NEW = curves.ProgressUpdate(progress={"fraction": 0.5}, latest={"train_loss": 1.0}, points=[POINT])
 
 WRITES: dict[str, Move] = {
@@ -42,11 +45,12 @@ ENDS: dict[str, Move] = {
     "release": leases.release,
     "loss": lambda db, job, fence: leases.record_loss(db, job, fence, max_lost=9, reason="it died"),
     "crash": lambda db, job, fence: leases.record_crash(db, job, fence, given.FAILURE),
+    "setback": lambda db, job, fence: leases.put_off(db, job, fence, IO_ERROR, BACK_OFF),
 }
 HELD_AND_ENDS = [
     (state, end)
     for state in ("preparing", "running", "pausing", "cancelling")
-    for end in ("succeed", "fail", "release", "loss", "crash")
+    for end in ("succeed", "fail", "release", "loss", "crash", "setback")
 ]
 
 
@@ -354,3 +358,50 @@ def test_a_paused_job_whose_trainer_died_twice_stays_paused(database: Database) 
     state = leases.record_crash(database, again.id, again.fence, given.FAILURE)
 
     assert state == JobState.PAUSED
+
+
+def test_a_job_that_its_machine_failed_waits_longer_each_time_and_fails_at_the_third(
+    database: Database,
+) -> None:
+    job = given.a_job(database)
+    for number, longest_s in ((1, 60), (2, 120)):
+        fence = given.claimed(database).fence
+
+        state = leases.put_off(database, job.id, fence, IO_ERROR, BACK_OFF)
+
+        waiting, told = store.get(database, job.id), given.last_event(database, job.id)
+        assert (state, waiting.attempt) == (JobState.QUEUED, number)
+        assert longest_s / 2 <= told.data["retry_in_s"] <= longest_s
+        assert (told.type, told.data["code"]) == ("job.requeued", "io_error")
+        assert (told.data["message"], told.data["attempts_left"]) == (IO_ERROR.message, 3 - number)
+        assert leases.claim_next(database, "train", "worker-1", lease_ms=1000) is None
+        given.set_columns(database, job.id, not_before_ms=0)
+    fence = given.claimed(database).fence
+
+    assert leases.put_off(database, job.id, fence, IO_ERROR, BACK_OFF) == JobState.FAILED
+
+    failed = store.get(database, job.id)
+    assert failed.attempt == 3
+    assert failed.error is not None
+    assert failed.error["code"] == "io_error"
+
+
+def test_a_checkpoint_further_on_gives_all_attempts_back(database: Database) -> None:
+    job = given.a_job(database)
+    for step in range(1, 6):
+        fence = given.claimed(database).fence
+        curves.record_checkpoint(database, job.id, fence, path="jobs/x", global_step=step)
+
+        assert leases.put_off(database, job.id, fence, IO_ERROR, BACK_OFF) == JobState.QUEUED
+
+        given.set_columns(database, job.id, not_before_ms=0)
+
+
+def test_a_job_that_is_resumed_waits_no_longer(database: Database) -> None:
+    job = given.a_job(database)
+    leases.put_off(database, job.id, given.claimed(database).fence, IO_ERROR, BACK_OFF)
+    verbs.pause(database, job.id)
+
+    verbs.resume(database, job.id)
+
+    assert given.claimed(database).id == job.id

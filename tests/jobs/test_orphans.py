@@ -11,7 +11,8 @@ from jobs.database import Database
 from jobs.ids import new_dataset_id, new_job_id, new_model_id
 from jobs.job import FINAL_STATES, JobState
 from jobs.models import Model
-from jobs.orphans import remove_orphans
+from jobs.orphans import orphans, size_bytes, strangers
+from jobs.orphans import remove as remove_orphan
 from tests.jobs import given
 
 GRACE_S = 3600.0
@@ -55,8 +56,16 @@ def left(artifacts: Artifacts) -> set[Path]:
     return {path for path in artifacts.root.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(autouse=True)
+def oldest(database: Database) -> None:
+    """The database is older than everything in the tests."""
+    given.a_dataset(database)
+
+
 def remove(database: Database, artifacts: Artifacts) -> list[Path]:
-    return remove_orphans(database, artifacts, grace_s=GRACE_S)
+    """The paths of all orphans, which are gone."""
+    found = orphans(database, artifacts, grace_s=GRACE_S)
+    return [artifacts.absolute(each.name) for each in found if remove_orphan(artifacts, each)]
 
 
 def test_where_nothing_was_ever_written_nothing_is_removed(
@@ -151,6 +160,7 @@ def test_a_finished_job_keeps_its_results_and_no_checkpoint(
     folder = artifacts.attempt_folder(job.id, 1)
     kept = {written(folder / name) for name in ("samples-valid.parquet", "log.txt")}
     gone = {
+        written(folder / "losses-0.npy"),
         written(folder / "checkpoint-3.pt"),
         written(folder / ".checkpoint-6.pt.7-7.partial"),
         written(artifacts.job_folder(job.id) / "plots" / ".confusion.svg.0a.tmp"),
@@ -158,6 +168,42 @@ def test_a_finished_job_keeps_its_results_and_no_checkpoint(
 
     assert set(remove(database, artifacts)) == gone
     assert left(artifacts) == kept
+
+
+def test_what_a_lost_database_knew_is_named_and_never_removed(artifacts: Artifacts) -> None:
+    """Whoever begins with an empty database can still rebuild the old one from the files."""
+    before = {
+        written(artifacts.attempt_folder(new_job_id(), 1) / "samples-valid.parquet"),
+        written(artifacts.items_file(new_dataset_id())),
+        written(artifacts.model_file(new_model_id())),
+    }
+    young = Database(f"sqlite:///{artifacts.root}/young.db")
+    young.migrate()
+
+    assert remove(young, artifacts) == []
+    given.a_dataset(young)
+    assert remove(young, artifacts) == []
+    assert len(strangers(young, artifacts)) == 3
+
+    young.close()
+    assert left(artifacts) >= before
+
+
+def test_nothing_of_this_database_is_strange(database: Database, artifacts: Artifacts) -> None:
+    job = given.job_in(database, JobState.SUCCEEDED)
+    written(artifacts.attempt_folder(job.id, 1) / "log.txt")
+    written(artifacts.attempt_folder(new_job_id(), 1) / "log.txt")
+
+    assert strangers(database, artifacts) == []
+
+
+def test_the_size_of_a_folder_is_that_of_all_its_files(artifacts: Artifacts) -> None:
+    for name, content in {"a/b/c": b"123", "a/d": b"45", "e": b""}.items():
+        written(artifacts.root / name).write_bytes(content)
+
+    assert size_bytes(artifacts.root) == 5
+    assert size_bytes(artifacts.root / "a" / "d") == 2
+    assert size_bytes(artifacts.root / "nowhere") == 0
 
 
 def test_a_model_without_a_row_is_spared_while_a_training_older_than_it_goes_on(

@@ -21,6 +21,7 @@ from hypothesis.stateful import run_state_machine_as_test as run
 from sqlalchemy import delete, event, select
 
 from jobs import curves, database, leases, store, submission, sweeper, tables, verbs
+from jobs.back_off import BackOff
 from jobs.database import Database
 from jobs.errors import InvalidTransitionError, LeaseLostError, NotFoundError
 from jobs.events import FINAL_EVENT_TYPES
@@ -31,6 +32,7 @@ from tests.jobs import given
 
 WORKERS = ("worker-1", "worker-2")
 LEASE_S, SWEEP_S, MAX_LOST, MOST_UNFINISHED = 30, 5, 3, 4
+BACK_OFF = BackOff(io_attempts=3, io_pause_s=SWEEP_S, io_longest_pause_s=2 * SWEEP_S)
 EXAMPLES = {"sqlite": 50, "postgresql": 8}
 IN_VAIN = {JobState.FAILED, JobState.CANCELLED}
 
@@ -79,6 +81,8 @@ class Account:
     lost: int = 0
     checkpoint: str | None = None
     checkpoint_step: int = 0
+    setbacks: int = 0
+    """How often it was put off since its checkpoint moved."""
     curve: list[float] = field(default_factory=list)
     """The loss of each step, which is the fence of the attempt that took it."""
 
@@ -103,6 +107,7 @@ ENDS: dict[str, Callable[[Database, Attempt], JobState]] = {
     "fail": lambda db, a: leases.fail(db, a.job_id, a.fence, given.FAILURE),
     "release": lambda db, a: leases.release(db, a.job_id, a.fence),
     "crash": lambda db, a: leases.record_crash(db, a.job_id, a.fence, given.FAILURE),
+    "setback": lambda db, a: leases.put_off(db, a.job_id, a.fence, given.FAILURE, BACK_OFF),
     "loss": lambda db, a: leases.record_loss(
         db, a.job_id, a.fence, max_lost=MAX_LOST, reason="it died"
     ),
@@ -239,6 +244,7 @@ class Installation(RuleBasedStateMachine):
             ),
         ):
             account = self.accounts[attempt.job_id]
+            account.setbacks *= account.checkpoint_step == attempt.step
             account.checkpoint, account.checkpoint_step = path, attempt.step
 
     @precondition(lambda self: self.attempts)
@@ -266,9 +272,24 @@ class Installation(RuleBasedStateMachine):
             assert job is not None and account is not None  # noqa: PT018 - for the type checker
             assert held or (job.is_terminal and job.state == state)
             assert job.state != JobState.CANCELLING or state == JobState.CANCELLED
+            if held and name == "setback":
+                self._was_put_off(attempt, job, state)
             if held and job.state != JobState.CANCELLING:
                 account.attempt -= name == "release"
                 account.lost += name == "loss"
+
+    def _was_put_off(self, attempt: Attempt, job: Job, state: JobState) -> None:
+        """It waits, for no longer than it may, or this was its last attempt."""
+        if job.state not in {JobState.PREPARING, JobState.RUNNING}:
+            return
+        account = self.accounts[attempt.job_id]
+        account.setbacks += 1
+        last = account.setbacks >= BACK_OFF.io_attempts
+        assert state == (JobState.FAILED if last else JobState.QUEUED)
+        if not last:
+            waits_ms = store.get(self.database, job.id).not_before_ms - self.clock.now_ms
+            longest_s = BACK_OFF.io_pause_s * 2 ** (account.setbacks - 1)
+            assert longest_s * 500 <= waits_ms <= longest_s * 1000
 
     # --- time -------------------------------------------------------------------------------
 
@@ -387,12 +408,16 @@ class Installation(RuleBasedStateMachine):
             if job.state == JobState.PAUSED:
                 verbs.resume(self.database, job.id)
         for _ in range(len(self._unfinished())):
+            self.clock.set(max([self.clock.now_ms, *self._not_before_ms()]))
             self.the_laws_hold()
             self._claim("worker-3")
             self.the_laws_hold()
             self._end_once(self.attempts[-1], "succeed")
         self.the_laws_hold()
         assert self._unfinished() == []
+
+    def _not_before_ms(self) -> list[int]:
+        return [job.not_before_ms for job in self._unfinished()]
 
     def _outlive_all_leases(self) -> None:
         """Two lease times are enough: one may be granted after a silence or a jump."""
@@ -429,7 +454,8 @@ class Installation(RuleBasedStateMachine):
     def _is_claimable(self, job: Job) -> bool:
         needs = self.accounts[job.id].depends_on
         done = all(self.before.jobs[each].state == JobState.SUCCEEDED for each in needs)
-        return job.state == JobState.QUEUED and done
+        is_time = job.not_before_ms <= self.clock.now_ms
+        return job.state == JobState.QUEUED and done and is_time
 
     def _unfinished(self) -> list[Job]:
         return [job for job in self.before.jobs.values() if not job.is_terminal]

@@ -114,7 +114,7 @@ def test_a_named_job_that_does_not_exist_is_told(database: Database) -> None:
 
 
 def test_an_inline_dataset_is_imported_first(database: Database) -> None:
-    spec = EvaluationSpec.model_validate({"model": "mdl_1", "dataset": INLINE})
+    spec = EvaluationSpec(model=given.a_model(database).id, dataset=given.DATASET)
 
     made = submitted(database, spec)
 

@@ -1,13 +1,12 @@
 import dataclasses
 import multiprocessing
-import os
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ml.cache import cache_key, prune
+from ml.cache import cache_key
 from ml.errors import StoppedError, UnreadableImageError
 from ml.images import decode_rgb
 from tests.ml.fakes import make_photos, pixels_of
@@ -99,22 +98,6 @@ def test_two_processes_at_once_get_the_same_pixels(tmp_path: Path) -> None:
     assert [builder.exitcode for builder in builders] == [0, 0, 0]
     with closing(pixels_of(photos, tmp_path / "cache")) as pixels:
         assert np.array_equal(pixels.photo(11), decode_rgb(photos[11].path))
-
-
-def test_pruning_takes_the_least_recently_used_and_spares_those_in_use(tmp_path: Path) -> None:
-    photos = make_photos(tmp_path / "photos", 3)
-    cache = tmp_path / "cache"
-    keys = [cache_key([photo.digest], 48) for photo in photos]
-    in_use = pixels_of(photos[:1], cache)
-    for photo in photos[1:]:
-        pixels_of([photo], cache).close()
-    for age, key in enumerate(keys):
-        os.utime(cache / key, (age, age))
-
-    removed = prune(cache, max_bytes=17_000)
-
-    assert removed == (keys[1],)
-    in_use.close()
 
 
 def test_an_empty_list_has_no_pixels(tmp_path: Path) -> None:

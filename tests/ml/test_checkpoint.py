@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ml.checkpoint import load, save
+from ml.checkpoint import FORMAT, MAGIC, load, save
 from ml.errors import CheckpointCorruptError
 from ml.training_state import TrainingState
 
@@ -53,7 +53,22 @@ def test_another_file_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "checkpoint"
     path.write_bytes(content)
 
-    with pytest.raises(CheckpointCorruptError, match="no checkpoint of this version"):
+    with pytest.raises(CheckpointCorruptError, match="no checkpoint of this service"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("number", "named"),
+    [(FORMAT + 1, "a newer version wrote it, in the format 3"), (1, "an older version wrote it")],
+)
+def test_a_checkpoint_of_another_format_says_whose_it_is(
+    tmp_path: Path, number: int, named: str
+) -> None:
+    path = tmp_path / "checkpoint"
+    save(path, STATE)
+    path.write_bytes(path.read_bytes().replace(MAGIC, b"tunesmith checkpoint %d\n" % number))
+
+    with pytest.raises(CheckpointCorruptError, match=named):
         load(path)
 
 

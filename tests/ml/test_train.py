@@ -11,6 +11,7 @@ import torch
 from ml.cache import Pixels
 from ml.checkpoint import load, save
 from ml.config import EarlyStopping, FineTuneConfig
+from ml.device import cpu_kind, has_bf16
 from ml.errors import (
     EnvironmentChangedError,
     LossDivergedError,
@@ -19,6 +20,7 @@ from ml.errors import (
 )
 from ml.photos import LabelledPhoto
 from ml.progress import Command
+from ml.resumption import Elsewhere
 from ml.train import FineTuneOutcome, fine_tune
 from ml.training_state import TrainingState
 from tests.ml.fakes import RememberingListener, pixels_of, tiny_data, tiny_model
@@ -36,6 +38,7 @@ CONFIG = FineTuneConfig(
     seed=3,
 )
 STEPS_PER_EPOCH = 2
+OTHER_FORMAT = "fp32" if has_bf16(torch.device("cpu")) else "bf16"
 
 
 class Bench:
@@ -57,8 +60,9 @@ class Bench:
         *,
         config: FineTuneConfig = CONFIG,
         resume: TrainingState | None = None,
+        elsewhere: Elsewhere = "fail",
     ) -> FineTuneOutcome:
-        return self._run(config, listener=listener, resume=resume)
+        return self._run(config, listener=listener, resume=resume, elsewhere=elsewhere)
 
 
 @pytest.fixture(scope="module")
@@ -349,14 +353,71 @@ def test_another_configuration_cannot_resume(bench: Bench) -> None:
         bench(RememberingListener(), config=other, resume=listener.states[0])
 
 
-def test_another_number_of_threads_cannot_resume(bench: Bench) -> None:
+def left_elsewhere(bench: Bench, **environment: str | int) -> TrainingState:
+    """A state after a step, as if it had been taken in this environment."""
     listener = RememberingListener({1: Command.LEAVE})
     bench(listener)
-    environment = {**listener.states[0].environment, "torch_threads": 77}
-    state = dataclasses.replace(listener.states[0], environment=environment)
+    state = listener.states[0]
+    return dataclasses.replace(state, environment={**state.environment, **environment})
 
-    with pytest.raises(EnvironmentChangedError, match="torch_threads was 77"):
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("torch_threads", 77),
+        ("cpu", "another CPU"),
+        ("device", "cuda"),
+        ("torch", "1.0"),
+        ("torchvision", "0.1"),
+        ("decoder", "pillow 1"),
+        ("batch_size", 99),
+    ],
+)
+def test_a_run_does_not_go_on_where_its_numbers_cannot_be_the_same(
+    bench: Bench, name: str, value: str | int
+) -> None:
+    state = left_elsewhere(bench, **{name: value})
+
+    with pytest.raises(EnvironmentChangedError, match=f"{name} was {value!r}"):
         bench(RememberingListener(), resume=state)
+
+
+def test_a_run_that_shall_go_on_elsewhere_says_so_and_takes_its_remaining_steps(
+    bench: Bench, undisturbed: tuple[FineTuneOutcome, RememberingListener]
+) -> None:
+    state, listener = left_elsewhere(bench, cpu="another CPU"), RememberingListener()
+
+    outcome = bench(listener, resume=state, elsewhere="continue")
+
+    assert listener.warnings == ["environment_changed"]
+    assert outcome.steps == undisturbed[0].steps
+    assert outcome.resolved["cpu"] == cpu_kind()
+
+
+def test_another_configuration_cannot_resume_even_where_a_run_may_go_on_elsewhere(
+    bench: Bench,
+) -> None:
+    other = dataclasses.replace(CONFIG, seed=4)
+
+    with pytest.raises(EnvironmentChangedError, match="run was"):
+        bench(RememberingListener(), config=other, resume=left_elsewhere(bench),
+              elsewhere="continue")  # fmt: skip
+
+
+def test_a_run_goes_on_in_the_number_format_it_began_with(bench: Bench) -> None:
+    """A configuration's "auto" is another format on another CPU."""
+    outcome = bench(RememberingListener(), resume=left_elsewhere(bench, precision=OTHER_FORMAT))
+
+    assert outcome.resolved["precision"] == OTHER_FORMAT
+
+
+def test_a_state_that_knows_less_than_this_version_can_resume(bench: Bench) -> None:
+    state = left_elsewhere(bench)
+    known = {name: state.environment[name] for name in ("precision", "torch_threads")}
+
+    outcome = bench(RememberingListener(), resume=dataclasses.replace(state, environment=known))
+
+    assert outcome.status == "finished"
 
 
 def test_a_run_without_validation_photos_reports_none(

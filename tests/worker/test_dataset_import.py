@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from jobs.artifacts import Artifacts
 from jobs.database import Database
@@ -66,7 +67,9 @@ def test_a_file_that_is_no_photo_is_left_out_and_named_with_its_true_reason(
     assert "HEIC" in reasons["red_phone.heic"]
     assert "not a regular file" in reasons["red_pipe.jpg"]
     assert _counts(dataset) == (17, 12)
-    assert [each["code"] for each in _report(dataset)["warnings"]] == ["unreadable_images"]
+    warning = _report(dataset)["warnings"][0]
+    assert (warning["code"], warning["count"]) == ("unreadable_images", 5)
+    assert ["red_cut.jpg"] in warning["examples"]
 
 
 def test_a_link_out_of_the_roots_is_never_read(
@@ -226,9 +229,35 @@ def test_parts_by_folder_tell_what_is_missing(imported: Import, folder: Path) ->
 
     assert dataset.state == "ready", dataset.error
     assert [each["label"] for each in dataset.classes] == ["blue", "green", "red"]
-    (warning,) = _report(dataset)["warnings"]
-    assert warning["code"] == "label_not_in_train"
-    assert "green" in warning["detail"]
+    unseen, few = _report(dataset)["warnings"]
+    assert (unseen["code"], unseen["examples"]) == ("label_not_in_train", [["green"]])
+    assert (few["code"], few["examples"]) == ("few_photos", [["blue"], ["red"]])
+
+
+def test_a_picture_that_lies_in_train_and_in_valid_is_found_though_it_is_smaller_there(
+    imported: Import, folder: Path, artifacts: Artifacts
+) -> None:
+    for part, numbers in (("train", range(5)), ("valid", range(5, 6))):
+        (folder / part).mkdir()
+        for colour in ("red", "blue"):
+            for number in numbers:
+                (folder / f"{colour}_{number}.jpg").rename(folder / part / f"{colour}_{number}.jpg")
+    shutil.copy(folder / "train" / "red_0.jpg", folder / "valid" / "red_10.jpg")
+    with Image.open(folder / "train" / "blue_0.jpg") as photo:
+        photo.resize((60, 54)).save(folder / "valid" / "blue_10.jpg", quality=80)
+
+    dataset = imported(split={"rule": "folders"})
+
+    found = {warning["code"]: warning for warning in _report(dataset)["warnings"]}
+    assert list(found) == [
+        *("train_valid_leak", "exact_duplicates", "near_duplicates", "tiny_images")
+    ]
+    reds, blues = ["train/red_0.jpg", "valid/red_10.jpg"], ["train/blue_0.jpg", "valid/blue_10.jpg"]
+    assert found["train_valid_leak"]["examples"] == [blues, reds]
+    assert found["exact_duplicates"]["examples"] == [reds]
+    assert found["near_duplicates"]["examples"] == [blues]
+    fingerprints = {item.path: item.fingerprint for item in _items(dataset, artifacts)}
+    assert fingerprints["train/red_0.jpg"] == fingerprints["valid/red_10.jpg"] is not None
 
 
 def _report(dataset: Dataset) -> dict[str, Any]:

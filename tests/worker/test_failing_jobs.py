@@ -3,7 +3,10 @@
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,10 @@ import torchvision
 from jobs import events, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
-from jobs.job import Job, JobState, JobType
+from jobs.job import LEASED_STATES, Job, JobState, JobType
 from jobs.settings import Settings
 from jobs.spec import FineTuneSpec, LrFindSpec
+from tests.jobs.given import set_columns
 from tests.worker.conftest import TINY, fine_tune_spec, import_folder, submit, wait_for
 from tests.worker.photos import write_photos
 from worker.supervisor import Supervisor
@@ -99,6 +103,70 @@ def test_a_job_whose_log_cannot_be_made_fails_with_the_reason(
     assert _error(ended)["code"] == "internal"
     assert "NotADirectoryError" in _error(ended)["message"]
     assert ended.attempt == 1
+
+
+def test_a_job_whose_device_is_away_for_a_moment_is_tried_again_later_and_succeeds(
+    database: Database, work: Work, dataset_id: str, artifacts: Artifacts, no_device: Path
+) -> None:
+    spec = fine_tune_spec(dataset_id, epochs=1, freeze_epochs=0)
+    job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+    _lead_to(no_device, artifacts.log_file(job.id, 1))
+
+    ended = _work_until_it_ends(database, work, job.id)
+
+    assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 2)
+    (told,) = _told(database, job.id, "job.requeued")
+    assert (told["code"], told["attempts_left"]) == ("io_error", 2)
+    assert "No such device" in told["message"]
+
+
+def test_a_job_whose_device_stays_away_fails_at_its_third_attempt(
+    database: Database, work: Work, dataset_id: str, artifacts: Artifacts, no_device: Path
+) -> None:
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id), dataset_id)
+    for fence in (1, 2, 3):
+        _lead_to(no_device, artifacts.log_file(job.id, fence))
+
+    ended = _work_until_it_ends(database, work, job.id)
+
+    assert ended.attempt == 3
+    assert (_error(ended)["code"], _error(ended)["retryable"]) == ("io_error", True)
+    assert len(_told(database, job.id, "job.requeued")) == 2
+
+
+@pytest.fixture
+def no_device() -> Iterator[Path]:
+    """A file that cannot be opened, as that of a disk which is gone."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as nobody:
+        path = Path(folder) / "socket"
+        nobody.bind(str(path))
+        yield path
+
+
+def _lead_to(target: Path, file: Path) -> None:
+    file.parent.mkdir(parents=True)
+    file.symlink_to(target)
+
+
+def _work_until_it_ends(database: Database, work: Work, job_id: str) -> Job:
+    """The job, for which a worker looks again as soon as its pause is over."""
+    for fence in range(1, 10):
+        work("train")
+        job = wait_for(database, job_id, partial(_has_left, fence))
+        if job.is_terminal:
+            return job
+        set_columns(database, job_id, not_before_ms=0)
+    raise AssertionError(job_id)
+
+
+def _has_left(fence: int, job: Job) -> bool:
+    """Whether the attempt with this fence is over."""
+    return job.fence >= fence and job.state not in LEASED_STATES
+
+
+def _told(database: Database, job_id: str, kind: str) -> list[Any]:
+    history = events.read_after(database, job_id, 0, limit=1000)
+    return [event.data for event in history if event.type == kind]
 
 
 def test_a_dataset_whose_folder_is_gone_is_unreachable(

@@ -1,4 +1,4 @@
-"""Trainings on a device that holds two photos of a certain size at once."""
+"""Trainings and evaluations on a device that holds two photos of a certain size at once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from jobs import curves, events, models, store
 from jobs.database import Database
 from jobs.job import Job, JobState, JobType
-from jobs.spec import LrFindSpec
+from jobs.spec import EvaluationSpec, LrFindSpec
 from tests.worker.conftest import TINY, event_types, fine_tune_spec, submit, wait_for
 from tests.worker.small_device import FIT_AT_ONCE, MESSAGE, SIDE_PX
 from worker.supervisor import Supervisor
@@ -114,3 +114,48 @@ def test_what_fits_is_not_divided(database: Database, train: Callable[..., Job])
     assert ended.state == JobState.SUCCEEDED, ended.error
     assert ended.resolved["batch_size"] == {"value": FIT_AT_ONCE, "origin": "request"}
     assert store.get(database, ended.id).fence == 1
+
+
+@pytest.fixture
+def evaluate(database: Database, train: Callable[..., Job], work: Work) -> Callable[..., Job]:
+    """Evaluates a model of large photos on all of them."""
+    model = str(train(batch_size=FIT_AT_ONCE, freeze_epochs=0).model_id)
+
+    def run(**changes: object) -> Job:
+        dataset_id = models.get(database, model).dataset_id
+        body = {"model": model, "dataset": dataset_id, "split": "all", "precision": "fp32"}
+        spec = EvaluationSpec.model_validate(body | changes)
+        job = submit(database, JobType.EVALUATION, spec, str(dataset_id))
+        work("train")
+        return wait_for(database, job.id, lambda job: job.is_terminal)
+
+    return run
+
+
+def test_an_evaluation_is_halved_as_well_and_says_the_same(
+    database: Database, evaluate: Callable[..., Job]
+) -> None:
+    fitting = evaluate(batch_size=FIT_AT_ONCE)
+    halved = evaluate(batch_size=8)
+
+    assert halved.state == JobState.SUCCEEDED, halved.error
+    assert halved.resolved["batch_size"] == {
+        "value": FIT_AT_ONCE,
+        "origin": "out_of_memory",
+        "pieces": 4,
+    }
+    assert "accumulate" not in halved.resolved
+    assert (halved.attempt, halved.fence) == (1, 3)
+    assert halvings(database, halved) == [
+        "memory is too small for more: batches of 8 go through in pieces of 4 photos",
+        "memory is too small for more: batches of 8 go through in pieces of 2 photos",
+    ]
+    # both took their photos through two by two
+    assert halved.result["reported_loss"] == fitting.result["reported_loss"]
+
+
+def test_an_evaluation_that_would_rather_fail_fails_at_once(evaluate: Callable[..., Job]) -> None:
+    ended = evaluate(batch_size=8, on_out_of_memory="fail")
+
+    assert ended.error is not None
+    assert (ended.error["code"], ended.error["message"]) == ("out_of_memory", MESSAGE)

@@ -1,5 +1,6 @@
 """Jobs on a real worker: forked trainers, killed, drained and cancelled."""
 
+import dataclasses
 import math
 import os
 import signal
@@ -11,11 +12,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import curves, datasets, models, store, verbs
+from jobs import curves, datasets, events, models, store, verbs
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import Job, JobState, JobType
 from jobs.spec import EvaluationSpec, LrFindSpec
+from ml import checkpoint
 from tests.worker.conftest import TINY, event_types, fine_tune_spec, submit, wait_for
 from worker.supervisor import Supervisor
 
@@ -346,6 +348,86 @@ def test_a_paused_job_waits_and_resumes(database: Database, work: Work, dataset_
     assert ended.state == JobState.SUCCEEDED, ended.error
     steps = [point.global_step for point in curves.read_points(database, job.id)]
     assert steps == list(range(len(steps)))
+
+
+@pytest.fixture
+def pause(database: Database, work: Work, dataset_id: str) -> Callable[..., Job]:
+    """A fine-tune that waits at a checkpoint; its worker is gone."""
+
+    def paused(**changes: object) -> Job:
+        spec = fine_tune_spec(dataset_id, epochs=6, **changes)
+        job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+        supervisor = work("train")
+        wait_for(database, job.id, lambda job: _steps(job) >= 1)
+        verbs.pause(database, job.id)
+        waiting = wait_for(database, job.id, lambda job: job.state == JobState.PAUSED)
+        supervisor.drain()
+        return waiting
+
+    return paused
+
+
+def _take_up_elsewhere(
+    database: Database, artifacts: Artifacts, work: Work, waiting: Job, **environment: str | int
+) -> Job:
+    """The job to its end, as if it had been paused in this environment."""
+    assert waiting.checkpoint is not None
+    file = artifacts.absolute(waiting.checkpoint)
+    state = checkpoint.load(file)
+    checkpoint.save(
+        file, dataclasses.replace(state, environment={**state.environment, **environment})
+    )
+    verbs.resume(database, waiting.id)
+    work("train")
+    return wait_for(database, waiting.id, lambda job: job.is_terminal)
+
+
+def test_what_decides_bits_is_known_from_the_first_attempt_on(pause: Callable[..., Job]) -> None:
+    waiting = pause()
+
+    names = {"precision", "batch_size", "device", "cpu", "torch_threads", "torch", "decoder"}
+    assert waiting.resolved.keys() >= {*names, "torchvision", "learning_rate"}
+    assert waiting.resolved["torch_threads"] == {"value": 1, "origin": "environment"}
+
+
+def test_an_attempt_computes_with_as_many_threads_as_the_one_before(
+    database: Database, artifacts: Artifacts, work: Work, pause: Callable[..., Job]
+) -> None:
+    """The worker's setting is one thread."""
+    ended = _take_up_elsewhere(database, artifacts, work, pause(), torch_threads=2)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    assert ended.resolved["torch_threads"]["value"] == 2
+
+
+def test_a_training_fails_rather_than_end_with_other_bits_on_another_kind_of_cpu(
+    database: Database, artifacts: Artifacts, work: Work, pause: Callable[..., Job]
+) -> None:
+    ended = _take_up_elsewhere(database, artifacts, work, pause(), cpu="another CPU")
+
+    assert ended.error is not None
+    assert ended.error["code"] == "environment_changed"
+    assert "cpu was 'another CPU' when the run began" in ended.error["message"]
+    assert "on_environment_change" in ended.error["hint"]
+
+
+def test_a_training_that_may_go_on_anywhere_says_that_its_bits_may_be_others(
+    database: Database, artifacts: Artifacts, work: Work, pause: Callable[..., Job]
+) -> None:
+    waiting = pause(on_environment_change="continue")
+
+    ended = _take_up_elsewhere(database, artifacts, work, waiting, cpu="another CPU")
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    assert "environment_changed" in _warnings(database, ended.id)
+    assert ended.resolved["cpu"] == waiting.resolved["cpu"]
+    steps = [point.global_step for point in curves.read_points(database, ended.id)]
+    assert steps == list(range(len(steps)))
+
+
+def _warnings(database: Database, job_id: str) -> list[str]:
+    history = events.read_after(database, job_id, 0, limit=10_000)
+    return [event.data["code"] for event in history if event.type == "job.warning"]
 
 
 def test_a_job_that_is_deleted_as_soon_as_it_has_ended_does_not_stop_its_worker(

@@ -15,6 +15,7 @@ from ml.model_file import load_model
 from ml.train import EVALUATING
 from worker.context import Context, Ending
 from worker.failures import JobFailedError
+from worker.halving import halved_if_too_large, photos_at_once, pieces_of, pieces_values
 from worker.ledger import Evaluated, samples_entry, write_ledger
 from worker.listener import JobListener
 from worker.resolved import environment_values
@@ -45,7 +46,8 @@ def run(context: Context) -> Ending:
     left_out = _left_out(material, spec.split)
     if not part.items:
         raise _no_photo(context, spec, is_left_out=bool(left_out))
-    logits = _logits(context, spec, model, part, device)
+    with halved_if_too_large(context, spec, len(part.photos)):
+        logits = _logits(context, spec, model, part, device)
     path = context.folder / f"samples-{spec.split}.parquet"
     totals = write_ledger(
         path,
@@ -59,7 +61,10 @@ def run(context: Context) -> Ending:
     )
     return Ending(
         values={
-            "resolved": _used(spec, device),
+            "resolved": {
+                **_used(spec, device),
+                **pieces_values(spec, len(part.photos), pieces_of(context.job)),
+            },
             "result": {
                 "classes": list(material.classes),
                 "samples": {spec.split: samples_entry(context.artifacts, path, totals)},
@@ -108,7 +113,7 @@ def _logits(
             pixels,
             part.photos,
             size=card.size,
-            batch_size=spec.batch_size,
+            batch_size=photos_at_once(spec, context.job),
             precision=tell_precision(spec.precision, device, listener),
             device=device,
             command=listener.command,

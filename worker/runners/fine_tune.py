@@ -1,13 +1,13 @@
 """Fine-tunes a classifier, then writes its loss ledger and its model."""
 
-import math
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
@@ -16,8 +16,8 @@ from jobs.artifacts import sha256_of
 from jobs.database import db_now_ms
 from jobs.ids import new_model_id
 from jobs.spec import FineTuneSpec
-from ml import checkpoint
 from ml.config import FineTuneConfig
+from ml.device import Resolved, environment
 from ml.errors import StoppedError
 from ml.evaluate import Logits, predict_logits
 from ml.model_file import ModelCard, save_model
@@ -28,7 +28,7 @@ from ml.training_state import TrainingState
 from worker.class_weights import class_weights_of, class_weights_values
 from worker.context import Context, Ending
 from worker.findings import DEFAULT_RULE, found_model, found_rate
-from worker.halving import halved_if_too_large, pieces_of, pieces_values
+from worker.halving import halved_if_too_large, photos_at_once, pieces_of, pieces_values
 from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
 from worker.listener import Course, JobListener, losses_file
 from worker.resolved import (
@@ -41,6 +41,7 @@ from worker.resolved import (
 from worker.runners.training import (
     Material,
     check_weights_first,
+    newest_checkpoint,
     prepare_device,
     presized,
     read_material,
@@ -69,7 +70,6 @@ def run(context: Context) -> Ending:
         StoppedError: it was broken off; when it is to go on later, with a checkpoint.
     """
     task = _task(context)
-    context.tell(curves.record_resolved, _decided(task))
     with halved_if_too_large(context, task.spec, len(task.material.part("train").photos)):
         outcome, logits = _trained(task)
     return _ending(task, outcome, logits)
@@ -107,8 +107,9 @@ def _tell_default_rate(task: _Task) -> None:
 def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
     """The trained model and its logits of the valid part."""
     context, listener, spec = task.context, task.listener, task.spec
-    device = prepare_device(context)
-    precision = tell_precision(spec.precision, device, listener)
+    before = newest_checkpoint(context)
+    device = prepare_device(context, before)
+    _freeze(task, before, device)
     _tell_default_rate(task)
     train, valid = task.material.part("train"), task.material.part("valid")
     presize, mode = spec.presize, spec.presize_mode
@@ -127,8 +128,9 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
             valid_pixels=valid_pixels,
             listener=listener,
             device=device,
-            resume=_resume_from(context),
+            resume=before,
             pieces=pieces_of(context.job),
+            elsewhere=spec.on_environment_change,
         )
         listener.finish()
         if outcome.status == "left":
@@ -138,8 +140,8 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
             valid_pixels,
             valid.photos,
             size=spec.size,
-            batch_size=math.ceil(spec.batch_size / pieces_of(context.job)),
-            precision=precision,
+            batch_size=photos_at_once(spec, context.job),
+            precision=cast(Resolved, outcome.resolved["precision"]),
             device=device,
             command=listener.command,
         )
@@ -152,17 +154,24 @@ def _course(spec: FineTuneSpec, photos: int) -> Course:
     return Course(epochs=epochs, steps=epochs * counts.steps_per_epoch)
 
 
-def _resume_from(context: Context) -> TrainingState | None:
-    if context.job.checkpoint is None:
-        return None
-    return checkpoint.load(context.artifacts.absolute(context.job.checkpoint))
+def _freeze(task: _Task, before: TrainingState | None, device: torch.device) -> None:
+    """What decides bits is shown from the start; a later attempt finds it in its checkpoint."""
+    photos, spec = len(task.material.part("train").photos), task.spec
+    precision = tell_precision(spec.precision, device, task.listener)
+    batch_size = batch_counts.fitting(photos, batch_size=spec.batch_size).batch_size
+    now = environment(precision=precision, batch_size=batch_size, device=device)
+    used = now if before is None else before.environment
+    task.context.tell(curves.record_resolved, {**_used(task, used), **_decided(task)})
 
 
 def _resolved(task: _Task, outcome: FineTuneOutcome) -> Mapping[str, Any]:
-    used = environment_values(
-        outcome.resolved, batch_size=task.spec.batch_size, precision=task.spec.precision
-    )
+    used = _used(task, outcome.resolved)
     return {**used, **_decided(task), **kept_values(outcome.kept_epoch)}
+
+
+def _used(task: _Task, used: Mapping[str, str | int]) -> Mapping[str, Any]:
+    spec = task.spec
+    return environment_values(used, batch_size=spec.batch_size, precision=spec.precision)
 
 
 def _decided(task: _Task) -> Mapping[str, Any]:

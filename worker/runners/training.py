@@ -14,6 +14,7 @@ import torch
 
 from jobs import curves
 from jobs.dataset_spec import DatasetSpec
+from ml import checkpoint
 from ml.backbones import check_weights
 from ml.cache import Pixels, has_entry, open_pixels
 from ml.config import ModelConfig, Precision, PresizeMode
@@ -24,6 +25,7 @@ from ml.originals import Originals
 from ml.photos import LabelledPhoto
 from ml.theory.label_mapping import LabelMapping, scored_as
 from ml.theory.parts import PARTS
+from ml.training_state import TrainingState
 from worker.context import Context
 from worker.failures import JobFailedError
 from worker.findings import found_dataset
@@ -58,9 +60,25 @@ class Material:
         return self.parts[name]
 
 
-def prepare_device(context: Context) -> torch.device:
-    """The device to train on, with the settings that make runs repeatable."""
-    torch.set_num_threads(context.settings.compute_threads)
+def newest_checkpoint(context: Context) -> TrainingState | None:
+    """Where the attempt before has got to; None where the job begins anew.
+
+    Raises:
+        CheckpointCorruptError: the file is not what was written.
+    """
+    if context.job.checkpoint is None:
+        return None
+    return checkpoint.load(context.artifacts.absolute(context.job.checkpoint))
+
+
+def prepare_device(context: Context, before: TrainingState | None = None) -> torch.device:
+    """The device to train on, with the settings that make runs repeatable.
+
+    An attempt that goes on computes with as many threads as the one ``before``, whatever the
+    settings say by now.
+    """
+    threads = before and int(before.environment["torch_threads"])
+    torch.set_num_threads(threads or context.settings.compute_threads)
     prefer_repeatable_kernels()
     tell_gaps(lambda kernel: _tell_gap(context, kernel))
     device = pick_device(context.settings.device)

@@ -1,0 +1,61 @@
+"""A dry run of registering a dataset: what its names would make of it, without any import."""
+
+from collections.abc import Sequence
+
+from api.problems import Problem
+from api.schemas.dataset_plans import DatasetPlan, Obstacle
+from api.source_check import Listing, check_names, counts_of, listing_of
+from jobs.dataset_spec import DatasetSpec, RegexLabels
+from jobs.settings import Settings
+from ml.theory.label_report import LabelsExplanation, explain_labels
+
+_EXAMPLES = 20
+_NOTHING = Listing([], False, "the source")
+
+
+def preview(request: DatasetSpec, settings: Settings) -> DatasetPlan:
+    """Labels, classes and parts of the names that can be listed in at most 2 s.
+
+    Raises:
+        Problem: the source or the label rule cannot be used at all.
+    """
+    listing = listing_of(request, settings) or _NOTHING
+    obstacles = _obstacles(request, listing)
+    explained = _explained(request, listing.names)
+    missed = [item.name for item in explained.items if item.label is None]
+    return DatasetPlan.model_validate(
+        {
+            "names": len(listing.names),
+            "is_complete": listing.is_complete,
+            "matched": explained.matched,
+            "unmatched": {"count": len(missed), "examples": missed[:_EXAMPLES]},
+            "classes": explained.classes,
+            "counts": counts_of(request, listing),
+            "examples": explained.items[:_EXAMPLES],
+            "near_duplicates": explained.near_duplicates,
+            "hint": explained.hint,
+            "obstacles": obstacles,
+        },
+        from_attributes=True,
+    )
+
+
+def _obstacles(request: DatasetSpec, listing: Listing) -> list[Obstacle]:
+    """What the names fall short of; what is wrong with the rule itself is raised."""
+    if listing is _NOTHING:
+        return []
+    try:
+        check_names(request, listing)
+    except Problem as problem:
+        if problem.code in {"invalid_regex", "regex_no_group"}:
+            raise
+        (field,) = problem.errors
+        return [Obstacle(code=problem.code, detail=problem.detail, pointer=field.pointer)]
+    return []
+
+
+def _explained(request: DatasetSpec, names: Sequence[str]) -> LabelsExplanation:
+    labels = request.labels
+    if isinstance(labels, RegexLabels):
+        return explain_labels(names, pattern=labels.pattern, on=labels.on, group=labels.group)
+    return explain_labels(names, rule=labels.rule)

@@ -1,0 +1,97 @@
+"""What is removed by and by: one function says what, one does it.
+
+Results stay for ever: models, ledgers, curves, plots, previews, logs, and every event but
+``job.progress``. What goes is worth nothing any more, or can be made again.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from jobs import old_rows, orphans, pixel_cache, uploads
+from jobs.artifacts import Artifacts
+from jobs.database import Database
+from jobs.old_rows import DAY_MS, Kept
+from jobs.removals import Kind, Removal
+from jobs.retention_limits import RetentionLimits
+
+_ROWS = frozenset({Kind.PROGRESS, Kind.SIDE_JOB, Kind.ANSWERS, Kind.WORKER})
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where things are removed from, and by which rules."""
+
+    database: Database
+    artifacts: Artifacts
+    limits: RetentionLimits
+
+    @property
+    def kept(self) -> Kept:
+        """For how long rows stay."""
+        return Kept(
+            progress_ms=round(self.limits.progress_days * DAY_MS),
+            side_jobs_ms=round(self.limits.side_jobs_days * DAY_MS),
+        )
+
+
+def plan(store: Store) -> list[Removal]:
+    """What would be removed now; nothing that is in use is among it."""
+    grace_s = store.limits.orphan_grace_s
+    return [
+        *orphans.orphans(store.database, store.artifacts, grace_s=grace_s),
+        *_pixels(store),
+        *_uploads(store),
+        *(_with_folder(store, rows) for rows in old_rows.find(store.database, store.kept)),
+    ]
+
+
+def remove(store: Store, removal: Removal) -> bool:
+    """Whether it is gone; what has come into use since it was planned stays."""
+    if removal.kind == Kind.PIXELS:
+        return pixel_cache.remove_unless_used(store.artifacts.absolute(removal.name))
+    if removal.kind == Kind.UPLOAD:
+        limits, gone = store.limits, uploads.delete_unused
+        return gone(store.database, store.artifacts, removal.name, keep_s=limits.upload_keep_s)
+    if removal.kind not in _ROWS:
+        return orphans.remove(store.artifacts, removal)
+    is_gone = old_rows.remove(store.database, store.kept, removal)
+    if is_gone and removal.kind == Kind.SIDE_JOB:
+        orphans.remove_path(store.artifacts.job_folder(removal.name))
+    return is_gone
+
+
+def collect(store: Store) -> Iterator[Removal]:
+    """Everything of the plan that could be removed, each as soon as it is gone."""
+    return (removal for removal in plan(store) if remove(store, removal))
+
+
+def _with_folder(store: Store, rows: Removal) -> Removal:
+    """A side job goes with its files."""
+    if rows.kind != Kind.SIDE_JOB:
+        return rows
+    return replace(rows, size_bytes=orphans.size_bytes(store.artifacts.job_folder(rows.name)))
+
+
+def _uploads(store: Store) -> Iterator[Removal]:
+    keep_s = store.limits.upload_keep_s
+    for upload in uploads.unused(store.database, keep_s=keep_s):
+        yield Removal(
+            kind=Kind.UPLOAD,
+            name=upload.id,
+            size_bytes=upload.size_bytes,
+            why=f"nobody has used it for {keep_s:g} seconds",
+        )
+
+
+def _pixels(store: Store) -> Iterator[Removal]:
+    most_bytes = store.limits.pixel_cache_bytes
+    folder = store.artifacts.pixels_folder()
+    for entry in pixel_cache.superfluous(folder, most_bytes=most_bytes):
+        hours = (time.time() - entry.used_s) / 3600
+        yield Removal(
+            kind=Kind.PIXELS,
+            name=store.artifacts.relative(entry.folder),
+            size_bytes=entry.size_bytes,
+            why=f"last used {hours:.1f} hours ago; pixels take more than {most_bytes} bytes",
+        )

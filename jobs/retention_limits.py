@@ -1,0 +1,39 @@
+"""How long things stay that are worth nothing, or little, once their job has ended."""
+
+from pydantic import BaseModel, Field
+
+
+class RetentionLimits(BaseModel):
+    """The part of the settings that says what is removed when; results are never removed."""
+
+    orphan_grace_s: float = Field(
+        default=86400.0,
+        ge=60,
+        le=2592000,
+        description="seconds after which a file that nothing refers to any more is removed",
+    )
+    pixel_cache_bytes: int = Field(
+        default=50 * 1024**3,
+        ge=0,
+        description="bytes of presized pixels above which those not used for longest are removed",
+    )
+    progress_days: float = Field(
+        default=7.0,
+        ge=0,
+        le=36_500,
+        description="days after a job's end that its `job.progress` events are kept; its curves "
+        "and all other events stay",
+    )
+    upload_keep_s: float = Field(
+        default=7 * 86400.0,
+        ge=60,
+        le=3_153_600_000,
+        description="seconds after its last use after which an upload is removed",
+    )
+    side_jobs_days: float = Field(
+        default=7.0,
+        ge=0.01,
+        le=36_500,
+        description="days after their end that jobs of the types `probe` and `export` are kept; "
+        "the plots stay",
+    )
