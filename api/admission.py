@@ -30,32 +30,6 @@ from ml.theory.parts import LEAST_TRAIN, PARTS
 
 _NAMED = 5
 
-DATASET_PROBLEMS = (
-    "archive_invalid",
-    "archive_too_large",
-    "disk_full",
-    "source_forbidden",
-    "source_unreachable",
-    "invalid_regex",
-    "regex_no_group",
-    "labels_unmatched",
-    "too_few_classes",
-    "too_few_images",
-)
-"""Codes with which a dataset can be refused, alone or inside another request."""
-
-TRAINING_PROBLEMS = (
-    "malformed_json",
-    "unsupported_media_type",
-    "validation_failed",
-    "unknown_architecture",
-    "weights_unavailable",
-    *DATASET_PROBLEMS,
-    "dataset_not_ready",
-    "idempotency_key_reused",
-)
-"""Codes with which a learning-rate find or a fine-tune can be refused."""
-
 
 def check_lr_find(services: Services, caller: Caller, spec: LrFindSpec) -> None:
     """The learning-rate find could start now.

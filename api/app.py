@@ -17,7 +17,14 @@ from api.documentation import DESCRIPTION, TAGS, add_documentation
 from api.envelope import LOOPBACK_NAMES, MAX_BODY_BYTES, Envelope
 from api.gate import Gate, LastUses
 from api.json_body import NOWHERE
-from api.problems import CODE_OF, Problem, from_domain, problem_responses, response_of
+from api.problems import (
+    CODE_OF,
+    Problem,
+    from_disk,
+    from_domain,
+    problem_responses,
+    response_of,
+)
 from api.routes import (
     api_keys,
     architectures,
@@ -104,6 +111,7 @@ def _add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _handler(_invalid))
     app.add_exception_handler(HTTPException, _handler(_refused))
     app.add_exception_handler(history.StreamOverError, _no_content)
+    app.add_exception_handler(OSError, _handler(lambda _, error: from_disk(error)))
     for kind in CODE_OF:
         app.add_exception_handler(kind, _handler(lambda _, error: from_domain(error)))
 

@@ -1,8 +1,10 @@
 """Everything that can go wrong, as RFC 9457 problems: one table of codes, one of errors."""
 
+import errno
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
@@ -13,6 +15,8 @@ from ml.theory.architectures import UnknownArchitectureError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+
+log = structlog.get_logger(__name__)
 
 CODE_OF: Mapping[type[Exception], str] = {
     jobs_errors.NotFoundError: "not_found",
@@ -145,6 +149,17 @@ def from_domain(error: Exception) -> Problem:
         headers={"Retry-After": str(RETRY_AFTER_S)} if retry else {},
         members=_members(error),
     )
+
+
+def from_disk(error: OSError) -> Problem:
+    """The problem that an error of the artifacts' disk stands for; its path is for logs alone."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Problem("disk_full", "no space is left in the artifact store")
+    log.error("artifacts_unusable", error=str(error))
+    if isinstance(error, FileNotFoundError):
+        return Problem("internal", "a file that should be in the artifact store is not")
+    detail = f"the artifact store cannot be used: {error.strerror or type(error).__name__}"
+    return Problem("unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 _NEVER_READY = frozenset({"failed", "cancelled", "succeeded"})

@@ -154,30 +154,6 @@ def record_resolved(database: Database, job_id: str, fence: int, values: Mapping
         )
 
 
-def record_checkpoint(
-    database: Database, job_id: str, fence: int, *, path: str, global_step: int
-) -> None:
-    """The job's next attempt begins at this checkpoint, which is complete on the disk.
-
-    Raises:
-        LeaseLostError: the job belongs to another attempt or to nobody.
-    """
-    with database.write() as connection:
-        moves.held(connection, job_id, fence)
-        connection.execute(
-            update(tables.jobs)
-            .where(tables.jobs.c.id == job_id)
-            .values(checkpoint=path, checkpoint_step=global_step)
-        )
-        events.append(
-            connection,
-            job_id,
-            "job.checkpoint_saved",
-            {"step": global_step},
-            now_ms=db_now_ms(connection),
-        )
-
-
 def cut_back(connection: Connection, job_id: str, steps_kept: int) -> None:
     """Only what the first ``steps_kept`` optimiser steps wrote is still there."""
     points, rows = tables.curve_points.c, tables.epochs.c

@@ -149,6 +149,8 @@ class Job:
     stop_reason: str | None
     checkpoint: str | None
     checkpoint_step: int
+    earlier_checkpoint: str | None
+    earlier_checkpoint_step: int | None
     event_seq: int
     version: int
     created_ms: int

@@ -64,6 +64,8 @@ jobs = Table(
     Column("stop_reason", String(32)),
     Column("checkpoint", Text),
     Column("checkpoint_step", BigInteger, nullable=False),
+    Column("earlier_checkpoint", Text),
+    Column("earlier_checkpoint_step", BigInteger),
     Column("event_seq", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),
     Column("record_wanted", BigInteger, nullable=False, server_default=_ZERO),

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ml.errors import CheckpointCorruptError
+from ml.errors import CheckpointCorruptError, CheckpointForeignError
 from ml.files import write_whole
 from ml.training_state import TrainingState
 
@@ -36,6 +36,7 @@ def load(path: Path) -> TrainingState:
 
     Raises:
         CheckpointCorruptError: There is no such file, or it is not what ``save`` wrote.
+        CheckpointForeignError: Another version wrote it, in its own format.
     """
     try:
         content = path.read_bytes()
@@ -43,20 +44,21 @@ def load(path: Path) -> TrainingState:
         raise CheckpointCorruptError(path, error.strerror or str(error)) from error
     start = len(MAGIC) + DIGEST_BYTES
     if not content.startswith(MAGIC):
-        raise CheckpointCorruptError(path, _why_foreign(content))
+        raise _foreign(path, content)
     if hashlib.sha256(content[start:]).digest() != content[len(MAGIC) : start]:
         raise CheckpointCorruptError(path, "its bytes do not have the SHA-256 that was recorded")
     return TrainingState(**_read(path, content[start:]))
 
 
-def _why_foreign(content: bytes) -> str:
+def _foreign(path: Path, content: bytes) -> CheckpointCorruptError:
     written = content[len(_NAME) :].partition(b"\n")[0] if content.startswith(_NAME) else b""
     if not written.isdigit():
-        return "it is no checkpoint of this service"
+        return CheckpointCorruptError(path, "it is no checkpoint of this service")
     whose = "a newer" if int(written) > FORMAT else "an older"
-    return (
+    return CheckpointForeignError(
+        path,
         f"{whose} version wrote it, in the format {int(written)}; this one reads {FORMAT}: "
-        "end the training with the version that began it, or begin it anew"
+        "end the training with the version that began it, or begin it anew",
     )
 
 

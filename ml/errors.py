@@ -6,6 +6,7 @@ MlError
 ├── WeightsUnavailableError    a file of pretrained weights
 ├── LossDivergedError          the numbers
 ├── CheckpointCorruptError     a file written before
+│   └── CheckpointForeignError by another version
 ├── EnvironmentChangedError    the machine
 └── StoppedError               the caller's wish
 """
@@ -68,6 +69,10 @@ class CheckpointCorruptError(MlError):
         super().__init__(f"{path.name} cannot be used: {reason}")
         self.path = path
         self.reason = reason
+
+
+class CheckpointForeignError(CheckpointCorruptError):
+    """The checkpoint is whole, in the format of another version: earlier ones are so, too."""
 
 
 class EnvironmentChangedError(MlError):

@@ -1,5 +1,6 @@
-"""Where a job's checkpoints lie, and which of them are still needed: the newest one at most."""
+"""Where a job's checkpoints lie, and which of them are still needed: the newest two at most."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from jobs.artifacts import Artifacts
@@ -13,14 +14,14 @@ def checkpoint_file(folder: Path, step: int) -> Path:
     return folder / f"checkpoint-{step}.pt"
 
 
-def delete_older(artifacts: Artifacts, job: Job, newest: Path) -> None:
-    """Of this attempt's checkpoints and those before it, only the newest is left.
+def delete_others(artifacts: Artifacts, job: Job, needed: Collection[str]) -> None:
+    """Of this attempt's checkpoints and those before it, only the needed ones are left.
 
     Later attempts are never touched: a frozen attempt that wakes up is not the newest any more.
     """
     for fence in range(1, job.fence + 1):
         for path in artifacts.attempt_folder(job.id, fence).glob(_CHECKPOINTS):
-            if path != newest:
+            if artifacts.relative(path) not in needed:
                 path.unlink(missing_ok=True)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
@@ -18,6 +18,7 @@ from worker.control import Control
 from worker.patience import until_answered
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +49,22 @@ class Context:
 
     def tell(
         self,
-        write: Callable[Concatenate[Database, str, int, P], object],
+        write: Callable[Concatenate[Database, str, int, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> None:
+    ) -> T:
         """The write is done under the attempt's fence, however long the database is away.
+
+        Returns what it returned.
 
         Raises:
             LeaseLostError: the job belongs to another attempt or to nobody.
         """
-        until_answered(lambda: write(self.database, self.job.id, self.job.fence, *args, **kwargs))
+        told = until_answered(
+            lambda: write(self.database, self.job.id, self.job.fence, *args, **kwargs)
+        )
         self.doorbell.happened(self.job.id)
+        return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

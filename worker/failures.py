@@ -106,12 +106,9 @@ def _machine_error(problem: BaseException) -> OSError | None:
 def failure_of(problem: Exception) -> Failure:
     """What the client is told about this exception; unknown ones are ``internal``."""
     if (error := _machine_error(problem)) is not None:
-        return Failure(
-            code="io_error",
-            message=f"{error.filename or 'the artifact store'}: {error.strerror or error}",
-            hint="look at the disk or the network behind that file, then submit the job again",
-            retryable=True,
-        )
+        return _io_error(error, "look at the disk or the network behind that file")
+    if isinstance(problem, PermissionError):
+        return _io_error(problem, "let the user whom the worker runs as read and write there")
     if isinstance(problem, JobFailedError):
         return problem.failure
     for kind, (code, hint) in _CODES.items():
@@ -132,6 +129,15 @@ def failure_of(problem: Exception) -> Failure:
         code="internal",
         message=f"{type(problem).__name__}: {problem}"[:500],
         hint="GET /v1/jobs/{id}/logs has the details",
+    )
+
+
+def _io_error(error: OSError, remedy: str) -> Failure:
+    return Failure(
+        code="io_error",
+        message=f"{error.filename or 'the artifact store'}: {error.strerror or error}",
+        hint=f"{remedy}, then submit the job again",
+        retryable=True,
     )
 
 

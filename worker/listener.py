@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from jobs import curves, leases
+from jobs import checkpoints, curves, leases
 from jobs.artifacts import published
+from jobs.checkpoints import Checkpoint
 from jobs.curves import CurvePoint, EpochRow
 from ml import checkpoint
 from ml.progress import Command, EpochReport, StepReport
 from ml.training_state import TrainingState
-from worker.checkpoints import checkpoint_file, delete_older
+from worker.checkpoints import checkpoint_file, delete_others
 from worker.context import Context
 from worker.control import Order
 from worker.progress import ProgressWriter, Speed
@@ -102,15 +103,14 @@ class JobListener:
         context.tell(curves.record_epoch, row)
 
     def checkpoint(self, state: TrainingState) -> None:
-        """The next attempt begins here; the checkpoint before it is gone."""
+        """The next attempt begins here; of the checkpoints before it only the last is left."""
         self._flush()
         context, step = self._context, state.global_step
         path = checkpoint_file(context.folder, step)
         checkpoint.save(path, state)
-        context.tell(
-            curves.record_checkpoint, path=context.artifacts.relative(path), global_step=step
-        )
-        delete_older(context.artifacts, context.job, path)
+        saved = Checkpoint(context.artifacts.relative(path), step)
+        needed = context.tell(checkpoints.record, saved)
+        delete_others(context.artifacts, context.job, needed)
         self._saved_at_s = time.monotonic()
 
     def warning(self, code: str, detail: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy import Connection
 
-from api.admission import DATASET_PROBLEMS, check_access, check_import
+from api.admission import check_access, check_import
 from api.auth import CallerDep
 from api.dataset_preview import preview
 from api.deletion import delete_folder
@@ -15,6 +15,7 @@ from api.json_body import StrictRoute
 from api.ledger import Filter
 from api.negotiation import IfMatch, expected_version, stale
 from api.pagination import PageDep, paged, take
+from api.problem_kinds import DATASET_PROBLEMS
 from api.problems import RETRY_AFTER_S, at, problem_responses
 from api.schemas.dataset_plans import DatasetPlan
 from api.schemas.datasets import (

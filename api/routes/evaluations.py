@@ -4,13 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
-from api.admission import DATASET_PROBLEMS
 from api.auth import CallerDep
 from api.dependencies import ServicesDep
 from api.evaluation_admission import check_evaluation
 from api.idempotency import OnceDep
 from api.job_answers import submit
 from api.json_body import StrictRoute
+from api.problem_kinds import DATASET_PROBLEMS
 from api.problems import problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.resource import DatasetIdExample, ModelIdExample

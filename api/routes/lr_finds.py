@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.admission import TRAINING_PROBLEMS, check_lr_find
+from api.admission import check_lr_find
 from api.auth import CallerDep
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
 from api.job_answers import submit
 from api.json_body import StrictRoute
 from api.planning.plan import PLAN_RESPONSE, DryRunDep, planned
+from api.problem_kinds import TRAINING_PROBLEMS
 from api.problems import problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.resource import DatasetIdExample

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
-from api.admission import DATASET_PROBLEMS
 from api.auth import CallerDep
 from api.dependencies import JobIdPath, ServicesDep
 from api.idempotency import OnceDep
@@ -13,6 +12,7 @@ from api.job_answers import submit
 from api.json_body import StrictRoute
 from api.negotiation import IfNoneMatch, holds_newest
 from api.preview_admission import check_presizing_preview
+from api.problem_kinds import DATASET_PROBLEMS
 from api.problems import Problem, problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.presizing_previews import PresizingPreview

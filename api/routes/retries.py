@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
-from api.admission import TRAINING_PROBLEMS
 from api.auth import Caller, CallerDep
 from api.dependencies import JobIdPath, ServicesDep
 from api.idempotency import OnceDep
 from api.job_answers import Queue, queue_once
 from api.json_body import StrictRoute
+from api.problem_kinds import TRAINING_PROBLEMS
 from api.problems import problem_responses
 from api.retries import retried
 from api.schemas.jobs import JobResource, JobRetry

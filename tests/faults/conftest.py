@@ -2,6 +2,7 @@
 
 import os
 import random
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from jobs.artifacts import Artifacts
 from tests.faults.installation import QUICK, Installation, Roster, installed
 
 Start = Callable[..., Installation]
+
+DISK_MIB = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,20 @@ def folder() -> Iterator[Path]:
     """A short path: a unix socket has to fit."""
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as name:
         yield Path(name)
+
+
+@pytest.fixture
+def disk(folder: Path) -> Iterator[Path]:
+    """A small disk of its own for the artifacts."""
+    place = folder / "artifacts"
+    place.mkdir()
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(place)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield place
+    # processes of the installation end after this, and may have files open still
+    subprocess.run(["/bin/umount", "--lazy", str(place)], check=True)
 
 
 @pytest.fixture

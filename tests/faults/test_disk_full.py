@@ -1,8 +1,6 @@
 """The artifacts' disk full: the job that needs it says so, its neighbours go on."""
 
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,24 +24,9 @@ from tests.faults.laws import assert_ended
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
 
-DISK_MIB = 64
 LEASE_S = 60.0
 LEFT_BYTES = 1 << 20
 """Less than a checkpoint, more than everything else that a training writes on its way."""
-
-
-@pytest.fixture
-def disk(folder: Path) -> Iterator[Path]:
-    """A small disk of its own for the artifacts."""
-    place = folder / "artifacts"
-    place.mkdir()
-    mount = ["/bin/mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(place)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
-    yield place
-    # processes of the installation end after this, and may have files open still
-    subprocess.run(["/bin/umount", "--lazy", str(place)], check=True)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from jobs import datasets, events, leases, models, store, tables, verbs
+from jobs.curves import CurvePoint
 from jobs.database import Database
 from jobs.dataset_spec import DatasetSpec, ParentFolderLabels, SampleSource
 from jobs.ids import new_model_id
@@ -102,6 +103,12 @@ def running(database: Database, job_type: JobType = JobType.FINE_TUNE) -> Job:
     return store.get(database, job.id)
 
 
+def claimed_again(database: Database, job: Job) -> Job:
+    """The next attempt at a job whose worker died."""
+    leases.record_loss(database, job.id, job.fence, max_lost=9, reason="it died")
+    return running(database)
+
+
 def job_in(database: Database, state: JobState, job_type: JobType = JobType.FINE_TUNE) -> Job:
     """The database's only job of this type, in the state."""
     job = a_job(database, job_type)
@@ -189,3 +196,20 @@ def history(database: Database, job_id: str) -> list[str]:
 def snapshot(database: Database, job_id: str) -> tuple[Job, list[str]]:
     """All that a client can see of the job: nothing changed if two of them are equal."""
     return store.get(database, job_id), history(database, job_id)
+
+
+def points(first: int, behind: int, *, loss: float = 1.0) -> list[CurvePoint]:
+    """The steps from ``first`` to the one before ``behind``, all with this loss."""
+    return [
+        CurvePoint(
+            phase="frozen",
+            step=step,
+            global_step=step,
+            epoch=0,
+            loss=loss,
+            smoothed=loss,
+            lrs=(1e-5, 1e-3),
+            momentum=0.95,
+        )
+        for step in range(first, behind)
+    ]

@@ -1,27 +1,11 @@
 import pytest
 
-from jobs import curves, leases, store
+from jobs import checkpoints, curves, store
+from jobs.checkpoints import Checkpoint
 from jobs.curves import CurvePoint, EpochRow, ProgressUpdate
 from jobs.database import Database
 from jobs.job import Job, JobState
 from tests.jobs import given
-
-
-def points(first: int, behind: int, *, loss: float = 1.0) -> list[CurvePoint]:
-    """The steps from ``first`` to the one before ``behind``, all with this loss."""
-    return [
-        CurvePoint(
-            phase="frozen",
-            step=step,
-            global_step=step,
-            epoch=0,
-            loss=loss,
-            smoothed=loss,
-            lrs=(1e-5, 1e-3),
-            momentum=0.95,
-        )
-        for step in range(first, behind)
-    ]
 
 
 def record(database: Database, job: Job, new: list[CurvePoint]) -> None:
@@ -49,14 +33,9 @@ def losses(database: Database, job: Job) -> list[float | None]:
     return [point.loss for point in found]
 
 
-def claimed_again(database: Database, job: Job) -> Job:
-    leases.record_loss(database, job.id, job.fence, max_lost=9, reason="it died")
-    return given.running(database)
-
-
 def test_steps_come_back_as_they_were_written(database: Database) -> None:
     job = given.job_in(database, JobState.RUNNING)
-    written = points(0, 3)
+    written = given.points(0, 3)
 
     record(database, job, written)
 
@@ -67,7 +46,7 @@ def test_steps_come_back_as_they_were_written(database: Database) -> None:
 def test_progress_is_seen_in_the_job_and_told_with_its_steps(database: Database) -> None:
     job = given.job_in(database, JobState.RUNNING)
 
-    record(database, job, points(0, 2))
+    record(database, job, given.points(0, 2))
 
     after, event = store.get(database, job.id), given.last_event(database, job.id)
     assert after.progress == {"fraction": 0.1}
@@ -88,7 +67,7 @@ def test_progress_may_be_told_without_a_step(database: Database) -> None:
 
 def test_a_loss_that_is_not_finite_is_none(database: Database) -> None:
     job = given.job_in(database, JobState.RUNNING)
-    (point,) = points(0, 1)
+    (point,) = given.points(0, 1)
     broken = CurvePoint(
         **{**{name: getattr(point, name) for name in point.__slots__}, "loss": None}
     )
@@ -102,9 +81,9 @@ def test_steps_that_are_sent_twice_are_kept_once(database: Database) -> None:
     """The acknowledgement of the first write may have been lost on its way."""
     job = given.job_in(database, JobState.RUNNING)
 
-    record(database, job, points(0, 3))
-    record(database, job, points(0, 3))
-    record(database, job, points(3, 5))
+    record(database, job, given.points(0, 3))
+    record(database, job, given.points(0, 3))
+    record(database, job, given.points(3, 5))
 
     assert losses(database, job) == [1.0] * 5
 
@@ -113,26 +92,26 @@ def test_a_new_attempt_goes_on_from_the_checkpoint_without_gap_or_double(
     database: Database,
 ) -> None:
     first = given.job_in(database, JobState.RUNNING)
-    record(database, first, points(0, 20, loss=1.0))
+    record(database, first, given.points(0, 20, loss=1.0))
     curves.record_epoch(database, first.id, first.fence, epoch(0))
-    curves.record_checkpoint(database, first.id, first.fence, path="jobs/a", global_step=12)
-    record(database, first, points(20, 25, loss=1.0))
+    checkpoints.record(database, first.id, first.fence, Checkpoint("jobs/a", 12))
+    record(database, first, given.points(20, 25, loss=1.0))
     curves.record_epoch(database, first.id, first.fence, epoch(1))
 
-    second = claimed_again(database, first)
+    second = given.claimed_again(database, first)
 
     assert losses(database, second) == [1.0] * 12
     assert [row.epoch for row in curves.read_epochs(database, second.id)] == [0]
-    record(database, second, points(12, 15, loss=2.0))
+    record(database, second, given.points(12, 15, loss=2.0))
     assert losses(database, second) == [1.0] * 12 + [2.0] * 3
 
 
 def test_an_attempt_without_a_checkpoint_begins_an_empty_curve(database: Database) -> None:
     first = given.job_in(database, JobState.RUNNING)
-    record(database, first, points(0, 5))
+    record(database, first, given.points(0, 5))
     curves.record_epoch(database, first.id, first.fence, epoch(0))
 
-    second = claimed_again(database, first)
+    second = given.claimed_again(database, first)
 
     assert losses(database, second) == []
     assert curves.read_epochs(database, second.id) == []
@@ -141,7 +120,7 @@ def test_an_attempt_without_a_checkpoint_begins_an_empty_curve(database: Databas
 
 def test_a_claim_leaves_the_curves_of_other_jobs_alone(database: Database) -> None:
     first = given.job_in(database, JobState.RUNNING)
-    record(database, first, points(0, 5))
+    record(database, first, given.points(0, 5))
 
     given.a_job(database)
     given.running(database)
@@ -172,10 +151,10 @@ def test_the_best_epochs_are_remembered_and_ties_go_to_the_first(database: Datab
 def test_what_was_best_behind_the_checkpoint_is_forgotten(database: Database) -> None:
     first = given.job_in(database, JobState.RUNNING)
     curves.record_epoch(database, first.id, first.fence, epoch(0, valid_loss=0.5))
-    curves.record_checkpoint(database, first.id, first.fence, path="jobs/a", global_step=10)
+    checkpoints.record(database, first.id, first.fence, Checkpoint("jobs/a", 10))
     curves.record_epoch(database, first.id, first.fence, epoch(1, valid_loss=0.1))
 
-    second = claimed_again(database, first)
+    second = given.claimed_again(database, first)
 
     assert second.best["valid_loss"] == {"value": 0.5, "epoch": 0}
 
@@ -212,19 +191,9 @@ def test_a_warning_is_told(database: Database) -> None:
 @pytest.mark.parametrize(("every", "steps"), [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4]), (3, [0, 3, 4])])
 def test_a_thinned_curve_keeps_both_ends(every: int, steps: list[int], database: Database) -> None:
     job = given.job_in(database, JobState.RUNNING)
-    record(database, job, points(0, 5))
+    record(database, job, given.points(0, 5))
 
     shown = curves.read_points(database, job.id, every=every)
 
     assert curves.count_points(database, job.id) == 5
     assert [point.global_step for point in shown] == steps
-
-
-def test_the_job_knows_its_latest_checkpoint(database: Database) -> None:
-    job = given.job_in(database, JobState.RUNNING)
-
-    curves.record_checkpoint(database, job.id, job.fence, path="jobs/1/a1/last", global_step=7)
-
-    after = store.get(database, job.id)
-    assert (after.checkpoint, after.checkpoint_step) == ("jobs/1/a1/last", 7)
-    assert given.history(database, job.id)[-1] == "job.checkpoint_saved"

@@ -3,8 +3,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection
 
-from jobs import curves, leases, store, verbs
+from jobs import checkpoints, curves, leases, store, verbs
 from jobs.back_off import BackOff
+from jobs.checkpoints import Checkpoint
 from jobs.database import Database, db_now_ms
 from jobs.errors import LeaseLostError
 from jobs.job import FINAL_STATES, Failure, JobState, JobType
@@ -35,8 +36,11 @@ WRITES: dict[str, Move] = {
     "progress": lambda db, job, fence: curves.record_progress(db, job, fence, NEW),
     "epoch": lambda db, job, fence: curves.record_epoch(db, job, fence, EPOCH),
     "warning": lambda db, job, fence: curves.record_warning(db, job, fence, "code", "detail"),
-    "checkpoint": lambda db, job, fence: curves.record_checkpoint(
-        db, job, fence, path="jobs/x", global_step=7
+    "fallen back": lambda db, job, fence: checkpoints.fall_back(
+        db, job, fence, bad="jobs/x", why="it is bad"
+    ),
+    "checkpoint": lambda db, job, fence: checkpoints.record(
+        db, job, fence, Checkpoint("jobs/x", 7)
     ),
 }
 ENDS: dict[str, Move] = {
@@ -343,7 +347,7 @@ def test_a_trainer_that_dies_again_after_a_further_checkpoint_is_tried_again(
     given.a_job(database)
     for step in (10, 20, 30):
         job = given.running(database)
-        curves.record_checkpoint(database, job.id, job.fence, path=f"jobs/{step}", global_step=step)
+        checkpoints.record(database, job.id, job.fence, Checkpoint(f"jobs/{step}", step))
         state = leases.record_crash(database, job.id, job.fence, given.FAILURE)
 
         assert state == JobState.QUEUED
@@ -390,7 +394,7 @@ def test_a_checkpoint_further_on_gives_all_attempts_back(database: Database) -> 
     job = given.a_job(database)
     for step in range(1, 6):
         fence = given.claimed(database).fence
-        curves.record_checkpoint(database, job.id, fence, path="jobs/x", global_step=step)
+        checkpoints.record(database, job.id, fence, Checkpoint("jobs/x", step))
 
         assert leases.put_off(database, job.id, fence, IO_ERROR, BACK_OFF) == JobState.QUEUED
 

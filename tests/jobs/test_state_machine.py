@@ -1,7 +1,7 @@
 """Clients, two workers and two sweepers do whatever they like; the laws of the life cycle hold."""
 
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,8 +20,9 @@ from hypothesis.stateful import (
 from hypothesis.stateful import run_state_machine_as_test as run
 from sqlalchemy import delete, event, select
 
-from jobs import curves, database, leases, store, submission, sweeper, tables, verbs
+from jobs import checkpoints, curves, database, leases, store, submission, sweeper, tables, verbs
 from jobs.back_off import BackOff
+from jobs.checkpoints import Checkpoint
 from jobs.database import Database
 from jobs.errors import InvalidTransitionError, LeaseLostError, NotFoundError
 from jobs.events import FINAL_EVENT_TYPES
@@ -79,12 +80,17 @@ class Account:
     attempt: int = 0
     fence: int = 0
     lost: int = 0
-    checkpoint: str | None = None
-    checkpoint_step: int = 0
-    setbacks: int = 0
-    """How often it was put off since its checkpoint moved."""
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    """The newest two, the newest last."""
+    setbacks: Counter[int] = field(default_factory=Counter)
+    """How often it was put off with a checkpoint at this step."""
     curve: list[float] = field(default_factory=list)
     """The loss of each step, which is the fence of the attempt that took it."""
+
+    @property
+    def begins_at(self) -> int:
+        """The step that the next attempt goes on from."""
+        return self.checkpoints[-1].step if self.checkpoints else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +214,7 @@ class Installation(RuleBasedStateMachine):
             account = self.accounts[job.id]
             account.attempt += 1
             account.fence += 1
-            del account.curve[account.checkpoint_step :]
+            del account.curve[account.begins_at :]
             self.attempts.append(Attempt(job.id, job.fence, job.checkpoint_step))
 
     @precondition(lambda self: self.attempts)
@@ -239,13 +245,33 @@ class Installation(RuleBasedStateMachine):
 
         if self._refused_unless_held(
             attempt,
-            lambda db, a: curves.record_checkpoint(
-                db, a.job_id, a.fence, path=path, global_step=a.step
-            ),
+            lambda db, a: checkpoints.record(db, a.job_id, a.fence, Checkpoint(path, a.step)),
         ):
-            account = self.accounts[attempt.job_id]
-            account.setbacks *= account.checkpoint_step == attempt.step
-            account.checkpoint, account.checkpoint_step = path, attempt.step
+            kept = self.accounts[attempt.job_id].checkpoints
+            kept[:] = [
+                *(each for each in kept if each.path != path),
+                Checkpoint(path, attempt.step),
+            ]
+            del kept[:-2]
+
+    @precondition(lambda self: any(each.checkpoints for each in self.accounts.values()))
+    @rule(data=st.data(), times=st.integers(1, 2))
+    def find_a_checkpoint_bad(self, data: st.DataObject, times: int) -> None:
+        """An attempt goes on from the one before, and says so again where the answer was lost."""
+        attempt = data.draw(self._an_attempt())
+        account = self.accounts.get(attempt.job_id)
+        kept = account.checkpoints if account else []
+        bad = kept[-1].path if kept else "none"
+
+        for _ in range(times):
+            held = self._refused_unless_held(
+                attempt,
+                lambda db, a: checkpoints.fall_back(db, a.job_id, a.fence, bad=bad, why="bad"),
+            )
+        if held and kept and account is not None:
+            kept.pop()
+            attempt.step = account.begins_at
+            del account.curve[account.begins_at :]
 
     @precondition(lambda self: self.attempts)
     @rule(data=st.data(), name=st.sampled_from(sorted(ENDS)), times=st.integers(1, 2))
@@ -283,12 +309,13 @@ class Installation(RuleBasedStateMachine):
         if job.state not in {JobState.PREPARING, JobState.RUNNING}:
             return
         account = self.accounts[attempt.job_id]
-        account.setbacks += 1
-        last = account.setbacks >= BACK_OFF.io_attempts
+        account.setbacks[account.begins_at] += 1
+        setbacks = account.setbacks[account.begins_at]
+        last = setbacks >= BACK_OFF.io_attempts
         assert state == (JobState.FAILED if last else JobState.QUEUED)
         if not last:
             waits_ms = store.get(self.database, job.id).not_before_ms - self.clock.now_ms
-            longest_s = BACK_OFF.io_pause_s * 2 ** (account.setbacks - 1)
+            longest_s = BACK_OFF.io_pause_s * 2 ** (setbacks - 1)
             assert longest_s * 500 <= waits_ms <= longest_s * 1000
 
     # --- time -------------------------------------------------------------------------------
@@ -372,10 +399,9 @@ class Installation(RuleBasedStateMachine):
     def _is_as_accounted(self, job: Job, now: Sight) -> None:
         account = self.accounts[job.id]
         assert (job.attempt, job.fence, job.lost) == (account.attempt, account.fence, account.lost)
-        assert (job.checkpoint, job.checkpoint_step) == (
-            account.checkpoint,
-            account.checkpoint_step,
-        )
+        assert job.checkpoint_step == account.begins_at
+        kept = [job.earlier_checkpoint, job.checkpoint]
+        assert [each for each in kept if each] == [each.path for each in account.checkpoints]
         assert now.curves[job.id] == list(enumerate(account.curve))
         if job.error is not None and job.error["code"] == "worker_lost":
             assert job.lost >= MAX_LOST

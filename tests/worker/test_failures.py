@@ -31,7 +31,7 @@ def test_what_an_error_of_the_machine_has_caused_is_the_machines_too() -> None:
     ("problem", "code"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
-        (PermissionError(errno.EACCES, "Permission denied"), "internal"),
+        (PermissionError(errno.EACCES, "Permission denied"), "io_error"),
         (FileNotFoundError(errno.ENOENT, "No such file"), "internal"),
         (LossDivergedError(3), "loss_diverged"),
         (UnreadableImageError(Path("red_1.jpg"), "it is empty"), "unreadable_images"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 import torch
 
-from jobs import curves
+from jobs import checkpoints, curves
 from jobs.dataset_spec import DatasetSpec
 from ml import checkpoint
 from ml.backbones import check_weights
@@ -20,14 +20,14 @@ from ml.cache import Pixels, has_entry, open_pixels
 from ml.config import ModelConfig, Precision, PresizeMode
 from ml.determinism import prefer_repeatable_kernels, tell_gaps
 from ml.device import Resolved, pick_device, resolve_precision
-from ml.errors import UnreadableImageError
+from ml.errors import CheckpointCorruptError, CheckpointForeignError, UnreadableImageError
 from ml.originals import Originals
 from ml.photos import LabelledPhoto
 from ml.theory.label_mapping import LabelMapping, scored_as
 from ml.theory.parts import PARTS
 from ml.training_state import TrainingState
 from worker.context import Context
-from worker.failures import JobFailedError
+from worker.failures import JobFailedError, is_of_the_machine
 from worker.findings import found_dataset
 from worker.items import Item, read_items
 from worker.listener import JobListener
@@ -63,12 +63,25 @@ class Material:
 def newest_checkpoint(context: Context) -> TrainingState | None:
     """Where the attempt before has got to; None where the job begins anew.
 
+    A checkpoint that went bad on the disk is told to clients, and the one before it is taken.
+
     Raises:
-        CheckpointCorruptError: the file is not what was written.
+        CheckpointForeignError: another version wrote it.
+        CheckpointCorruptError: the disk cannot be read now.
     """
-    if context.job.checkpoint is None:
-        return None
-    return checkpoint.load(context.artifacts.absolute(context.job.checkpoint))
+    path = context.job.checkpoint
+    while path is not None:
+        try:
+            return checkpoint.load(context.artifacts.absolute(path))
+        except CheckpointForeignError:
+            raise
+        except CheckpointCorruptError as problem:
+            if is_of_the_machine(problem):
+                raise
+            log.warning("checkpoint_corrupt", path=path, reason=problem.reason)
+            earlier = context.tell(checkpoints.fall_back, bad=path, why=str(problem))
+            path = None if earlier is None else earlier.path
+    return None
 
 
 def prepare_device(context: Context, before: TrainingState | None = None) -> torch.device:
