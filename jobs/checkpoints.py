@@ -29,25 +29,25 @@ def record(database: Database, job_id: str, fence: int, saved: Checkpoint) -> li
     """
     with database.write() as connection:
         job = moves.held(connection, job_id, fence)
-        earlier, earlier_step = job.checkpoint, job.checkpoint_step
-        if earlier in {None, saved.path}:
-            # written twice at one step, it is still the same file
-            earlier, earlier_step = job.earlier_checkpoint, job.earlier_checkpoint_step
+        earlier = _checkpoint(job.checkpoint, job.checkpoint_step)
+        # written twice at one step, it is still the same file
+        if earlier is None or earlier.path == saved.path:
+            earlier = _checkpoint(job.earlier_checkpoint, job.earlier_checkpoint_step)
         connection.execute(
             update(tables.jobs)
             .where(tables.jobs.c.id == job_id)
             .values(
                 checkpoint=saved.path,
                 checkpoint_step=saved.step,
-                earlier_checkpoint=earlier,
-                earlier_checkpoint_step=earlier_step,
+                earlier_checkpoint=earlier.path if earlier else None,
+                earlier_checkpoint_step=earlier.step if earlier else None,
             )
         )
         now_ms = db_now_ms(connection)
         events.append(
             connection, job_id, "job.checkpoint_saved", {"step": saved.step}, now_ms=now_ms
         )
-        return [path for path in (saved.path, earlier) if path is not None]
+        return [saved.path, earlier.path] if earlier else [saved.path]
 
 
 def fall_back(

@@ -1,3 +1,6 @@
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from jobs import checkpoints, curves, store
@@ -109,5 +112,5 @@ def write_curve(database: Database, job: Job, *, steps: int) -> None:
     curves.record_progress(database, job.id, job.fence, update)
 
 
-def warning(database: Database, job: Job) -> object:
+def warning(database: Database, job: Job) -> Mapping[str, Any]:
     return given.last_event(database, job.id).data
