@@ -37,6 +37,7 @@ CODE_OF: Mapping[type[Exception], str] = {
     jobs_errors.LastAdminKeyError: "last_admin_key",
     jobs_errors.UnstorableValueError: "validation_failed",
     jobs_errors.StoreUnavailableError: "unavailable",
+    jobs_errors.NewerDatabaseError: "unavailable",
     jobs_errors.JobsError: "internal",
     theory_errors.InvalidRegexError: "invalid_regex",
     theory_errors.NoGroupError: "regex_no_group",

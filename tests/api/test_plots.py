@@ -300,7 +300,8 @@ def fail(database: Database, code: str) -> None:
     ("code", "status", "shown"),
     [
         ("not_found", 404, "not_found"),
-        ("disk_full", 500, "internal"),
+        ("disk_full", 507, "disk_full"),
+        ("out_of_memory", 500, "internal"),
     ],
 )
 def test_a_drawing_that_fails_tells_why(

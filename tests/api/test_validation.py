@@ -216,7 +216,7 @@ def test_an_unknown_kind_of_source_names_the_kinds_there_are(client: TestClient)
     response = client.post("/v1/datasets", json={**CATS, "source": {"type": "pth"}})
 
     wrong = field(problem(response, 422, "validation_failed"), "/source/type")
-    assert wrong["detail"] == "\"pth\" is none of 'path', 'sample'"
+    assert wrong["detail"] == "\"pth\" is none of 'path', 'sample', 'upload'"
     assert (wrong["allowed"], wrong["did_you_mean"]) == (["path", "sample"], ["path"])
 
 
