@@ -39,7 +39,7 @@ test: install ## all tests
 	$(BIN)/pytest
 
 test-faults: install ## real faults: kills, wiped Redis, full disks, frozen workers (half an hour; root for the disks)
-	$(BIN)/pytest -m faults tests/faults
+	$(BIN)/pytest --faults tests/faults -k 'not short'
 
 test-browser: install ## the docs page in headless Chromium
 	$(BIN)/pytest -m browser

@@ -217,7 +217,7 @@ def test_an_unknown_kind_of_source_names_the_kinds_there_are(client: TestClient)
 
     wrong = field(problem(response, 422, "validation_failed"), "/source/type")
     assert wrong["detail"] == "\"pth\" is none of 'path', 'sample', 'upload'"
-    assert (wrong["allowed"], wrong["did_you_mean"]) == (["path", "sample"], ["path"])
+    assert (wrong["allowed"], wrong["did_you_mean"]) == (["path", "sample", "upload"], ["path"])
 
 
 def test_of_a_flood_of_errors_a_hundred_are_told_and_all_are_counted(client: TestClient) -> None:

@@ -31,7 +31,7 @@ from tests.faults.given import (
 from tests.faults.installation import Installation, Roster, send, wait_until
 from tests.faults.laws import assert_ended
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+pytestmark = pytest.mark.e2e
 
 BACKLOG = 6
 """Jobs that have not ended; a further one is sent when there are fewer."""

@@ -12,7 +12,7 @@ from tests.faults.installation import Frozen, Installation, locked, tree_of
 from tests.faults.laws import assert_ended
 from tests.jobs import postgresql
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+pytestmark = pytest.mark.e2e
 
 LEASE_S = 30.0
 QUEUED = 2
@@ -32,6 +32,7 @@ def test_no_job_is_lost_or_restarted_while_another_process_keeps_the_sqlite_file
     _assert_nobody_minds(installation, away, float(scale.of(12, 15)))
 
 
+@pytest.mark.faults
 @pytest.mark.postgres
 def test_no_job_is_lost_or_restarted_while_postgresql_is_frozen(
     start: Start, scale: Scale, server: postgresql.Server
@@ -45,6 +46,7 @@ def test_no_job_is_lost_or_restarted_while_postgresql_is_frozen(
     _assert_nobody_minds(installation, away, float(scale.of(7, 15)))
 
 
+@pytest.mark.faults
 @pytest.mark.postgres
 def test_no_job_is_lost_or_restarted_while_postgresql_crashes_and_recovers(
     start: Start, scale: Scale, server: postgresql.Server

@@ -22,7 +22,7 @@ from tests.faults.given import (
 from tests.faults.installation import Installation, Roster
 from tests.faults.laws import assert_ended
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+pytestmark = pytest.mark.e2e
 
 LEASE_S = 60.0
 LEFT_BYTES = 1 << 20
@@ -57,6 +57,7 @@ def test_a_training_whose_checkpoint_does_not_fit_fails_and_its_neighbours_go_on
     database.close()
 
 
+@pytest.mark.faults
 def test_whatever_a_job_cannot_write_it_fails_with_disk_full_and_succeeds_when_there_is_space(
     installation: Installation, disk: Path
 ) -> None:

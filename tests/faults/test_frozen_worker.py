@@ -32,7 +32,7 @@ sys.stdin.read()
 connection.execute("COMMIT")
 """
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+pytestmark = pytest.mark.e2e
 
 
 def _with_its_trainer(installation: Installation, name: str) -> Frozen:
@@ -43,7 +43,9 @@ def _alone(installation: Installation, name: str) -> Frozen:
     return installation.frozen(name, with_descendants=False)
 
 
-@pytest.mark.parametrize("freeze", [_with_its_trainer, _alone])
+@pytest.mark.parametrize(
+    "freeze", [_with_its_trainer, pytest.param(_alone, marks=pytest.mark.faults)]
+)
 def test_another_worker_finishes_what_a_frozen_one_held_and_there_is_one_result(
     start: Start, freeze: Callable[[Installation, str], Frozen]
 ) -> None:
@@ -76,6 +78,7 @@ def test_another_worker_finishes_what_a_frozen_one_held_and_there_is_one_result(
     database.close()
 
 
+@pytest.mark.faults
 def test_a_trainer_that_wakes_up_behind_its_lease_writes_nothing(start: Start) -> None:
     installation = start(Roster(trains=2))
     database = installation.database()
@@ -96,6 +99,7 @@ def test_a_trainer_that_wakes_up_behind_its_lease_writes_nothing(start: Start) -
     database.close()
 
 
+@pytest.mark.faults
 def test_who_freezes_in_the_middle_of_a_write_makes_others_wait_and_loses_nothing(
     start: Start,
 ) -> None:

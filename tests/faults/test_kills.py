@@ -14,7 +14,7 @@ from tests.faults.given import dataset, ended, fine_tune, job_when
 from tests.faults.installation import Installation, Roster, send, wait_until
 from tests.faults.laws import assert_ended, assert_equal_runs
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+pytestmark = pytest.mark.e2e
 
 VICTIMS = ("trainer", "worker", "api", "redis")
 

@@ -16,7 +16,7 @@ from tests.faults.given import Patient, fine_tune_body
 from tests.faults.installation import Installation, Roster
 from tests.jobs.given import a_dataset
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+pytestmark = pytest.mark.e2e
 
 CLIENTS = 20
 WORKERS = 4

@@ -13,7 +13,7 @@ from tests.faults.given import Patient, dataset, ended, fine_tune, fine_tune_bod
 from tests.faults.installation import Installation, Roster
 from tests.faults.laws import assert_ended
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+pytestmark = pytest.mark.e2e
 
 TIMES = 20
 

@@ -12,7 +12,7 @@ from tests.faults.given import dataset, ended, fine_tune, job_when, trains
 from tests.faults.installation import Roster, Trainer, running, send, wait_until
 from tests.faults.laws import assert_ended
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+pytestmark = pytest.mark.e2e
 
 OUTLIVES_S = 2.0
 

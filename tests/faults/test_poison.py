@@ -10,7 +10,7 @@ from tests.faults.installation import Installation, Roster, running, wait_until
 from tests.faults.laws import assert_ended
 from tests.faults.poison import EXIT_CODE, LAST_WORDS
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+pytestmark = pytest.mark.e2e
 
 TOLD = {
     "segfault": "was killed by SIGSEGV",
@@ -51,6 +51,7 @@ def test_poison_fails_after_its_attempts_and_the_jobs_around_it_succeed(
     database.close()
 
 
+@pytest.mark.faults
 def test_a_trainer_that_listens_to_nobody_ends_with_its_worker(
     installation: Installation,
 ) -> None:

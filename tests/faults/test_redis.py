@@ -11,7 +11,7 @@ from tests.faults.given import Patient, dataset, ended, fine_tune, fine_tune_bod
 from tests.faults.installation import Installation, Roster
 from tests.faults.laws import assert_ended
 
-pytestmark = [pytest.mark.e2e, pytest.mark.faults]
+pytestmark = pytest.mark.e2e
 
 LEASE_S = 60.0
 """Nobody loses a job here, however slow the machine is."""
@@ -37,6 +37,7 @@ def test_after_redis_was_wiped_each_queued_job_and_the_running_one_end_once(
     database.close()
 
 
+@pytest.mark.faults
 def test_a_bell_that_was_wiped_rings_again(start: Start) -> None:
     # workers that look by themselves would hide a bell that is deaf for ever
     installation = start(lease_s=LEASE_S, look_s=600.0)
@@ -55,6 +56,7 @@ def test_a_bell_that_was_wiped_rings_again(start: Start) -> None:
     database.close()
 
 
+@pytest.mark.faults
 def test_jobs_are_taken_and_done_while_redis_answers_nobody(start: Start) -> None:
     installation = start(lease_s=LEASE_S)
     database = installation.database()
