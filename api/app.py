@@ -11,12 +11,15 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from api.auth import Guard
 from api.documentation import DESCRIPTION, TAGS, add_documentation
 from api.envelope import LOOPBACK_NAMES, MAX_BODY_BYTES, Envelope
 from api.gate import Gate, LastUses
 from api.json_body import NOWHERE
+from api.methods import HeadAsGet, allowed_methods
 from api.problems import (
     CODE_OF,
     Problem,
@@ -25,6 +28,8 @@ from api.problems import (
     problem_responses,
     response_of,
 )
+from api.query_string import refuse_unknown
+from api.rate_limits import Limiter, RateLimits
 from api.routes import (
     api_keys,
     architectures,
@@ -48,6 +53,15 @@ from api.services import opened
 from api.validation import validation_problem
 from jobs.keys import Scope
 from jobs.settings import Settings
+
+_WORTH_PACKING_BYTES = 1000
+_PACKED_ALREADY = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
+_SHOWN_TO_PAGES = (
+    *("Content-Disposition", "ETag", "Idempotency-Replayed", "Link", "Location"),
+    *("Preference-Applied", "RateLimit", "RateLimit-Policy", "Repr-Digest", "Retry-After"),
+    "X-Request-Id",
+)
+"""Headers that a page of another origin may read."""
 
 _KEYS = Guard(reading=Scope.ADMIN, writing=Scope.ADMIN)
 _DATASETS = Guard(writing=Scope.DATASETS_WRITE)
@@ -80,8 +94,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opened(settings) as services:
-            app.state.services = services
+        limiter = Limiter(per_minute=settings.rate_limit, redis_url=settings.redis_url)
+        async with opened(settings) as services, limiter:
+            app.state.services, app.state.limiter = services, limiter
             with LastUses(services.database) as app.state.last_uses:
                 yield
 
@@ -95,21 +110,45 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    refusals = problem_responses("unauthenticated", "forbidden")
+    refusals = problem_responses("unauthenticated", "forbidden", "rate_limited")
     for module, guard in GUARD_OF.items():
-        app.include_router(module.router, dependencies=[Depends(guard)], responses=refusals)
+        known = [Depends(guard), Depends(refuse_unknown)]
+        app.include_router(module.router, dependencies=known, responses=refusals)
     app.include_router(system.router)
     add_documentation(app)
     _add_handlers(app)
-    app.add_middleware(Gate, needs_keys=settings.needs_keys)
-    app.add_middleware(Envelope, hosts=LOOPBACK_NAMES | settings.host_names)
+    _add_middleware(app, settings)
     return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """What surrounds the routes; the last one added is the first to see a request."""
+    if settings.rate_limit:
+        app.add_middleware(RateLimits)
+    app.add_middleware(Gate, needs_keys=settings.needs_keys)
+    app.add_middleware(
+        GZipMiddleware, minimum_size=_WORTH_PACKING_BYTES, exclude_content_types=_PACKED_ALREADY
+    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=_SHOWN_TO_PAGES,
+        )
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(
+        Envelope,
+        hosts=LOOPBACK_NAMES | settings.host_names,
+        origins=settings.cors_origins,
+    )
 
 
 def _add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _handler(lambda _, error: error))
     app.add_exception_handler(RequestValidationError, _handler(_invalid))
-    app.add_exception_handler(HTTPException, _handler(_refused))
+    app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(history.StreamOverError, _no_content)
     app.add_exception_handler(OSError, _handler(lambda _, error: from_disk(error)))
     for kind in CODE_OF:
@@ -127,6 +166,14 @@ def _handler(
         )
 
     return handle
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """A problem, but for OPTIONS: what could be done instead is the answer to that."""
+    if request.method == "OPTIONS" and (methods := allowed_methods(request)):
+        return Response(status_code=204, headers={"Allow": methods})
+    response: Response = await _handler(_refused)(request, error)
+    return response
 
 
 async def _no_content(_: Request, __: Exception) -> Response:
@@ -173,4 +220,7 @@ def _refused(request: Request, error: HTTPException) -> Problem:
         "payload_too_large": f"the body is larger than {MAX_BODY_BYTES} bytes",
         "range_not_satisfiable": "the Range lies outside the file",
     }
-    return Problem(code, details[code], headers=error.headers)
+    headers = dict(error.headers or {})
+    if code == "method_not_allowed":
+        headers["Allow"] = allowed_methods(request)
+    return Problem(code, details[code], headers=headers)

@@ -30,9 +30,10 @@ class Envelope:
     Host, and a foreign page names itself in Origin; both are refused.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str] = ()) -> None:
         self._app = app
         self._hosts = frozenset(hosts)
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The request is answered, with an X-Request-Id, and logged in one line."""
@@ -80,8 +81,9 @@ class Envelope:
         if host not in self._hosts:
             return Problem("forbidden", f"the Host {host!r} is not one this service answers to")
         origin = headers.get("origin")
-        if origin is not None and scope["method"] not in _SAFE_METHODS:
-            name = _name_of(origin)
+        is_foreign = origin is not None and origin not in self._origins
+        if is_foreign and scope["method"] not in _SAFE_METHODS:
+            name = _name_of(str(origin))
             if name not in self._hosts:
                 return Problem("forbidden", f"pages of {name!r} may not act on this service")
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:

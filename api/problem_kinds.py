@@ -78,6 +78,9 @@ KINDS: Mapping[str, Kind] = {
         422, "Weights unavailable", "Name weights that exist for the architecture."
     ),
     "unknown_architecture": Kind(422, "Unknown architecture", "Name one of GET /v1/architectures."),
+    "rate_limited": Kind(
+        429, "Rate limited", "Wait for Retry-After; RateLimit shows what is left beforehand."
+    ),
     "internal": Kind(500, "Internal error", "Tell the operator the request_id."),
     "no_workers": Kind(503, "No workers", "Start a worker of the queue that is named."),
     "unavailable": Kind(503, "Unavailable", "Try again in a moment."),

@@ -25,6 +25,7 @@ _CLIENT_KEY = "TUNESMITH_API_KEY"
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 # an IPv6 address has colons of its own and is written in brackets, as in a URL
 _HOST_IN_LIST = re.compile(r"\[([^\]]*)\]|([^:,\s]+)")
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 DEFAULT_DATA_DIR = Path("~/.local/share/tunesmith").expanduser()
 
 
@@ -65,6 +66,14 @@ class Settings(SourceLimits, RetentionLimits, BackOff, BaseSettings):
         default=(),
         description="names beside loopback ones and the bind address that the API answers to, "
         "separated by colons or commas",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="origins, such as `https://app.example.com`, whose pages may use the API from "
+        "a browser, separated by commas",
+    )
+    rate_limit: int = Field(
+        default=1200, ge=0, description="requests a minute that one API key may send; 0: any number"
     )
     admin_key_file: Path | None = Field(
         default=None,
@@ -203,6 +212,21 @@ class Settings(SourceLimits, RetentionLimits, BackOff, BaseSettings):
             return tuple("".join(found) for found in _HOST_IN_LIST.findall(value))
         return value
 
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("cors_origins", mode="after")
+    @classmethod
+    def _plain_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin; write scheme and host, and no path")
+        return origins
+
     @field_validator("allowed_hosts", mode="after")
     @classmethod
     def _host_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -244,6 +268,7 @@ def child_environment(settings: Settings, **further: str) -> dict[str, str]:
     """The environment of a process that shall have these settings, whatever ours are."""
     values = settings.model_dump(mode="json", exclude_none=True)
     values["dataset_roots"] = ":".join(values["dataset_roots"])
+    values["cors_origins"] = ",".join(values["cors_origins"])
     values["allowed_hosts"] = ",".join(
         f"[{name}]" if ":" in name else name for name in values["allowed_hosts"]
     )

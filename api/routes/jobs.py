@@ -33,6 +33,16 @@ from jobs.job import QUEUE_OF, Job, JobState, JobType
 
 LONGEST_WAIT_S = 60.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_METADATA_PARAMETER: dict[str, Any] = {
+    "name": "metadata",
+    "in": "query",
+    "style": "deepObject",
+    "explode": True,
+    "required": False,
+    "description": "only jobs with these keys and values, as in `metadata[owner]=ana`",
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "example": {"owner": "ana"},
+}
 _METADATA_KEY = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"], route_class=StrictRoute)
@@ -43,6 +53,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["Jobs"], route_class=StrictRoute)
     operation_id="listJobs",
     summary="List jobs",
     response_model=JobList,
+    openapi_extra={"parameters": [_METADATA_PARAMETER]},
     responses=problem_responses("validation_failed"),
 )
 def list_jobs(  # noqa: PLR0913  (one parameter for each filter of the query string)

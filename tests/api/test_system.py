@@ -74,7 +74,7 @@ def test_a_method_that_is_not_possible_is_a_problem_naming_those_that_are(
     response = client.put("/v1/jobs", json={})
 
     problem(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == "GET"
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize("inbound", ["abc-123", "a" * 128])

@@ -1,0 +1,187 @@
+"""What holds on every path: HEAD, OPTIONS, unknown parameters, compression, other origins."""
+
+import gzip
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from jobs.database import Database
+from jobs.job import JobState
+from jobs.settings import Settings, SettingsError, load_settings
+from tests.api.given import get, problem
+from tests.jobs import given
+
+PAGE = "https://app.example.com"
+
+
+@pytest.fixture
+def opened_to_a_page(settings: Settings) -> Iterator[TestClient]:
+    """A service that pages of one other origin may use."""
+    shared = settings.model_copy(update={"cors_origins": (PAGE,)})
+    with TestClient(create_app(shared), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+# --- methods --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/queue", "/healthz", "/openapi.json", "/docs"])
+def test_head_has_the_headers_of_get_and_no_body(client: TestClient, path: str) -> None:
+    read, head = client.get(path), client.head(path)
+
+    assert head.status_code == read.status_code == 200
+    assert head.content == b""
+    kept = ("content-type", "content-length")
+    assert [head.headers[name] for name in kept] == [read.headers[name] for name in kept]
+
+
+def test_head_of_what_is_missing_has_its_status(client: TestClient) -> None:
+    head = client.head("/v1/jobs/job_none")
+
+    assert (head.status_code, head.content) == (404, b"")
+
+
+def test_head_of_a_stream_ends_behind_its_headers(client: TestClient, database: Database) -> None:
+    job = given.job_in(database, JobState.RUNNING)
+
+    head = client.head(f"/v1/jobs/{job.id}/stream")
+
+    assert head.status_code == 200
+    assert head.headers["content-type"].startswith("text/event-stream")
+    assert head.content == b""
+
+
+def test_options_tells_every_method_of_a_path(client: TestClient, database: Database) -> None:
+    job = given.a_job(database)
+
+    assert _options(client, f"/v1/jobs/{job.id}") == "DELETE, GET, HEAD, OPTIONS, PATCH"
+    assert _options(client, f"/v1/jobs/{job.id}/cancel") == "OPTIONS, POST"
+    assert client.put(f"/v1/jobs/{job.id}").headers["allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH"
+
+
+def test_options_of_what_is_missing_is_a_problem(client: TestClient) -> None:
+    problem(client.options("/v1/nonsense"), 404, "not_found")
+
+
+def _options(client: TestClient, path: str) -> str:
+    answer = client.options(path)
+    assert (answer.status_code, answer.content) == (204, b"")
+    return str(answer.headers["allow"])
+
+
+# --- the query string -----------------------------------------------------------------------
+
+
+def test_a_misspelt_parameter_is_refused_and_the_right_one_named(client: TestClient) -> None:
+    body = problem(client.get("/v1/jobs?stat=queued&limit=5"), 422, "validation_failed")
+
+    (wrong,) = body["errors"]
+    assert wrong["pointer"] == "/query/stat"
+    assert wrong["code"] == "unknown_parameter"
+    assert wrong["did_you_mean"] == ["state"]
+    assert {"state", "type", "limit", "after", "metadata"} <= set(wrong["allowed"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/queue"),
+        ("POST", "/v1/explain/labels"),
+        ("POST", "/v1/fine-tunes"),
+        ("DELETE", "/v1/jobs/job_1"),
+    ],
+)
+def test_no_operation_ignores_a_parameter_that_it_does_not_have(
+    client: TestClient, method: str, path: str
+) -> None:
+    body = problem(client.request(method, f"{path}?dryrun=true"), 422, "validation_failed")
+
+    assert [error["pointer"] for error in body["errors"]] == ["/query/dryrun"]
+
+
+def test_every_parameter_that_is_documented_is_accepted(client: TestClient) -> None:
+    """Whatever it says to the value, it does not call the parameter unknown."""
+    document = client.get("/openapi.json").json()
+    asked = 0
+    for path, operations in document["paths"].items():
+        for parameter in _query_of(operations.get("get", {})):
+            name = parameter["name"]
+            name += "[key]" if parameter.get("style") == "deepObject" else ""
+            answer = client.get(path, params={name: "1"})
+            if answer.status_code == 422:
+                codes = {error["code"] for error in answer.json().get("errors", [])}
+                assert "unknown_parameter" not in codes, (path, name)
+            asked += 1
+    assert asked > 20
+
+
+def test_a_key_of_metadata_is_a_parameter_of_lists_of_jobs_alone(client: TestClient) -> None:
+    assert get(client, "/v1/jobs?metadata[owner]=ana")["data"] == []
+    problem(client.get("/v1/uploads?metadata[owner]=ana"), 422, "validation_failed")
+
+
+def _query_of(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in operation.get("parameters", []) if each["in"] == "query"]
+
+
+# --- compression ----------------------------------------------------------------------------
+
+
+def test_long_answers_are_compressed_for_clients_that_can_read_them(client: TestClient) -> None:
+    plain = client.get("/openapi.json", headers={"Accept-Encoding": "identity"})
+
+    with client.stream("GET", "/openapi.json", headers={"Accept-Encoding": "gzip"}) as packed:
+        raw = b"".join(packed.iter_raw())
+
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "Accept-Encoding" in packed.headers["vary"]
+    assert gzip.decompress(raw) == plain.content
+    assert len(raw) < len(plain.content) / 3
+
+
+def test_short_answers_and_streams_are_sent_as_they_are(
+    client: TestClient, database: Database
+) -> None:
+    job = given.job_in(database, JobState.FAILED)
+    for path in ("/healthz", f"/v1/jobs/{job.id}/stream"):
+        answer = client.get(path, headers={"Accept-Encoding": "gzip"})
+
+        assert answer.status_code == 200
+        assert "content-encoding" not in answer.headers
+
+
+# --- pages of other origins -----------------------------------------------------------------
+
+
+def test_a_page_of_an_allowed_origin_may_read_and_write(opened_to_a_page: TestClient) -> None:
+    names = {"name": ["a_1.jpg"], "pattern": r"^(.+)_\d+\.jpg$"}
+    asks = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
+
+    asked = opened_to_a_page.options("/v1/explain/labels", headers=asks)
+    answer = opened_to_a_page.post("/v1/explain/labels", json=names, headers={"Origin": PAGE})
+
+    assert asked.status_code == 200
+    assert asked.headers["access-control-allow-origin"] == PAGE
+    assert answer.headers["access-control-allow-origin"] == PAGE
+    assert "X-Request-Id" in answer.headers["access-control-expose-headers"]
+    assert answer.status_code != 403
+
+
+def test_any_other_page_may_neither(opened_to_a_page: TestClient, client: TestClient) -> None:
+    other = {"Origin": "https://evil.example"}
+    for service in (opened_to_a_page, client):
+        read = service.get("/v1/jobs", headers=other)
+        written = service.post("/v1/explain/labels", json={}, headers=other)
+
+        assert "access-control-allow-origin" not in read.headers
+        problem(written, 403, "forbidden")
+
+
+@pytest.mark.parametrize("wrong", ["app.example.com", f"{PAGE}/path", "*", "ftp://app.example.com"])
+def test_what_is_no_origin_is_refused_at_start(wrong: str) -> None:
+    with pytest.raises(SettingsError, match=r"TUNESMITH_CORS_ORIGINS: .* is no origin"):
+        load_settings(cors_origins=wrong)
