@@ -77,7 +77,7 @@ GUARD_OF: Mapping[ModuleType, Guard] = {
     presizing_previews: _JOBS,
     jobs: _JOBS,
     retries: _JOBS,
-    history: _JOBS,
+    history: _QUESTIONS,
     results: _JOBS,
     plots: _JOBS,
     models: _JOBS,

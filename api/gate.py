@@ -1,10 +1,12 @@
 """The gate of /v1: nothing more of a request is read before its key is known to be good."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from types import TracebackType
 from typing import Self
+from urllib.parse import parse_qs
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -13,11 +15,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import ANYBODY, CHALLENGE, KEY_HEADER, Caller
 from api.problems import Problem, from_domain, response_of
-from jobs import keys
+from jobs import keys, stream_tokens
 from jobs.database import Database
 from jobs.errors import JobsError, StoreUnavailableError
+from jobs.owners import owner_of
 
 PREFIX = "/v1/"
+TOKEN_PARAMETER = "token"  # noqa: S105 - its name, not its value
+_STREAM = re.compile(r"/v1/jobs/([^/]+)/stream")
 
 log = structlog.get_logger(__name__)
 
@@ -47,11 +52,13 @@ class Gate:
     async def _caller(self, scope: Scope) -> Caller:
         if not self._needs_keys:
             return ANYBODY
+        state = scope["app"].state
         secret = _secret_in(Headers(scope=scope))
+        if secret is None and (watched := _watched(scope)) is not None:
+            return await run_in_threadpool(_watcher, state.services.database, *watched)
         if secret is None:
             detail = f"this needs an API key: send Authorization: Bearer tsk_…, or {KEY_HEADER}"
             raise _unauthenticated(detail, CHALLENGE)
-        state = scope["app"].state
         key = await run_in_threadpool(keys.find, state.services.database, secret)
         if key is None:
             detail = "the API key that was sent is unknown, expired or revoked"
@@ -100,6 +107,27 @@ class LastUses:
             log.warning("last_use_lost", key_id=key_id, error=str(problem))
             if self._is_ending:
                 self._writer.shutdown(wait=False, cancel_futures=True)
+
+
+def _watched(scope: Scope) -> tuple[str, str] | None:
+    """The job and the token of a request for a stream; None of any other request."""
+    found = _STREAM.fullmatch(scope["path"])
+    tokens = parse_qs(scope["query_string"].decode("latin-1")).get(TOKEN_PARAMETER)
+    if found is None or not tokens or scope["method"] not in {"GET", "HEAD"}:
+        return None
+    return found[1], tokens[-1]
+
+
+def _watcher(database: Database, job_id: str, token: str) -> Caller:
+    """Who may watch the job, whose owner's things they see, and nothing else by this request.
+
+    Raises:
+        Problem: the token does not open the job's stream, or not any more.
+    """
+    if stream_tokens.opens(database, token, job_id):
+        return Caller(owner=owner_of(database, "job", job_id), scopes=frozenset())
+    detail = "the stream token is unknown, of another job, or of a job that ended a while ago"
+    raise _unauthenticated(detail, f'{CHALLENGE}, error="invalid_token"')
 
 
 def _secret_in(headers: Headers) -> str | None:

@@ -210,6 +210,15 @@ api_keys = Table(
     Column("revoked_ms", BigInteger),
 )
 
+stream_tokens = Table(
+    "stream_tokens",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("job_id", String(64), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("ix_stream_tokens_job", "job_id"),
+)
+
 workers = Table(
     "workers",
     metadata,

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -10,9 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from api.dependencies import JobIdPath, ServicesDep
 from api.pagination import PageDep, paged, take
 from api.problems import at, problem_responses
-from api.schemas.events import EventList, EventResource
+from api.schemas.events import EventList, EventResource, StreamToken
 from api.sse import RETRY_MS
-from jobs import events, store
+from jobs import events, store, stream_tokens
 from jobs.errors import ResultNotReadyError
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
@@ -72,14 +73,42 @@ async def stream_start(
     },
 )
 async def stream(
-    services: ServicesDep, job_id: JobIdPath, after: Annotated[int, Depends(stream_start)]
+    services: ServicesDep,
+    job_id: JobIdPath,
+    after: Annotated[int, Depends(stream_start)],
+    token: Annotated[
+        str | None,
+        Query(max_length=100, description="a stream token, in the place of an API key"),
+    ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events: the history behind `Last-Event-ID`, then what happens, to the end."""
+    """Server-sent events: the history behind `Last-Event-ID`, then what happens, to the end.
+
+    A page in a browser, whose `EventSource` can send no header, gets its `token` from
+    `POST /v1/jobs/{id}/stream-tokens`.
+    """
     yield ServerSentEvent(retry=RETRY_MS)
     async for event in services.feed.follow(job_id, after):
         yield ServerSentEvent(
             id=str(event.seq), event=event.type, raw_data=EventResource.of(event).model_dump_json()
         )
+
+
+@router.post(
+    "/{job_id}/stream-tokens",
+    operation_id="createStreamToken",
+    summary="Let a page watch a job",
+    status_code=201,
+    responses=problem_responses("not_found", "validation_failed"),
+)
+def create_stream_token(services: ServicesDep, job_id: JobIdPath) -> StreamToken:
+    """A token that opens this one job's stream and nothing else, until ten minutes after its end.
+
+    It is told once; `new EventSource(url)` with the answer's `url` needs nothing more.
+    """
+    token = stream_tokens.create(services.database, job_id)
+    return StreamToken(
+        token=token, job_id=job_id, url=f"/v1/jobs/{job_id}/stream?{urlencode({'token': token})}"
+    )
 
 
 @router.get(

@@ -40,5 +40,21 @@ class EventResource(Resource):
         )
 
 
+class StreamToken(Resource):
+    """What lets a page watch one job."""
+
+    model_config = example(
+        object="stream_token",
+        token="tst_1Q0x5w9c7e1Q0x5w9c7e1Q0x5w9c7e1Q0x5w9c7e1Q0",  # noqa: S106 - an example
+        job_id=JobIdExample,
+        url=f"/v1/jobs/{JobIdExample}/stream?token=tst_1Q0x5w9c7e1Q0x5w9c7e1Q0x5w9c7e1Q0x5w9c7e1Q0",
+    )
+
+    object: Literal["stream_token"] = "stream_token"
+    token: str = Field(description="good until ten minutes after the job's end; told once")
+    job_id: str
+    url: str = Field(description="what an EventSource is opened with")
+
+
 class EventList(ListOf[EventResource]):
     """One page of a job's history."""

@@ -177,6 +177,9 @@ def test_a_key_that_may_read_writes_nothing(locked: TestClient, database: Databa
     for method, path in operations(app):
         if path in OPEN or method == "GET" or path.startswith("/v1/explain/"):
             continue
+        if path.endswith("/stream-tokens"):
+            # it lets a page read what the key may read
+            continue
         answer = locked.request(method, filled(path), headers=headers)
 
         body = problem(answer, 403, "forbidden")
