@@ -5,6 +5,9 @@ from pathlib import Path
 
 from jobs.errors import DiskFullError
 
+THUMBNAILS_BYTES = 96 * 1024
+"""What the thumbnails of one photo take on a disk, a little more than those of a detailed one."""
+
 
 def require_free(folder: Path, needed_bytes: int, *, kept_free_bytes: int) -> None:
     """The folder's disk has room for so many bytes beside those that must stay free.

@@ -1,4 +1,4 @@
-"""How much of a foreign archive is taken in: bytes, members, and the space that stays free."""
+"""How much of a foreign source is taken in: bytes, files, classes, time, and the space left."""
 
 from pydantic import BaseModel, Field
 
@@ -6,7 +6,7 @@ GIB = 1024**3
 
 
 class SourceLimits(BaseModel):
-    """The limits of uploads and of archives that are unpacked; a part of the settings."""
+    """The limits of uploads and of what imports take in; a part of the settings."""
 
     max_upload_bytes: int = Field(
         default=10 * GIB, ge=1, description="bytes above which an upload is refused"
@@ -21,6 +21,21 @@ class SourceLimits(BaseModel):
         default=100.0,
         ge=1,
         description="times its own size above which an archive of 64 MiB unpacked is refused",
+    )
+    max_files: int = Field(
+        default=500_000, ge=1, description="photos above which a source is refused"
+    )
+    max_classes: int = Field(
+        default=10_000, ge=1, description="different labels above which a dataset is refused"
+    )
+    max_photo_bytes: int = Field(
+        default=GIB // 4, ge=1, description="bytes above which a photo is left out, unread"
+    )
+    decode_s: int = Field(
+        default=60,
+        ge=1,
+        le=86400,
+        description="seconds of computing above which a photo is left out as it is decoded",
     )
     min_free_bytes: int = Field(
         default=GIB, ge=0, description="bytes that uploads and imports leave free on the disk"

@@ -29,7 +29,7 @@ from ml.errors import StoppedError, UnreadableImageError
 from ml.images import Rgb, decode_rgb, decoder_name, presize
 from ml.photos import LabelledPhoto
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 LOCK_POLL_S = 0.1
 PIXELS_FILE = "pixels.bin"
 

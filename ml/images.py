@@ -9,15 +9,20 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, PngImagePlugin, UnidentifiedImageError, features
 
+from ml.colours import scale_clear_colour, to_rgb
 from ml.errors import UnreadableImageError
+from ml.signatures import unreadable_reason
 
 Rgb = NDArray[np.uint8]
+
+Photo = Path | BinaryIO
+"""A file by its path, or open; then its beginning is gone to, and it stays open."""
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF")
 """What is tried; formats that start other programs (EPS) or hold no photos are not.
@@ -40,13 +45,23 @@ _TRANSPOSE_OF = {
 }
 _UPRIGHT_BY_PILLOW = frozenset({"TIFF"})
 _SIDEWAYS = frozenset({5, 6, 7, 8})
-_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
+_DECODED_FOR_EXIF = frozenset({"PNG"})
+_TEXT_BYTES = 16 * 1024**2
+_PLAIN = {
+    "could not create decoder object": "damaged or cut off",
+    "decoder error -2": "damaged: its pixels cannot be decoded",
+    "decoder error -9": "decoding it takes more memory than there is",
+}
+"""What some of Pillow's messages mean."""
 
 Image.init()
 _SUPPORTED = tuple(name for name in FORMATS if name in Image.OPEN)
 
 # Pillow's own limit knows no numbers in its message; ours is checked per call, before decoding.
 Image.MAX_IMAGE_PIXELS = None
+
+# Image editors write a history of some megabytes beside the picture; Pillow would refuse all of it.
+PngImagePlugin.MAX_TEXT_CHUNK = _TEXT_BYTES
 
 # Python's warning filters belong to the whole process, so headers are read one at a time.
 _HEADER_LOCK = threading.Lock()
@@ -75,20 +90,33 @@ def decoder_name() -> str:
     return ", ".join(parts)
 
 
-def inspect(path: Path, *, max_pixels: int = MAX_PIXELS) -> PhotoInfo:
-    """What the header says; no pixel is decoded.
+def inspect(photo: Photo, *, max_pixels: int = MAX_PIXELS) -> PhotoInfo:
+    """What the header says; pixels are decoded of a PNG only, whose EXIF may lie behind them.
 
     Raises:
         UnreadableImageError: Not an image of a supported format, or too many pixels.
     """
-    with _unreadable(path), _opened(path, max_pixels) as (_, info):
-        return info
+    with _opened(photo, max_pixels) as (image, complaints):
+        return _info(image, complaints)
 
 
-def decode_rgb(
-    path: Path, *, min_short_side: int | None = None, max_pixels: int = MAX_PIXELS
-) -> Rgb:
-    """The first frame as seen: upright, RGB, transparency over white.
+def pixels_at_once(
+    photo: Photo, *, min_short_side: int | None = None, max_pixels: int = MAX_PIXELS
+) -> int:
+    """How many pixels `decode` would hold, as the header tells; none is decoded.
+
+    Raises:
+        UnreadableImageError: Not an image of a supported format, or too many pixels.
+    """
+    with _opened(photo, max_pixels) as (image, _):
+        _allow_smaller(image, min_short_side)
+        return image.width * image.height
+
+
+def decode(
+    photo: Photo, *, min_short_side: int | None = None, max_pixels: int = MAX_PIXELS
+) -> tuple[PhotoInfo, Rgb]:
+    """What the header says, and the first frame as seen: upright, RGB, transparency over white.
 
     With ``min_short_side`` a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, the short side
     never falling below that many pixels (unless the photo is smaller itself).
@@ -96,17 +124,24 @@ def decode_rgb(
     Raises:
         UnreadableImageError: Any failure, with a short reason.
     """
-    with _unreadable(path), _opened(path, max_pixels) as (image, info):
-        if min_short_side is not None:
-            image.draft(None, (min_short_side, min_short_side))
+    with _opened(photo, max_pixels) as (image, complaints):
+        info = _info(image, complaints)
+        _allow_smaller(image, min_short_side)
         image.load()
-        upright = _to_rgb(image)
+        upright = to_rgb(image)
         if info.orientation in _TRANSPOSE_OF:
             upright = upright.transpose(_TRANSPOSE_OF[info.orientation])
-        return np.array(upright)
+        return info, np.array(upright)
 
 
-def decode_as_stored(path: Path, *, max_pixels: int = MAX_PIXELS) -> Rgb:
+def decode_rgb(
+    photo: Photo, *, min_short_side: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Rgb:
+    """The pixels of `decode`."""
+    return decode(photo, min_short_side=min_short_side, max_pixels=max_pixels)[1]
+
+
+def decode_as_stored(photo: Photo, *, max_pixels: int = MAX_PIXELS) -> Rgb:
     """The first frame as fastai reads it: EXIF orientation and transparency are left aside.
 
     16-bit samples keep their high byte all the same, as in `decode_rgb`; fastai cuts them off.
@@ -114,10 +149,11 @@ def decode_as_stored(path: Path, *, max_pixels: int = MAX_PIXELS) -> Rgb:
     Raises:
         UnreadableImageError: Any failure, with a short reason.
     """
-    with _unreadable(path), _opened(path, max_pixels) as (image, _):
+    with _opened(photo, max_pixels) as (image, _):
         image.load()
+        image.info.pop("transparency", None)
         deep = image.mode == "F" or image.mode.startswith("I")
-        return np.array(_to_rgb(image) if deep else image.convert("RGB"))
+        return np.array(to_rgb(image) if deep else image.convert("RGB"))
 
 
 def presize(image: Rgb, short_side: int) -> Rgb:
@@ -153,46 +189,73 @@ def write_thumbnails(
 
 
 @contextlib.contextmanager
+def _opened(photo: Photo, max_pixels: int) -> Iterator[tuple[Image.Image, list[str]]]:
+    """The image, of which the header is read, and what Pillow complained of meanwhile."""
+    path = photo if isinstance(photo, Path) else Path(str(photo.name))
+    complaints: list[str] = []
+    with _unreadable(path), _file_of(photo) as file:
+        try:
+            with _noting(complaints):
+                image = Image.open(file, formats=_SUPPORTED)
+        except UnidentifiedImageError as error:
+            raise UnreadableImageError(path, unreadable_reason(file)) from error
+        with image:
+            if image.width * image.height > max_pixels:
+                raise UnreadableImageError(
+                    path,
+                    f"{image.width} x {image.height} pixels exceed the limit of "
+                    f"{max_pixels:,} pixels",
+                )
+            scale_clear_colour(image)
+            yield image, complaints
+
+
+@contextlib.contextmanager
 def _unreadable(path: Path) -> Iterator[None]:
     """Any failure inside becomes an UnreadableImageError; hostile bytes raise nearly anything."""
     try:
         yield
     except (UnreadableImageError, MemoryError):
         raise
-    except UnidentifiedImageError as error:
-        raise UnreadableImageError(path, _unidentified(path)) from error
     except Exception as error:
         raise UnreadableImageError(path, _reason(error)) from error
 
 
 @contextlib.contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[tuple[Image.Image, PhotoInfo]]:
-    with path.open("rb") as file:
-        image, info = _read_header(path, file, max_pixels)
-        with image:
-            yield image, info
+def _file_of(photo: Photo) -> Iterator[BinaryIO]:
+    if isinstance(photo, Path):
+        with photo.open("rb") as file:
+            yield file
+    else:
+        photo.seek(0)
+        yield photo
 
 
-def _read_header(path: Path, file: BinaryIO, max_pixels: int) -> tuple[Image.Image, PhotoInfo]:
-    with _HEADER_LOCK, warnings.catch_warnings(record=True) as complaints:
+@contextlib.contextmanager
+def _noting(complaints: list[str]) -> Iterator[None]:
+    """Warnings of the code inside are added to the complaints."""
+    with _HEADER_LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        image = Image.open(file, formats=_SUPPORTED)
-        width, height = image.size
-        if width * height > max_pixels:
-            raise UnreadableImageError(
-                path, f"{width} x {height} pixels exceed the limit of {max_pixels:,} pixels"
-            )
-        # last: to find the orientation of a PNG, Pillow decodes it
+        yield
+        complaints += [str(each.message) for each in caught]
+
+
+def _info(image: Image.Image, complaints: list[str]) -> PhotoInfo:
+    mode, width, height = image.mode, image.width, image.height
+    if image.format in _DECODED_FOR_EXIF:
+        # here, so that pixels which cannot be decoded are not taken for a fault of the EXIF
+        image.load()
+    with _noting(complaints):
         orientation = _orientation(image)
     if orientation in _SIDEWAYS:
         width, height = height, width
-    return image, PhotoInfo(
+    return PhotoInfo(
         width=width,
         height=height,
         format=image.format or "unknown",
-        mode=image.mode,
+        mode=mode,
         orientation=orientation,
-        warnings=tuple(str(complaint.message) for complaint in complaints),
+        warnings=tuple(complaints),
     )
 
 
@@ -207,41 +270,22 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in _TRANSPOSE_OF else 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("32-bit float pixels have no agreed range")
-    if image.mode.startswith("I"):
-        return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
-        return _over_white(image.convert("RGBA"))
-    return image.convert("RGB")
-
-
-def _to_8_bits(samples: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-    """16-bit samples, also when stored as 32-bit integers, keep their high byte."""
-    high_bytes: NDArray[np.uint8] = (np.clip(samples, 0, 65535) >> 8).astype(np.uint8)
-    return high_bytes
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    canvas = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(canvas, image).convert("RGB")
-
-
-def _unidentified(path: Path) -> str:
-    with path.open("rb") as file:
-        begin = file.read(12)
-    if not begin:
-        return "the file is empty"
-    if begin[4:8] == b"ftyp" and begin[8:12] in _HEIC_BRANDS:
-        return "HEIC is not supported; convert it to JPEG"
-    return "not an image of a format Pillow can identify"
+def _allow_smaller(image: Image.Image, min_short_side: int | None) -> None:
+    if min_short_side is not None:
+        image.draft(None, (min_short_side, min_short_side))
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
+    if isinstance(error, OSError) and error.strerror:
+        # its whole text would tell where the file lies
+        return f"{error.strerror[:1].lower()}{error.strerror[1:]}"
     text = str(error) or type(error).__name__
+    if "MAX_TEXT" in text:
+        return "its text unpacks to far more than a photo's, as that of a bomb does"
+    if text in _PLAIN:
+        return _PLAIN[text]
     if "truncated" in text.lower():
         return f"truncated ({text})"
     return f"{text[:1].lower()}{text[1:]}"

@@ -2,23 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from jobs import leases
-from jobs.artifacts import sha256_of
+from jobs.disk_budget import THUMBNAILS_BYTES, require_free
 from jobs.ids import DatasetId, item_id
+from jobs.settings import Settings
 from jobs.sources import paths
-from ml.errors import UnreadableImageError
-from ml.fingerprint import fingerprint
-from ml.images import decode_rgb, inspect, write_thumbnails
 from worker.break_off import for_each
 from worker.context import Context
+from worker.decoder import DecodingLimits, PhotoFacts, PhotoOrder
+from worker.decoder_pool import DecoderPool, UnusablePhotoError
 from worker.items import Item
 from worker.photo_sources import Photos
 from worker.progress import ProgressWriter
-
-_CHECK_SHORT_SIDE_PX = 512
 
 Labelled = tuple[str, str | None]
 """A name and its label; None where the rule reads none from it."""
@@ -28,55 +25,69 @@ def checked(context: Context, photos: Photos, labelled: Sequence[Labelled]) -> l
     """Each named photo as an item, with thumbnails if it can be used, in the same order.
 
     Raises:
+        DiskFullError: there is no room for the thumbnails.
         StoppedError: it was broken off.
     """
     context.tell(leases.enter_phase, "checking")
-    dataset_id = DatasetId(str(context.job.dataset_id))
-    thumbnails = context.artifacts.thumbnails_folder(dataset_id)
+    thumbnails = context.artifacts.thumbnails_folder(str(context.job.dataset_id))
     thumbnails.mkdir(parents=True, exist_ok=True)
-    check = partial(_check, context, dataset_id, photos.folder, thumbnails)
+    needed_bytes = len(labelled) * THUMBNAILS_BYTES
+    require_free(thumbnails, needed_bytes, kept_free_bytes=context.settings.min_free_bytes)
     writer = ProgressWriter(context, phase="checking", span=(photos.share_done, 1.0))
-    return for_each(context, writer, check, labelled)
+    with DecoderPool(_limits(context.settings)) as decoders:
+        check = _Check(context, photos.folder, thumbnails, decoders)
+        return for_each(context, writer, check, labelled)
 
 
-def _check(
-    context: Context, dataset_id: DatasetId, folder: Path, thumbnails: Path, labelled: Labelled
-) -> Item:
-    name, label = labelled
-    item = Item(item_id=item_id(dataset_id, name), path=paths.printable(name), label=label)
-    if label is None:
-        return replace(item, reason="its name has no label")
-    if item.path != name:
-        return replace(item, reason="its path is not in UTF-8; rename it")
-    path = folder / name
-    roots = (*context.settings.dataset_roots, context.artifacts.root)
-    if not paths.leads_inside(path, roots):
-        return replace(item, reason=_outside(path))
-    try:
-        return _decoded(item, path, thumbnails, context.settings.max_pixels)
-    except UnreadableImageError as problem:
-        return replace(item, reason=problem.reason)
+def _limits(settings: Settings) -> DecodingLimits:
+    return DecodingLimits(
+        max_pixels=settings.max_pixels,
+        max_bytes=settings.max_photo_bytes,
+        cpu_s=settings.decode_s,
+    )
 
 
-def _outside(path: Path) -> str:
-    if path.is_symlink():
-        return "the link leads to no file inside the allowed roots"
-    return "it is not a regular file"
+class _Check:
+    """From a name and its label to an item."""
+
+    def __init__(
+        self, context: Context, folder: Path, thumbnails: Path, decoders: DecoderPool
+    ) -> None:
+        self._dataset_id = DatasetId(str(context.job.dataset_id))
+        self._roots = (*context.settings.dataset_roots, context.artifacts.root)
+        self._folder = folder
+        self._thumbnails = thumbnails
+        self._decoders = decoders
+
+    def __call__(self, labelled: Labelled) -> Item:
+        name, label = labelled
+        own_id = item_id(self._dataset_id, name)
+        item = Item(item_id=own_id, path=paths.printable(name), label=label)
+        if label is None:
+            return replace(item, reason="its name has no label")
+        if item.path != name:
+            return replace(item, reason="its path is not in UTF-8; rename it")
+        order = PhotoOrder(
+            path=self._folder / name,
+            roots=self._roots,
+            thumbnails=self._thumbnails,
+            item_id=own_id,
+        )
+        try:
+            return _usable(item, self._decoders.facts(order))
+        except UnusablePhotoError as problem:
+            return replace(item, reason=str(problem))
 
 
-def _decoded(item: Item, path: Path, thumbnails: Path, max_pixels: int) -> Item:
-    info = inspect(path, max_pixels=max_pixels)
-    # decoding at a reduced size still reads the file to its end
-    image = decode_rgb(path, min_short_side=_CHECK_SHORT_SIDE_PX, max_pixels=max_pixels)
-    write_thumbnails(image, thumbnails, item.item_id)
+def _usable(item: Item, facts: PhotoFacts) -> Item:
     return replace(
         item,
-        width=info.width,
-        height=info.height,
-        format=info.format,
-        mode=info.mode,
-        size_bytes=path.stat().st_size,
-        digest=sha256_of(path),
-        fingerprint=fingerprint(image),
+        width=facts.info.width,
+        height=facts.info.height,
+        format=facts.info.format,
+        mode=facts.info.mode,
+        size_bytes=facts.size_bytes,
+        digest=facts.digest,
+        fingerprint=facts.fingerprint,
         usable=True,
     )

@@ -1,8 +1,10 @@
 """Lists folders on the server, inside the allow-listed roots only, without opening a file."""
 
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
 
 from jobs.errors import SourceForbiddenError, SourceUnreachableError
@@ -13,6 +15,8 @@ IMAGE_SUFFIXES = (
 )
 """Names that are taken for photos; whether they are is found out when they are decoded."""
 
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _QUICK_LOOK_S = 2.0
 _QUICK_LOOK_NAMES = 50_000
 _SHOWN_CHARACTERS = 200
@@ -44,7 +48,8 @@ def list_photos(folder: Path) -> list[str]:
     """Paths of all photos below the folder, relative to it, with ``/``, sorted.
 
     Files and folders whose name begins with a dot are left out, and links to folders are not
-    followed. A link to a file is listed; whether it `leads_inside` is asked before it is read.
+    followed. A link to a file is listed; where it leads is looked at when it is opened
+    (`open_inside`).
 
     Raises:
         SourceUnreachableError: the folder cannot be listed.
@@ -67,10 +72,28 @@ def peek_photos(folder: Path) -> tuple[list[str], bool]:
     return sorted(names), True
 
 
-def leads_inside(photo: Path, roots: Sequence[Path]) -> bool:
-    """Whether the listed photo, after following every link, is a file inside the roots."""
+def open_inside(photo: Path, roots: Sequence[Path]) -> BufferedReader:
+    """The listed photo, open, which after following every link is a file inside the roots.
+
+    Whatever is put into its place meanwhile, nothing outside is opened, and no device or pipe.
+
+    Raises:
+        SourceForbiddenError: it is not.
+        OSError: it may not be read.
+    """
     target = _real(photo)
-    return os.path.isfile(target) and any(target.is_relative_to(root) for root in roots)
+    root = next((root for root in roots if target.is_relative_to(root)), None)
+    if root is None or not target.is_file():
+        raise SourceForbiddenError(
+            "the link leads to no file inside the allowed roots"
+            if photo.is_symlink()
+            else "it is not a regular file"
+        )
+    descriptor = _open_below(root, target)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SourceForbiddenError("it is not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def printable(name: str) -> str:
@@ -94,6 +117,20 @@ def _is_plain(path: str) -> bool:
 def _real(path: str | Path) -> Path:
     # unlike Path.resolve, realpath does not raise where a link leads to itself
     return Path(os.path.realpath(path))
+
+
+def _open_below(root: Path, target: Path) -> int:
+    """A descriptor of the file, reached from the root without following one link."""
+    *folders, name = target.relative_to(root).parts
+    where = os.open(root, _FOLDER)
+    try:
+        for folder in folders:
+            above, where = where, os.open(folder, _FOLDER, dir_fd=where)
+            os.close(above)
+        # without waiting, should a pipe have taken its place
+        return os.open(name, _FILE, dir_fd=where)
+    finally:
+        os.close(where)
 
 
 def _walk(folder: Path) -> Iterator[str]:

@@ -1,10 +1,12 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from jobs.errors import SourceForbiddenError, SourceUnreachableError
-from jobs.sources.paths import leads_inside, list_photos, peek_photos, resolve_inside
+from jobs.sources import paths
+from jobs.sources.paths import list_photos, open_inside, peek_photos, resolve_inside
 
 
 @pytest.fixture
@@ -119,25 +121,71 @@ def test_links_to_folders_are_not_followed(root: Path, outside: Path) -> None:
     assert list_photos(root) == ["pets/cat.jpg"]
 
 
-def test_a_link_to_a_file_is_listed_but_leads_inside_only_if_it_does(
-    root: Path, outside: Path
-) -> None:
+def test_of_listed_names_only_files_inside_are_opened(root: Path, outside: Path) -> None:
+    (root / "pets" / "cat.jpg").write_text("cat")
     (root / "in.jpg").symlink_to(root / "pets" / "cat.jpg")
     (root / "out.jpg").symlink_to(outside / "secret.jpg")
+    (root / "device.jpg").symlink_to("/dev/zero")
     (root / "broken.jpg").symlink_to(root / "missing.jpg")
     (root / "loop.jpg").symlink_to(root / "loop.jpg")
     os.mkfifo(root / "pipe.jpg")
 
-    verdicts = {name: leads_inside(root / name, [root]) for name in list_photos(root)}
+    found = {name: _content(root / name, root) for name in list_photos(root)}
 
-    assert verdicts == {
-        "broken.jpg": False,
-        "in.jpg": True,
-        "loop.jpg": False,
-        "out.jpg": False,
-        "pets/cat.jpg": True,
-        "pipe.jpg": False,
+    nowhere = "the link leads to no file inside the allowed roots"
+    assert found == {
+        "broken.jpg": nowhere,
+        "device.jpg": nowhere,
+        "in.jpg": "cat",
+        "loop.jpg": nowhere,
+        "out.jpg": nowhere,
+        "pets/cat.jpg": "cat",
+        "pipe.jpg": "it is not a regular file",
     }
+
+
+def _content(photo: Path, root: Path) -> str:
+    try:
+        with open_inside(photo, [root]) as file:
+            return file.read().decode()
+    except SourceForbiddenError as problem:
+        return str(problem)
+
+
+Swap = Callable[[Path, Path], None]
+
+
+def _folder_for_link(root: Path, outside: Path) -> None:
+    (root / "pets").rename(root / "away")
+    (root / "pets").symlink_to(outside)
+
+
+def _photo_for_link(root: Path, outside: Path) -> None:
+    (root / "pets" / "secret.jpg").unlink()
+    (root / "pets" / "secret.jpg").symlink_to(outside / "secret.jpg")
+
+
+def _photo_for_pipe(root: Path, outside: Path) -> None:
+    (root / "pets" / "secret.jpg").unlink()
+    os.mkfifo(root / "pets" / "secret.jpg")
+
+
+@pytest.mark.parametrize("swap", [_folder_for_link, _photo_for_link, _photo_for_pipe])
+def test_what_takes_a_photos_place_once_it_was_looked_at_is_not_read(
+    root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch, swap: Swap
+) -> None:
+    """The attacker acts in the worst moment: between the look and the opening."""
+    (root / "pets" / "secret.jpg").touch()
+    really_open = paths._open_below
+
+    def open_after_swap(below: Path, target: Path) -> int:
+        swap(root, outside)
+        return really_open(below, target)
+
+    monkeypatch.setattr(paths, "_open_below", open_after_swap)
+
+    with pytest.raises((OSError, SourceForbiddenError)):
+        open_inside(root / "pets" / "secret.jpg", [root])
 
 
 def test_a_name_that_is_not_utf8_is_listed(root: Path) -> None:
