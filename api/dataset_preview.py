@@ -20,7 +20,7 @@ def preview(request: DatasetSpec, settings: Settings) -> DatasetPlan:
         Problem: the source or the label rule cannot be used at all.
     """
     listing = listing_of(request, settings) or _NOTHING
-    obstacles = _obstacles(request, listing)
+    obstacles = _obstacles(request, listing, settings)
     explained = _explained(request, listing.names)
     missed = [item.name for item in explained.items if item.label is None]
     return DatasetPlan.model_validate(
@@ -40,12 +40,12 @@ def preview(request: DatasetSpec, settings: Settings) -> DatasetPlan:
     )
 
 
-def _obstacles(request: DatasetSpec, listing: Listing) -> list[Obstacle]:
+def _obstacles(request: DatasetSpec, listing: Listing, settings: Settings) -> list[Obstacle]:
     """What the names fall short of; what is wrong with the rule itself is raised."""
     if listing is _NOTHING:
         return []
     try:
-        check_names(request, listing)
+        check_names(request, listing, settings)
     except Problem as problem:
         if problem.code in {"invalid_regex", "regex_no_group"}:
             raise

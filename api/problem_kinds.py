@@ -67,6 +67,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "too_few_classes": Kind(422, "Too few classes", "Provide photos of two classes or more."),
     "too_few_images": Kind(422, "Too few images", "Provide more photos."),
+    "too_many_classes": Kind(
+        422, "Too many classes", "Mend the rule that labels, or raise the limit that is named."
+    ),
+    "too_many_files": Kind(
+        422, "Too many files", "Register parts of the source, or raise the limit that is named."
+    ),
     "archive_invalid": Kind(422, "Archive invalid", "Make the archive anew, and send that."),
     "archive_too_large": Kind(
         422, "Archive too large", "Send smaller archives, or raise the limit that is named."
@@ -99,6 +105,8 @@ DATASET_PROBLEMS = (
     "labels_unmatched",
     "too_few_classes",
     "too_few_images",
+    "too_many_classes",
+    "too_many_files",
 )
 """Codes with which a dataset can be refused, alone or inside another request."""
 

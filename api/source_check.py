@@ -13,7 +13,7 @@ from jobs.dataset_spec import (
     SampleSource,
     UploadSource,
 )
-from jobs.disk_budget import require_free
+from jobs.disk_budget import least_bytes, require_free
 from jobs.errors import (
     ArchiveInvalidError,
     ArchiveTooLargeError,
@@ -21,6 +21,7 @@ from jobs.errors import (
     SourceUnreachableError,
 )
 from jobs.settings import Settings
+from jobs.source_limits import SourceLimits, excess
 from jobs.sources import archives
 from jobs.sources.paths import peek_photos, resolve_inside
 from jobs.sources.sample import sample_plan
@@ -48,14 +49,22 @@ def check_dataset(request: DatasetSpec, settings: Settings) -> None:
 
     Raises:
         Problem: it could not; the codes are those that the import would fail with.
+        DiskFullError: the disk has no room for what it would write.
     """
     labeller = _labeller(request)
     listing = listing_of(request, settings)
     if listing is not None:
-        check_names(request, listing, labeller)
+        check_names(request, listing, settings, labeller)
+        needed_bytes = least_bytes(request.source, len(listing.names))
+        require_free(settings.artifacts, needed_bytes, kept_free_bytes=settings.min_free_bytes)
 
 
-def check_names(request: DatasetSpec, listing: Listing, labeller: Labeller | None = None) -> None:
+def check_names(
+    request: DatasetSpec,
+    listing: Listing,
+    limits: SourceLimits,
+    labeller: Labeller | None = None,
+) -> None:
     """The names suffice for a dataset with this rule and this split.
 
     Raises:
@@ -66,6 +75,7 @@ def check_names(request: DatasetSpec, listing: Listing, labeller: Labeller | Non
         raise at(listing.pointer, "too_few_images", detail)
     found = _labelled(labeller or _labeller(request), listing.names)
     _check_matches(request, listing, found)
+    _check_limits(listing, found, limits)
     if listing.is_complete:
         _check_parts(request, listing, found)
 
@@ -165,6 +175,14 @@ def _check_matches(request: DatasetSpec, listing: Listing, found: Sequence[Label
     detail = f"{len(missed)} of {len(found)} names have no label, such as {examples}"
     pointer = "/labels/pattern" if isinstance(labels, RegexLabels) else "/labels/rule"
     raise at(pointer, "labels_unmatched", f"{detail}; {_hint(request, listing, found)}")
+
+
+def _check_limits(listing: Listing, found: Sequence[Labelled], limits: SourceLimits) -> None:
+    classes = {each.usable for each in found if each.usable is not None}
+    exceeded = excess(limits, files=len(found), classes=len(classes))
+    if exceeded is not None:
+        pointer = "/labels" if exceeded.code == "too_many_classes" else listing.pointer
+        raise at(pointer, exceeded.code, f"{exceeded.message}; {exceeded.remedy}")
 
 
 def _hint(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> str:

@@ -3,10 +3,17 @@
 import shutil
 from pathlib import Path
 
+from jobs.dataset_spec import SampleSource, Source
 from jobs.errors import DiskFullError
 
-THUMBNAILS_BYTES = 96 * 1024
-"""What the thumbnails of one photo take on a disk, a little more than those of a detailed one."""
+_THUMBNAILS_BYTES = 3 * 4096
+_DRAWN_PHOTO_BYTES = 24 * 1024
+
+
+def least_bytes(source: Source, photos: int) -> int:
+    """What an import of so many photos writes at the least: thumbnails, and what it draws."""
+    drawn = _DRAWN_PHOTO_BYTES if isinstance(source, SampleSource) else 0
+    return photos * (_THUMBNAILS_BYTES + drawn)
 
 
 def require_free(folder: Path, needed_bytes: int, *, kept_free_bytes: int) -> None:

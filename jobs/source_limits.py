@@ -1,5 +1,7 @@
 """How much of a foreign source is taken in: bytes, files, classes, time, and the space left."""
 
+from dataclasses import dataclass
+
 from pydantic import BaseModel, Field
 
 GIB = 1024**3
@@ -40,3 +42,30 @@ class SourceLimits(BaseModel):
     min_free_bytes: int = Field(
         default=GIB, ge=0, description="bytes that uploads and imports leave free on the disk"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A limit that a dataset exceeds: the code, what was found, what to do."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+def excess(limits: SourceLimits, *, files: int, classes: int) -> Excess | None:
+    """Which limit so many photos and different labels exceed, if any."""
+    if files > limits.max_files:
+        return Excess(
+            "too_many_files",
+            f"the source has more than {limits.max_files} photos",
+            "register parts of it, or start the service with a higher TUNESMITH_MAX_FILES",
+        )
+    if classes > limits.max_classes:
+        return Excess(
+            "too_many_classes",
+            f"the labels name {classes} classes; at most {limits.max_classes} are taken",
+            "see whether the rule reads labels and not names of files; if it does, start the "
+            "service with a higher TUNESMITH_MAX_CLASSES",
+        )
+    return None

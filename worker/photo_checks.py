@@ -1,11 +1,12 @@
 """Decodes every photo of an import once: what it is, or why it cannot be used."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from jobs import leases
-from jobs.disk_budget import THUMBNAILS_BYTES, require_free
+from jobs.disk_budget import require_free
 from jobs.ids import DatasetId, item_id
 from jobs.settings import Settings
 from jobs.sources import paths
@@ -17,6 +18,8 @@ from worker.items import Item
 from worker.photo_sources import Photos
 from worker.progress import ProgressWriter
 
+_LOOK_AT_DISK_EVERY = 256
+
 Labelled = tuple[str, str | None]
 """A name and its label; None where the rule reads none from it."""
 
@@ -25,14 +28,12 @@ def checked(context: Context, photos: Photos, labelled: Sequence[Labelled]) -> l
     """Each named photo as an item, with thumbnails if it can be used, in the same order.
 
     Raises:
-        DiskFullError: there is no room for the thumbnails.
+        DiskFullError: the disk has no more room for thumbnails.
         StoppedError: it was broken off.
     """
     context.tell(leases.enter_phase, "checking")
     thumbnails = context.artifacts.thumbnails_folder(str(context.job.dataset_id))
     thumbnails.mkdir(parents=True, exist_ok=True)
-    needed_bytes = len(labelled) * THUMBNAILS_BYTES
-    require_free(thumbnails, needed_bytes, kept_free_bytes=context.settings.min_free_bytes)
     writer = ProgressWriter(context, phase="checking", span=(photos.share_done, 1.0))
     with DecoderPool(_limits(context.settings)) as decoders:
         check = _Check(context, photos.folder, thumbnails, decoders)
@@ -58,9 +59,13 @@ class _Check:
         self._folder = folder
         self._thumbnails = thumbnails
         self._decoders = decoders
+        self._kept_free_bytes = context.settings.min_free_bytes
+        self._asked = itertools.count()
 
     def __call__(self, labelled: Labelled) -> Item:
         name, label = labelled
+        if next(self._asked) % _LOOK_AT_DISK_EVERY == 0:
+            require_free(self._thumbnails, 0, kept_free_bytes=self._kept_free_bytes)
         own_id = item_id(self._dataset_id, name)
         item = Item(item_id=own_id, path=paths.printable(name), label=label)
         if label is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jobs import leases
 from jobs.dataset_spec import PathSource, SampleSource, Source, UploadSource
+from jobs.disk_budget import least_bytes, require_free
 from jobs.sources import paths, sample
 from ml.sample.photos import write_photo
 from worker.break_off import for_each, go_on
@@ -47,7 +48,7 @@ def photos_of(context: Context, source: Source) -> Photos:
     if isinstance(source, UploadSource):
         found = _unpacked(context, source, folder)
     context.tell(leases.enter_phase, "listing")
-    names = paths.list_photos(folder)
+    names = paths.list_photos(folder, most=context.settings.max_files + 1)
     if not names:
         raise _no_photo(source, folder, found)
     share_done = 0.0 if isinstance(source, PathSource) else _UNPACKING_SHARE
@@ -58,6 +59,8 @@ def _drawn(context: Context, source: SampleSource, folder: Path) -> list[str]:
     context.tell(leases.enter_phase, "drawing")
     plan = sample.sample_plan(photos_per_class=source.photos_per_class, seed=source.seed)
     folder.mkdir(parents=True, exist_ok=True)
+    needed_bytes = least_bytes(source, len(plan))
+    require_free(folder, needed_bytes, kept_free_bytes=context.settings.min_free_bytes)
     writer = ProgressWriter(context, phase="drawing", span=(0.0, _DRAWING_SHARE))
     for_each(context, writer, partial(_draw, folder), plan)
     return [photo.name for photo in plan]

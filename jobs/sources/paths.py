@@ -5,6 +5,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 
 from jobs.errors import SourceForbiddenError, SourceUnreachableError
@@ -44,8 +45,8 @@ def resolve_inside(path: str, roots: Sequence[Path]) -> Path:
     return real
 
 
-def list_photos(folder: Path) -> list[str]:
-    """Paths of all photos below the folder, relative to it, with ``/``, sorted.
+def list_photos(folder: Path, *, most: int | None = None) -> list[str]:
+    """Paths of all photos below the folder, or of so many, relative to it, with ``/``, sorted.
 
     Files and folders whose name begins with a dot are left out, and links to folders are not
     followed. A link to a file is listed; where it leads is looked at when it is opened
@@ -54,7 +55,7 @@ def list_photos(folder: Path) -> list[str]:
     Raises:
         SourceUnreachableError: the folder cannot be listed.
     """
-    return sorted(_walk(folder))
+    return sorted(islice(_walk(folder), most))
 
 
 def peek_photos(folder: Path) -> tuple[list[str], bool]:

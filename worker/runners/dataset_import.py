@@ -5,6 +5,8 @@ from dataclasses import replace
 
 from jobs import datasets
 from jobs.dataset_spec import DatasetSpec, FolderSplit, RegexLabels
+from jobs.disk_budget import least_bytes, require_free
+from jobs.source_limits import excess
 from ml.theory.labels import Labeller, make_labeller
 from ml.theory.parts import folder_part, random_parts, shortage
 from worker.context import Context, Ending
@@ -21,6 +23,7 @@ def run(context: Context) -> Ending:
     """The dataset is ready: every file was decoded, labelled and given a part.
 
     Raises:
+        DiskFullError: the disk has no room for what it would write.
         JobFailedError: the source, the labels or the photos do not make a dataset.
         JobsError: the source cannot be used.
         StoppedError: it was broken off.
@@ -28,6 +31,7 @@ def run(context: Context) -> Ending:
     request = DatasetSpec.model_validate(context.job.spec["request"])
     photos = photos_of(context, request.source)
     labelled = _labelled(request, photos.names)
+    _refuse_too_much(context, request, labelled)
     items = checked(context, photos, labelled)
     _refuse_too_many_unreadable(request, items)
     items = _split(request, items)
@@ -64,6 +68,15 @@ def labeller_of(request: DatasetSpec) -> Labeller:
         rule = request.labels
         return make_labeller("regex", pattern=rule.pattern, on=rule.on, group=rule.group)
     return make_labeller("parent_folder")
+
+
+def _refuse_too_much(context: Context, request: DatasetSpec, labelled: Sequence[Labelled]) -> None:
+    limits, classes = context.settings, {label for _, label in labelled if label is not None}
+    found = excess(limits, files=len(labelled), classes=len(classes))
+    if found is not None:
+        raise JobFailedError(found.code, found.message, found.remedy)
+    needed_bytes = least_bytes(request.source, len(labelled))
+    require_free(context.artifacts.root, needed_bytes, kept_free_bytes=limits.min_free_bytes)
 
 
 # --- pixels and parts -----------------------------------------------------------------------
