@@ -1,6 +1,7 @@
 """Bodies read strictly: UTF-8, no name twice in one object, no deeper than can be checked."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -55,8 +56,8 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  (whatever the client sent)
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         message = f"the field {json.dumps(twice)[:100]} is given twice in one object"
         raise json.JSONDecodeError(message, "", NOWHERE)
     for name, value in pairs:

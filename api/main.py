@@ -16,6 +16,7 @@ from jobs.logs import configure_logging
 from jobs.settings import Settings, SettingsError, load_settings
 
 SHUTDOWN_S = 5
+_HEAD_BYTES = 64 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -60,14 +61,21 @@ def serve(settings: Settings) -> None:
     listening = _bound(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    config = uvicorn.Config(
+    Server(app, config_of(app)).run(sockets=[listening])
+
+
+def config_of(app: FastAPI) -> uvicorn.Config:
+    """How the app is served, wherever it listens."""
+    return uvicorn.Config(
         app,
+        # the other one takes in a head of any length, and joins an address piece by piece
+        http="h11",
+        h11_max_incomplete_event_size=_HEAD_BYTES,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    Server(app, config).run(sockets=[listening])
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ Whatever its size, no more than a megabyte of it is in memory.
 """
 
 import hashlib
-import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +41,6 @@ FORMAT_OF_TYPE: dict[str, Format | None] = {
 
 _LOOK_AT_DISK_BYTES = 64 << 20
 _FILENAME_CHARACTERS = 255
-_FOLDERS = re.compile(r".*[/\\]", re.DOTALL)
 
 T = TypeVar("T")
 
@@ -258,6 +256,6 @@ def _no_form(why: str) -> Problem:
 
 def _plain(filename: str) -> str | None:
     """The client's name for the file, for people only, without folders and control characters."""
-    name = _FOLDERS.sub("", filename)
+    name = filename.replace("\\", "/").rpartition("/")[2]
     kept = "".join(each for each in name if unicodedata.category(each) not in {"Cc", "Cs", "Cf"})
     return kept[:_FILENAME_CHARACTERS] or None

@@ -44,7 +44,8 @@ def validation_problem(errors: Sequence[Mapping[str, Any]], body: object, model:
     unique = tuple(dict.fromkeys(fields))
     first, others = unique[0], len(unique) - 1 + len(errors) - len(looked_at)
     more = f" (and {others} more)" if others else ""
-    return Problem("validation_failed", f"{first.pointer}: {first.detail}{more}", errors=unique)
+    detail = f"{_printable(first.pointer)}: {first.detail}{more}"
+    return Problem("validation_failed", detail, errors=unique)
 
 
 def shown(value: object) -> str:
@@ -53,6 +54,10 @@ def shown(value: object) -> str:
         return "an object" if isinstance(value, dict) else "a list"
     text = json.dumps(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _best_branches(

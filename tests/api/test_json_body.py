@@ -38,6 +38,14 @@ def test_what_cannot_be_read_in_one_way_only_is_refused(body: bytes, reason: str
         parse(body)
 
 
+def test_of_half_a_million_fields_the_one_given_twice_is_found() -> None:
+    """Comparing each with all before it would take an hour, in which nobody else is answered."""
+    fields = [f'"{number}": 1' for number in (*range(500_000), 499_999)]
+
+    with pytest.raises(json.JSONDecodeError, match='the field "499999" is given twice'):
+        parse(f"{{{', '.join(fields)}}}".encode())
+
+
 def test_an_error_with_a_place_names_it() -> None:
     with pytest.raises(json.JSONDecodeError) as refused:
         parse(b'{"a":\xff}')
