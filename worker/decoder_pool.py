@@ -98,8 +98,8 @@ class _Decoder:
                 [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                # no password of ours, and an allocator that gives memory back
-                env={"PYTHONPATH": os.pathsep.join(sys.path)},
+                # no password of ours, an allocator that gives memory back, no idle threads
+                env={"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
             )
         self._pipe.send(limits)
 
