@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import shutil
+import stat
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -218,7 +219,9 @@ def check_unchanged(photo: LabelledPhoto) -> None:
         UnreadableImageError: It has another one, or cannot be read.
     """
     try:
-        with photo.path.open("rb") as file:
+        with open(photo.path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnreadableImageError(photo.path, "it is no regular file any more")
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
         raise UnreadableImageError(photo.path, "there is no such file any more") from error
@@ -226,6 +229,11 @@ def check_unchanged(photo: LabelledPhoto) -> None:
         raise UnreadableImageError(photo.path, str(error.strerror)) from error
     if digest != photo.digest:
         raise UnreadableImageError(photo.path, "it is not the file that was imported")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # a pipe that took the photo's place would be waited for
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _flush(file: BinaryIO) -> None:

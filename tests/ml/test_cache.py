@@ -1,5 +1,6 @@
 import dataclasses
 import multiprocessing
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -29,6 +30,19 @@ def test_a_complete_entry_is_used_without_the_photos(tmp_path: Path) -> None:
 
     with closing(pixels_of(photos, tmp_path / "cache")) as pixels:
         assert len(pixels) == 3
+
+
+def test_a_pipe_or_a_device_in_a_photos_place_is_not_read(tmp_path: Path) -> None:
+    """The one would never begin, the other never end."""
+    photos = make_photos(tmp_path / "photos", 2)
+    for photo in photos:
+        photo.path.unlink()
+    os.mkfifo(photos[0].path)
+    photos[1].path.symlink_to("/dev/zero")
+
+    for photo in photos:
+        with pytest.raises(UnreadableImageError, match="no regular file any more"):
+            pixels_of([photo], tmp_path / "cache")
 
 
 def test_an_entry_cut_short_is_built_again(tmp_path: Path) -> None:
