@@ -132,6 +132,9 @@ def _impatient() -> Iterator[None]:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
+    if path.exists() and not path.is_file():
+        # a pipe would be waited for, and some devices never end
+        raise WeightsUnavailableError(f"{path.name} is no regular file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -138,6 +138,14 @@ def test_a_damaged_file_of_weights_is_refused_by_name(
         build_model(from_file(path), seed=0)
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_pipe_is_no_file_of_weights(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"weights{suffix}")
+
+    with pytest.raises(WeightsUnavailableError, match="is no regular file"):
+        build_model(from_file(tmp_path / f"weights{suffix}"), seed=0)
+
+
 def test_tensors_without_names_are_no_weights(tmp_path: Path) -> None:
     torch.save({1: torch.zeros(1)}, tmp_path / "numbered.pth")
 
