@@ -50,12 +50,19 @@ def _equal(values: Words | NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def _join_near(
     words: Words, positions: NDArray[np.int64], leader: NDArray[np.int64], max_distance: int
 ) -> None:
-    for place, position in enumerate(positions[:-1]):
-        rest = positions[place + 1 :]
+    reached: list[int] = []
+    rest = positions
+    while reached or len(rest):
+        if not reached:
+            reached, rest = [int(rest[0])], rest[1:]
+        position = reached.pop()
         near = np.bitwise_count(words[rest] ^ words[position]) <= max_distance
-        for other in rest[near]:
-            one, two = _leader(leader, int(position)), _leader(leader, int(other))
+        # each is reached once, however many it is near to
+        found, rest = rest[near].tolist(), rest[~near]
+        for other in found:
+            one, two = _leader(leader, position), _leader(leader, other)
             leader[max(one, two)] = min(one, two)
+        reached += found
 
 
 def _leader(leader: NDArray[np.int64], position: int) -> int:

@@ -38,6 +38,14 @@ def test_a_chain_joins_what_is_not_near() -> None:
     assert same_pictures([far, 0, middle]) == [[0, 1, 2]]
 
 
+def test_thousands_of_pictures_that_are_all_near_each_other_are_one_group() -> None:
+    """As of a camera that does not move; joining each pair of them would take an hour."""
+    frames = [flipped(0, one, 16 + two, 32 + three)
+              for one in range(16) for two in range(16) for three in range(32)]  # fmt: skip
+
+    assert same_pictures(frames) == [list(range(8192))]
+
+
 @given(st.lists(WORD, max_size=12), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 63))))
 def test_groups_are_those_of_comparing_each_with_each(
     words: list[int], copies: list[tuple[int, int]]
