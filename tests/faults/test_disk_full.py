@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 
 from jobs.database import Database
@@ -33,7 +34,7 @@ LEFT_BYTES = 1 << 20
 def installation(disk: Path, start: Start) -> Installation:
     """An installation on that disk; the database lies elsewhere."""
     assert disk.is_dir()
-    return start(Roster(trains=2), lease_s=LEASE_S, checkpoint_s=0.5)
+    return start(Roster(trains=2), lease_s=LEASE_S, checkpoint_s=0.5, min_free_bytes=0)
 
 
 def test_a_training_whose_checkpoint_does_not_fit_fails_and_its_neighbours_go_on(
@@ -68,15 +69,23 @@ def test_whatever_a_job_cannot_write_it_fails_with_disk_full_and_succeeds_when_t
         "ledger": ("/v1/evaluations", {"model": trained.model_id, "dataset": dataset_id}),
         "pixels": ("/v1/fine-tunes", fine_tune_body(dataset_id, presize=68)),
         "losses of an epoch": ("/v1/fine-tunes", fine_tune_body(dataset_id)),
+    }
+    imports: dict[str, tuple[str, Json]] = {
         "thumbnails": ("/v1/datasets", dataset_body(_folder_of(installation), seed=2)),
         "drawn photos": ("/v1/datasets", _sample()),
     }
 
-    _fill(disk)
+    with installation.frozen("prepare-0"):
+        # no request for a dataset is accepted once the disk is full
+        failed = {name: _submit(installation, *request) for name, request in imports.items()}
+        _fill(disk)
     found = _lr_find(installation, dataset_id)
-    failed = {name: _submit(installation, *request) for name, request in requests.items()}
+    failed |= {name: _submit(installation, *request) for name, request in requests.items()}
     ended(database, found, *failed.values())
+    for request in imports.values():
+        assert _refusal(installation, *request) == (507, "disk_full")
     _free(disk)
+    requests |= imports
     again = {name: _submit(installation, *request) for name, request in requests.items()}
     ended(database, *again.values())
 
@@ -114,6 +123,11 @@ def _submit(installation: Installation, path: str, body: Json) -> str:
     with Patient(installation) as client:
         made = client.post(path, body)
         return str(made.get("job_id") or made["id"])
+
+
+def _refusal(installation: Installation, path: str, body: Json) -> tuple[int, str]:
+    response = httpx.post(f"{installation.url}{path}", json=body)
+    return response.status_code, response.json()["code"]
 
 
 def _lr_find(installation: Installation, dataset_id: str) -> str:
