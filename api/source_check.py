@@ -11,7 +11,9 @@ from jobs.dataset_spec import (
     RandomSplit,
     RegexLabels,
     SampleSource,
+    StoreSource,
     UploadSource,
+    UrlSource,
 )
 from jobs.disk_budget import require_free
 from jobs.errors import (
@@ -22,8 +24,10 @@ from jobs.errors import (
 )
 from jobs.settings import Settings
 from jobs.sources import archives
+from jobs.sources.object_places import place_of
 from jobs.sources.paths import peek_photos, resolve_inside
 from jobs.sources.sample import sample_plan
+from jobs.web_addresses import WebAddress
 from ml.theory.errors import InvalidRegexError, NoGroupError
 from ml.theory.label_repair import find_hint
 from ml.theory.labels import Labelled, Labeller, make_labeller
@@ -125,6 +129,9 @@ def listing_of(request: DatasetSpec, settings: Settings) -> Listing | None:
     source = request.source
     if isinstance(source, UploadSource):
         return _of_upload(source, settings)
+    if isinstance(source, UrlSource | StoreSource):
+        _check_address(source, settings)
+        return None
     if isinstance(source, SampleSource):
         plan = sample_plan(photos_per_class=source.photos_per_class, seed=source.seed)
         return Listing([photo.name for photo in plan], True, "the sample")
@@ -135,6 +142,17 @@ def listing_of(request: DatasetSpec, settings: Settings) -> Listing | None:
     except SourceUnreachableError as missing:
         raise at("/source/path", "source_unreachable", str(missing)) from missing
     return Listing(names, is_complete, repr(source.path), "/source/path")
+
+
+def _check_address(source: UrlSource | StoreSource, settings: Settings) -> None:
+    """The address may be fetched from, as far as it tells itself; that is for a worker to do."""
+    try:
+        if isinstance(source, UrlSource):
+            WebAddress(source.url, settings.targets)
+        else:
+            place_of(source.type, source.url, settings.remote_roots)
+    except SourceForbiddenError as forbidden:
+        raise at("/source/url", "source_forbidden", str(forbidden)) from forbidden
 
 
 def _of_upload(source: UploadSource, settings: Settings) -> Listing | None:

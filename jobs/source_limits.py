@@ -6,10 +6,12 @@ GIB = 1024**3
 
 
 class SourceLimits(BaseModel):
-    """The limits of uploads and of archives that are unpacked; a part of the settings."""
+    """The limits of archives that are sent, fetched and unpacked; a part of the settings."""
 
     max_upload_bytes: int = Field(
-        default=10 * GIB, ge=1, description="bytes above which an upload is refused"
+        default=10 * GIB,
+        ge=1,
+        description="bytes above which an archive is refused, sent or fetched",
     )
     max_unpacked_bytes: int = Field(
         default=50 * GIB, ge=1, description="bytes above which an archive is not unpacked further"

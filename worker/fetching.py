@@ -1,24 +1,91 @@
 """From a source that names an archive to that archive as a file on this machine.
 
-Whatever kinds of archive sources there are differ here and nowhere else.
+Whatever kinds of archive sources there are differ here and nowhere else. What was fetched is kept
+as an upload is: bytes that are there already are stored once, and another dataset can be made of
+it without fetching it again.
 """
 
+import os
 from pathlib import Path
 
-from jobs.dataset_spec import UploadSource
+from jobs import leases, uploads
+from jobs.artifacts import sha256_of
+from jobs.dataset_spec import Source, StoreSource, UploadSource, UrlSource
+from jobs.errors import DigestMismatchError
+from jobs.net import Guard
+from jobs.sources.object_places import Place, place_of
+from worker import left_out
 from worker.context import Context
+from worker.control import Order
+from worker.copying import Copying
+from worker.downloading import download, download_object
 from worker.failures import JobFailedError
+from worker.object_store import ObjectStore
+from worker.partial_file import PartialFile
+from worker.patience import until_answered
+from worker.retried import retried
+from worker.transfer import Transfer, carried_out
 
-FETCHING_SHARE = 0.0
-"""Share of the whole import that is over when the archive is there."""
+_FETCHING_SHARE = 0.4
+_FILENAME_CHARACTERS = 255
+
+ArchiveSource = UploadSource | UrlSource | StoreSource
 
 
-def local_archive(context: Context, source: UploadSource) -> Path:
+def fetching_share(source: Source) -> float:
+    """Share of the whole import that is over when the source is on this machine."""
+    return _FETCHING_SHARE if isinstance(source, UrlSource | StoreSource) else 0.0
+
+
+def local_archive(context: Context, source: ArchiveSource) -> Path:
     """The archive's file, which stays as it is while the import runs.
 
     Raises:
         JobFailedError: it cannot be had.
+        JobsError: its source is forbidden, unreachable, broken, too large, or another than wished.
+        StoppedError: it was broken off.
     """
+    if isinstance(source, UploadSource):
+        return _uploaded(context, source)
+    file = context.artifacts.fetched_file(str(context.job.dataset_id))
+    if not file.exists():
+        context.tell(leases.enter_phase, "fetching")
+        _fetch(context, source, file)
+    return file
+
+
+def copied_photos(context: Context, prefix: Place, folder: Path, record: Path) -> None:
+    """The folder has the photos below the prefix, and ``record`` says what was left out.
+
+    Raises:
+        JobsError: the store refuses, or has more than is allowed.
+        StoppedError: it was broken off.
+    """
+    context.tell(leases.enter_phase, "fetching")
+    partial = folder.with_name(".files-copying.partial")
+    copying = Copying(
+        ObjectStore(prefix),
+        prefix.path,
+        partial=partial,
+        fence=context.job.fence,
+        limits=context.settings,
+    )
+    transfer = Transfer()
+
+    def copy() -> None:
+        retried(lambda: copying.take(transfer), lambda: transfer.bytes, context.settings)
+        os.sync()
+
+    try:
+        carried_out(context, transfer, copy, share=_FETCHING_SHARE)
+        left_out.record(record, copying.left_out)
+        partial.rename(folder)
+    finally:
+        if context.control.order != Order.LEAVE:
+            copying.discard()
+
+
+def _uploaded(context: Context, source: UploadSource) -> Path:
     file = context.artifacts.upload_file(source.upload_id)
     if not file.is_file():
         raise JobFailedError(
@@ -27,3 +94,67 @@ def local_archive(context: Context, source: UploadSource) -> Path:
             "send the archive again, then register the dataset with the new upload",
         )
     return file
+
+
+def _fetch(context: Context, source: UrlSource | StoreSource, file: Path) -> None:
+    partial = PartialFile(file.parent, context.job.fence, context.settings)
+    transfer = Transfer(bytes=partial.size_bytes, total_bytes=partial.total_bytes)
+
+    def fetch() -> uploads.Received:
+        _take(context, source, partial, transfer)
+        return _received(source, partial)
+
+    try:
+        received = carried_out(context, transfer, fetch, share=_FETCHING_SHARE)
+        _keep(context, partial.path, received, file)
+    finally:
+        # only an attempt that goes on elsewhere has a use for half of it
+        if file.exists() or context.control.order != Order.LEAVE:
+            partial.discard()
+
+
+def _take(
+    context: Context, source: UrlSource | StoreSource, partial: PartialFile, transfer: Transfer
+) -> None:
+    settings = context.settings
+    if isinstance(source, StoreSource):
+        place = place_of(source.type, source.url, settings.remote_roots)
+        download_object(ObjectStore(place), partial, transfer, back_off=settings)
+    else:
+        guard = Guard(
+            targets=settings.targets,
+            connect_s=settings.fetch_connect_s,
+            idle_s=settings.fetch_idle_s,
+        )
+        download(guard, source.url, partial, transfer, back_off=settings)
+
+
+def _received(source: UrlSource | StoreSource, partial: PartialFile) -> uploads.Received:
+    """What has come, which is what the client expects, and is on the disk."""
+    kind = partial.recognise()
+    partial.finish()
+    digest = sha256_of(partial.path)
+    if isinstance(source, UrlSource) and source.sha256 not in {None, digest}:
+        raise DigestMismatchError(
+            f"the archive has the SHA-256 {digest}, not {source.sha256} as expected"
+        )
+    return uploads.Received(
+        filename=source.url.partition("?")[0].rpartition("/")[2][:_FILENAME_CHARACTERS] or None,
+        format=kind,
+        digest=digest,
+        size_bytes=partial.size_bytes,
+    )
+
+
+def _keep(context: Context, arrived: Path, received: uploads.Received, file: Path) -> None:
+    """The archive is an upload of the dataset's owner, and ``file`` whatever becomes of that."""
+    database, artifacts = context.database, context.artifacts
+    artifacts.uploads_folder().mkdir(parents=True, exist_ok=True)
+    upload_id = until_answered(lambda: uploads.keep(database, artifacts, arrived, received))
+    file.hardlink_to(artifacts.upload_file(upload_id))
+
+    def add() -> None:
+        with database.write() as connection:
+            uploads.add(connection, upload_id, received, owner=context.job.owner)
+
+    until_answered(add)

@@ -35,6 +35,8 @@ class Progress(Resource):
     step: int | None = None
     steps: int | None = None
     samples_per_second: float | None = None
+    bytes: int | None = Field(default=None, description="bytes fetched so far")
+    total_bytes: int | None = Field(default=None, description="bytes in all, where that is known")
 
 
 WaitsFor = Literal["worker", "dependency", "back_off"]

@@ -1,0 +1,161 @@
+"""Copies the photos below a prefix of an object store into a folder of the dataset's.
+
+The folder has its name only once all are there. Until then every photo that has come stays, and the
+next attempt copies only what is missing or has changed.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.artifacts import published
+from jobs.disk_budget import require_free
+from jobs.errors import ArchiveInvalidError, ArchiveTooLargeError, SourceInterruptedError
+from jobs.source_limits import SourceLimits
+from jobs.sources.archive_names import checked_name, shown, worth_of
+from worker.failures import JobFailedError
+from worker.left_out import LeftOut, Tally
+from worker.object_store import ObjectStore, StoredObject
+from worker.transfer import Transfer
+
+_BATCH_FILES = 64
+_BATCH_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Photo:
+    """A photo's object and its name below the prefix."""
+
+    name: str
+    object: StoredObject
+
+
+class Copying:
+    """One attempt to have all photos of a prefix in ``partial``, a folder that outlives it."""
+
+    def __init__(
+        self, store: ObjectStore, prefix: str, *, partial: Path, fence: int, limits: SourceLimits
+    ) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._partial = partial
+        self._arriving = partial.with_name(f".files-arriving-{fence}.partial")
+        self._record = partial.with_name(".files-copied.json")
+        self._limits = limits
+        self.left_out: list[LeftOut] = []
+
+    def take(self, transfer: Transfer) -> None:
+        """Every photo is in the folder, and nothing else.
+
+        Raises:
+            ArchiveTooLargeError: they are more than the limits allow.
+            DiskFullError: the disk has no room for them.
+            JobFailedError: an object has a name that no file can have.
+            SourceUnreachableError: the store refuses, or breaks off.
+        """
+        photos = self._listed()
+        transfer.steps = len(photos)
+        transfer.total_bytes = sum(each.object.size_bytes for each in photos)
+        missing = self._missing(photos)
+        missing_bytes = sum(each.object.size_bytes for each in missing)
+        transfer.step = len(photos) - len(missing)
+        transfer.bytes = transfer.total_bytes - missing_bytes
+        self._require_free(missing_bytes)
+        for batch in _batches(missing):
+            self._copy(batch)
+            transfer.step += len(batch)
+            transfer.bytes += sum(each.object.size_bytes for each in batch)
+
+    def discard(self) -> None:
+        """Nothing of it is left, unless the folder has its name already."""
+        for folder in (self._partial, self._arriving):
+            shutil.rmtree(folder, ignore_errors=True)
+        self._record.unlink(missing_ok=True)
+
+    def _listed(self) -> list[_Photo]:
+        tally, photos = Tally(), []
+        for number, each in enumerate(self._store.objects(), start=1):
+            if number > self._limits.max_archive_members:
+                most = self._limits.max_archive_members
+                raise ArchiveTooLargeError(f"more than {most} objects lie below the prefix")
+            name = self._name(each)
+            worth = worth_of(name)
+            if worth == "photo":
+                photos.append(_Photo(name, each))
+            else:
+                tally.add(worth, name)
+        self._check_size(photos)
+        self.left_out = tally.left_out()
+        return sorted(photos, key=lambda photo: photo.name)
+
+    def _name(self, each: StoredObject) -> str:
+        key = each.path.removeprefix(self._prefix).lstrip("/")
+        try:
+            return checked_name(key)
+        except ArchiveInvalidError as wrong:
+            raise _no_file(key) from wrong
+
+    def _check_size(self, photos: Sequence[_Photo]) -> None:
+        most = self._limits.max_unpacked_bytes
+        if sum(photo.object.size_bytes for photo in photos) > most:
+            raise ArchiveTooLargeError(f"the photos below the prefix have more than {most} bytes")
+
+    def _missing(self, photos: Sequence[_Photo]) -> list[_Photo]:
+        """What an earlier attempt has not copied as it is now; whatever else is there is gone."""
+        known = json.loads(self._record.read_text()) if self._record.exists() else {}
+        same = {
+            photo.name
+            for photo in photos
+            if photo.object.mark is not None and known.get(photo.name) == photo.object.mark
+        }
+        self._partial.mkdir(parents=True, exist_ok=True)
+        for file in [each for each in self._partial.rglob("*") if not each.is_dir()]:
+            if file.relative_to(self._partial).as_posix() not in same:
+                file.unlink()
+        with published(self._record) as temporary:
+            temporary.write_text(json.dumps({each.name: each.object.mark for each in photos}))
+        return [photo for photo in photos if not (self._partial / photo.name).is_file()]
+
+    def _copy(self, photos: Sequence[_Photo]) -> None:
+        self._require_free(_BATCH_BYTES)
+        shutil.rmtree(self._arriving, ignore_errors=True)
+        self._arriving.mkdir()
+        arriving = [self._arriving / str(number) for number in range(len(photos))]
+        self._store.copy([photo.object for photo in photos], arriving)
+        for photo, file in zip(photos, arriving, strict=True):
+            self._put(photo, file)
+        shutil.rmtree(self._arriving)
+
+    def _put(self, photo: _Photo, file: Path) -> None:
+        if file.stat().st_size != photo.object.size_bytes:
+            raise SourceInterruptedError(f"{photo.object.path} changed while it was copied")
+        place = self._partial / photo.name
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(place)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as problem:
+            raise _no_file(photo.name) from problem
+
+    def _require_free(self, needed_bytes: int) -> None:
+        require_free(self._partial, needed_bytes, kept_free_bytes=self._limits.min_free_bytes)
+
+
+def _batches(photos: Iterable[_Photo]) -> Iterator[list[_Photo]]:
+    batch: list[_Photo] = []
+    for photo in photos:
+        batch.append(photo)
+        if len(batch) == _BATCH_FILES or sum(e.object.size_bytes for e in batch) > _BATCH_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _no_file(name: str) -> JobFailedError:
+    return JobFailedError(
+        "archive_invalid",
+        f"the object {shown(name)} has a name that no file beside the others can have",
+        "rename it, or name a prefix that it does not lie below",
+    )
