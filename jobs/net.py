@@ -96,15 +96,14 @@ class Guard:
 
     @contextmanager
     def _answer(self, address: WebAddress, headers: Mapping[str, str]) -> Iterator[Answer]:
+        context = httpx.create_ssl_context() if address.scheme == "https" else None
         timeout = {"connect": self.connect_s, "read": self.idle_s, "write": self.idle_s}
         url = httpcore.URL(
             scheme=address.scheme, host=address.host, port=address.port, target=address.target
         )
         with (
             _failures(address, self),
-            httpcore.ConnectionPool(
-                ssl_context=httpx.create_ssl_context(), network_backend=_CheckedBackend(self)
-            ) as pool,
+            httpcore.ConnectionPool(context, network_backend=_CheckedBackend(self)) as pool,
             pool.stream(
                 "GET",
                 url,

@@ -6,6 +6,8 @@ it without fetching it again.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from jobs import leases, uploads
@@ -13,6 +15,7 @@ from jobs.artifacts import sha256_of
 from jobs.dataset_spec import Source, StoreSource, UploadSource, UrlSource
 from jobs.errors import DigestMismatchError
 from jobs.net import Guard
+from jobs.sources import archives
 from jobs.sources.object_places import Place, place_of
 from worker import left_out
 from worker.context import Context
@@ -37,8 +40,9 @@ def fetching_share(source: Source) -> float:
     return _FETCHING_SHARE if isinstance(source, UrlSource | StoreSource) else 0.0
 
 
-def local_archive(context: Context, source: ArchiveSource) -> Path:
-    """The archive's file, which stays as it is while the import runs.
+@contextmanager
+def local_archive(context: Context, source: ArchiveSource) -> Iterator[Path]:
+    """The archive's file, which stays as it is meanwhile; one that was of use is an upload then.
 
     Raises:
         JobFailedError: it cannot be had.
@@ -46,12 +50,16 @@ def local_archive(context: Context, source: ArchiveSource) -> Path:
         StoppedError: it was broken off.
     """
     if isinstance(source, UploadSource):
-        return _uploaded(context, source)
+        yield _uploaded(context, source)
+        return
     file = context.artifacts.fetched_file(str(context.job.dataset_id))
-    if not file.exists():
-        context.tell(leases.enter_phase, "fetching")
-        _fetch(context, source, file)
-    return file
+    received = _fetched(context, source, file)
+    try:
+        yield file
+        _keep(context, file, received)
+    finally:
+        if not _goes_on_later(context):
+            file.unlink(missing_ok=True)
 
 
 def copied_photos(context: Context, prefix: Place, folder: Path, record: Path) -> None:
@@ -81,7 +89,7 @@ def copied_photos(context: Context, prefix: Place, folder: Path, record: Path) -
         left_out.record(record, copying.left_out)
         partial.rename(folder)
     finally:
-        if context.control.order != Order.LEAVE:
+        if not _goes_on_later(context):
             copying.discard()
 
 
@@ -96,21 +104,31 @@ def _uploaded(context: Context, source: UploadSource) -> Path:
     return file
 
 
-def _fetch(context: Context, source: UrlSource | StoreSource, file: Path) -> None:
+def _fetched(context: Context, source: UrlSource | StoreSource, file: Path) -> uploads.Received:
+    """The archive is in the file, and is what the client expects."""
+    if file.exists():
+        return _received(source, file)
+    context.tell(leases.enter_phase, "fetching")
     partial = PartialFile(file.parent, context.job.fence, context.settings)
     transfer = Transfer(bytes=partial.size_bytes, total_bytes=partial.total_bytes)
 
     def fetch() -> uploads.Received:
         _take(context, source, partial, transfer)
-        return _received(source, partial)
+        partial.finish()
+        return _received(source, partial.path)
 
     try:
         received = carried_out(context, transfer, fetch, share=_FETCHING_SHARE)
-        _keep(context, partial.path, received, file)
+        partial.path.rename(file)
     finally:
-        # only an attempt that goes on elsewhere has a use for half of it
-        if file.exists() or context.control.order != Order.LEAVE:
+        if not _goes_on_later(context):
             partial.discard()
+    return received
+
+
+def _goes_on_later(context: Context) -> bool:
+    """Whether another attempt has a use for what this one leaves."""
+    return context.control.order == Order.LEAVE
 
 
 def _take(
@@ -129,29 +147,26 @@ def _take(
         download(guard, source.url, partial, transfer, back_off=settings)
 
 
-def _received(source: UrlSource | StoreSource, partial: PartialFile) -> uploads.Received:
-    """What has come, which is what the client expects, and is on the disk."""
-    kind = partial.recognise()
-    partial.finish()
-    digest = sha256_of(partial.path)
+def _received(source: UrlSource | StoreSource, file: Path) -> uploads.Received:
+    """What has come, which is what the client expects."""
+    digest = sha256_of(file)
     if isinstance(source, UrlSource) and source.sha256 not in {None, digest}:
         raise DigestMismatchError(
             f"the archive has the SHA-256 {digest}, not {source.sha256} as expected"
         )
     return uploads.Received(
         filename=source.url.partition("?")[0].rpartition("/")[2][:_FILENAME_CHARACTERS] or None,
-        format=kind,
+        format=archives.format_in(file),
         digest=digest,
-        size_bytes=partial.size_bytes,
+        size_bytes=file.stat().st_size,
     )
 
 
-def _keep(context: Context, arrived: Path, received: uploads.Received, file: Path) -> None:
-    """The archive is an upload of the dataset's owner, and ``file`` whatever becomes of that."""
+def _keep(context: Context, arrived: Path, received: uploads.Received) -> None:
+    """The archive is an upload of the dataset's owner."""
     database, artifacts = context.database, context.artifacts
     artifacts.uploads_folder().mkdir(parents=True, exist_ok=True)
     upload_id = until_answered(lambda: uploads.keep(database, artifacts, arrived, received))
-    file.hardlink_to(artifacts.upload_file(upload_id))
 
     def add() -> None:
         with database.write() as connection:

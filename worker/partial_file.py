@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 from jobs.artifacts import fsync, published
 from jobs.disk_budget import require_free
-from jobs.errors import ArchiveInvalidError, ArchiveTooLargeError
+from jobs.errors import ArchiveTooLargeError
 from jobs.source_limits import SourceLimits
-from jobs.sources.archives import FORMATS, HEAD_BYTES, format_of
+from jobs.sources import archives
 
 PATTERN = ".archive-*.partial"
 _LOOK_AT_DISK_BYTES = 64 << 20
@@ -75,35 +75,23 @@ class PartialFile:
             self._unlooked_bytes = 0
         self._file.write(chunk)
         self.size_bytes += len(chunk)
-        if not self._is_recognised and self.size_bytes >= HEAD_BYTES:
-            self.recognise()
-
-    def recognise(self) -> str:
-        """The kind of archive that these bytes begin.
-
-        Raises:
-            ArchiveInvalidError: they begin none.
-        """
-        self._file.flush()
-        with self.path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-        found = format_of(head)
-        if found is None:
-            begin = repr(head[:40].decode("ascii", "replace")) if head else "nothing"
-            raise ArchiveInvalidError(
-                f"the source begins with {begin}; that is none of {', '.join(FORMATS)}"
-            )
-        self._is_recognised = True
-        return found
+        if not self._is_recognised and self.size_bytes >= archives.HEAD_BYTES:
+            self._file.flush()
+            archives.format_in(self.path)
+            self._is_recognised = True
 
     def finish(self) -> None:
         """All has come, and is on the disk."""
-        self._file.close()
+        self._file.flush()
         fsync(self.path)
+
+    def release(self) -> None:
+        """The next attempt may take it over."""
+        self._file.close()
 
     def discard(self) -> None:
         """Nothing of it is left; one that was handed on stays."""
-        self._file.close()
+        self.release()
         self.path.unlink(missing_ok=True)
         _record_of(self.path).unlink(missing_ok=True)
 

@@ -92,26 +92,25 @@ def _draw(folder: Path, photo: sample.SamplePhoto) -> None:
 
 
 def _unpack(context: Context, source: ArchiveSource, folder: Path, record: Path) -> None:
-    archive = local_archive(context, source)
-    context.tell(leases.enter_phase, "unpacking")
-    writer = ProgressWriter(context, phase="unpacking")
-    begin = fetching_share(source)
+    with local_archive(context, source) as archive:
+        context.tell(leases.enter_phase, "unpacking")
+        writer = ProgressWriter(context, phase="unpacking")
+        begin = fetching_share(source)
 
-    def tell(fraction: float, photos: int) -> None:
-        go_on(context)
-        share = begin + _UNPACKING_SHARE * fraction
-        writer.write({"fraction": share, "phase": "unpacking", "step": photos}, {})
+        def tell(fraction: float, photos: int) -> None:
+            go_on(context)
+            share = begin + _UNPACKING_SHARE * fraction
+            writer.write({"fraction": share, "phase": "unpacking", "step": photos}, {})
 
-    unpack(
-        archive,
-        folder,
-        record=record,
-        # each attempt its own: one that was thought dead can spoil no other's
-        partial=folder.with_name(f".files-{context.job.fence}.partial"),
-        limits=context.settings,
-        tell=tell,
-    )
-    context.artifacts.fetched_file(str(context.job.dataset_id)).unlink(missing_ok=True)
+        unpack(
+            archive,
+            folder,
+            record=record,
+            # each attempt its own: one that was thought dead can spoil no other's
+            partial=folder.with_name(f".files-{context.job.fence}.partial"),
+            limits=context.settings,
+            tell=tell,
+        )
 
 
 def _no_photo(source: Source, folder: Path, found: Sequence[LeftOut]) -> JobFailedError:
