@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from api.problems import Problem
 from api.schemas.dataset_plans import DatasetPlan, Obstacle
-from api.source_check import Listing, check_names, counts_of, listing_of
+from api.source_check import Listing, check_names, counts_of, labeller_of, listing_of
 from jobs.dataset_spec import DatasetSpec, RegexLabels, StoreSource, UrlSource
 from jobs.settings import Settings
 from ml.theory.label_report import LabelsExplanation, explain_labels
@@ -48,6 +48,7 @@ def preview(request: DatasetSpec, settings: Settings) -> DatasetPlan:
 def _obstacles(request: DatasetSpec, listing: Listing) -> list[Obstacle]:
     """What the names fall short of; what is wrong with the rule itself is raised."""
     if listing is _NOTHING:
+        labeller_of(request)
         return []
     try:
         check_names(request, listing)

@@ -29,6 +29,8 @@ CODE_OF: Mapping[type[Exception], str] = {
     jobs_errors.DiskFullError: "disk_full",
     jobs_errors.SourceForbiddenError: "source_forbidden",
     jobs_errors.SourceUnreachableError: "source_unreachable",
+    jobs_errors.SourceInterruptedError: "source_unreachable",
+    jobs_errors.SourceTimeoutError: "source_unreachable",
     jobs_errors.IdempotencyKeyReusedError: "idempotency_key_reused",
     jobs_errors.IdempotencyInProgressError: "idempotency_in_progress",
     jobs_errors.LastAdminKeyError: "last_admin_key",

@@ -53,7 +53,7 @@ def check_dataset(request: DatasetSpec, settings: Settings) -> None:
     Raises:
         Problem: it could not; the codes are those that the import would fail with.
     """
-    labeller = _labeller(request)
+    labeller = labeller_of(request)
     listing = listing_of(request, settings)
     if listing is not None:
         check_names(request, listing, labeller)
@@ -68,10 +68,25 @@ def check_names(request: DatasetSpec, listing: Listing, labeller: Labeller | Non
     if not listing.names:
         detail = f"there is no photo below {listing.where}"
         raise at(listing.pointer, "too_few_images", detail)
-    found = _labelled(labeller or _labeller(request), listing.names)
+    found = _labelled(labeller or labeller_of(request), listing.names)
     _check_matches(request, listing, found)
     if listing.is_complete:
         _check_parts(request, listing, found)
+
+
+def labeller_of(request: DatasetSpec) -> Labeller:
+    """What reads a label from a name by the request's rule.
+
+    Raises:
+        Problem: the rule cannot be used.
+    """
+    labels = request.labels
+    if not isinstance(labels, RegexLabels):
+        return make_labeller(labels.rule)
+    try:
+        return make_labeller("regex", pattern=labels.pattern, on=labels.on, group=labels.group)
+    except (InvalidRegexError, NoGroupError) as wrong:
+        raise _regex_problem(wrong) from wrong
 
 
 def foreseen_counts(request: DatasetSpec, settings: Settings) -> dict[str, int] | None:
@@ -91,21 +106,11 @@ def counts_of(request: DatasetSpec, listing: Listing) -> dict[str, int] | None:
     """Photos by part, usable photos and classes of the names; None when they are not all."""
     if not listing.is_complete:
         return None
-    photos = _photos(listing, _labelled(_labeller(request), listing.names))
+    photos = _photos(listing, _labelled(labeller_of(request), listing.names))
     parts = _parts(request.split, [name for name, _ in photos], [label for _, label in photos])
     used = [label for (_, label), part in zip(photos, parts, strict=True) if part is not None]
     counts = {str(part): parts.count(part) for part in PARTS}
     return {**counts, "usable": len(used), "classes": len(set(used))}
-
-
-def _labeller(request: DatasetSpec) -> Labeller:
-    labels = request.labels
-    if not isinstance(labels, RegexLabels):
-        return make_labeller(labels.rule)
-    try:
-        return make_labeller("regex", pattern=labels.pattern, on=labels.on, group=labels.group)
-    except (InvalidRegexError, NoGroupError) as wrong:
-        raise _regex_problem(wrong) from wrong
 
 
 def _labelled(labeller: Labeller, names: Sequence[str]) -> list[Labelled]:

@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode
 from jobs.addresses import PrivateTargets
 
 _SEPARATOR = re.compile(r"[,\s]+")
-_TARGET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*|[0-9a-fA-F:.\[\]]+(/\d{1,3})?")
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _REMOTE_ROOT = re.compile(r"(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]+(/[^\s,?#*]*)?")
 
 
@@ -55,7 +55,7 @@ class FetchLimits(BaseModel):
     @classmethod
     def _hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         for entry in entries:
-            if not _TARGET.fullmatch(entry):
+            if not _is_target(entry):
                 raise ValueError(f"{entry!r} is no host, address or network; leave out any port")
         return entries
 
@@ -66,3 +66,8 @@ class FetchLimits(BaseModel):
             if not _REMOTE_ROOT.fullmatch(entry):
                 raise ValueError(f"{entry!r} is no place such as s3://bucket or s3://bucket/prefix")
         return tuple(entry.rstrip("/") for entry in entries)
+
+
+def _is_target(entry: str) -> bool:
+    targets = PrivateTargets.of([entry])
+    return bool(targets.networks) or _HOST.fullmatch(entry) is not None

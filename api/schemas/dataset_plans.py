@@ -21,6 +21,7 @@ class DatasetPlan(Resource):
     """What the names of a source say under this label rule and this split."""
 
     model_config = example(
+        object="dataset_plan",
         names=370,
         is_complete=True,
         matched=370,
