@@ -66,9 +66,11 @@ class WebAddress:
         Raises:
             SourceForbiddenError: to where nobody may go, or from https to http.
         """
-        there = WebAddress(
-            urljoin(self.origin + self.target, quote(location, safe=_KEPT_IN_LOCATIONS)), targets
-        )
+        try:
+            text = urljoin(self.origin + self.target, quote(location, safe=_KEPT_IN_LOCATIONS))
+        except ValueError as wrong:
+            raise SourceForbiddenError(f"{self} leads on to no address: {wrong}") from wrong
+        there = WebAddress(text, targets)
         if self.scheme == "https" and there.scheme == "http":
             raise SourceForbiddenError(f"{self} leads on to {there}, which is not encrypted")
         return there

@@ -10,7 +10,8 @@ from worker.partial_file import PartialFile
 from worker.retried import retried
 from worker.transfer import Transfer
 
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
+_MARKS = {"etag": re.compile(r'"[!-~]{0,1000}"'), "last-modified": re.compile(r"[ -~]{10,100}")}
 _LATER = frozenset({408, 425, 429})
 _ASKED = {"User-Agent": "tunesmith", "Accept": "*/*", "Accept-Encoding": "identity"}
 """Without a content coding: the archive is kept as its bytes are, and a range counts those."""
@@ -95,7 +96,7 @@ def _goes_on(answer: Answer, into: PartialFile) -> bool:
 
 def _mark_of(answer: Answer) -> str | None:
     """What If-Range can be asked with: a strong entity tag, or else the date."""
-    tag = answer.headers.get("etag")
-    if tag is not None and tag.startswith('"'):
-        return tag
-    return answer.headers.get("last-modified")
+    for name, form in _MARKS.items():
+        if form.fullmatch(answer.headers.get(name, "")):
+            return answer.headers[name]
+    return None

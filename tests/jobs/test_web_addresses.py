@@ -104,8 +104,10 @@ def test_a_redirect_may_be_relative(location: str, there: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["http://example.org/", "file:///etc/passwd", "https://10.0.0.1/", "//u@e.org/"]
-)
+    "location",
+    ["http://example.org/", "file:///etc/passwd", "https://10.0.0.1/", "//u@e.org/", "http://[",
+     "https://127.0.0.1\\@example.org/", "//\\10.0.0.1/", "https://ä.org/"],
+)  # fmt: skip
 def test_a_redirect_leads_to_nothing_that_could_not_be_asked_for(location: str) -> None:
     with pytest.raises(SourceForbiddenError):
         WebAddress("https://example.org/", NOTHING).joined(location, NOTHING)

@@ -93,7 +93,7 @@ def test_a_download_that_cannot_go_on_begins_anew(server: WebServer, fetched: Fe
     assert server.ranges() == [None, "bytes=10000-"]
 
 
-@pytest.mark.parametrize("tag", [None, 'W/"1"'])
+@pytest.mark.parametrize("tag", [None, 'W/"1"', "1", '"\xe4"', f'"{"x" * 1001}"'])
 def test_without_a_mark_of_the_version_no_part_is_asked_for(
     server: WebServer, fetched: Fetch, tag: str | None
 ) -> None:
@@ -140,6 +140,7 @@ def test_a_source_that_has_changed_begins_anew(server: WebServer, fetched: Fetch
         {"Content_Range": f"bytes 10000-{SIZE - 1}/{SIZE + 1}"},
         {"Content_Range": f"bytes 10000-{SIZE - 1}/{SIZE}", "ETag": '"2"'},
         {"Content_Range": "everything"},
+        {"Content_Range": f"bytes 10000-{'9' * 5000}/{'9' * 5000}"},
         {},
     ],
 )
