@@ -1,9 +1,10 @@
 """Copies the photos below a prefix of an object store into a folder of the dataset's.
 
 The folder has its name only once all are there. Until then every photo that has come stays, and the
-next attempt copies only what is missing or has changed.
+next attempt takes over the folder of the last one and copies what is missing or has changed.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,18 +34,21 @@ class _Photo:
 
 
 class Copying:
-    """One attempt to have all photos of a prefix in ``partial``, a folder that outlives it."""
+    """One attempt to have all photos of a prefix in ``folder``, which has a name of its own.
+
+    So one that only seemed dead can spoil no other's.
+    """
 
     def __init__(
-        self, store: ObjectStore, prefix: str, *, partial: Path, fence: int, limits: SourceLimits
+        self, store: ObjectStore, prefix: str, *, beside: Path, fence: int, limits: SourceLimits
     ) -> None:
+        self.folder = beside.with_name(f".files-copying-{fence}.partial")
         self._store = store
         self._prefix = prefix
-        self._partial = partial
-        self._arriving = partial.with_name(f".files-arriving-{fence}.partial")
-        self._record = partial.with_name(".files-copied.json")
+        self._arriving = beside.with_name(f".files-arriving-{fence}.partial")
         self._limits = limits
         self.left_out: list[LeftOut] = []
+        self._take_over()
 
     def take(self, transfer: Transfer) -> None:
         """Every photo is in the folder, and nothing else.
@@ -70,9 +74,24 @@ class Copying:
 
     def discard(self) -> None:
         """Nothing of it is left, unless the folder has its name already."""
-        for folder in (self._partial, self._arriving):
+        for folder in (self.folder, self._arriving):
             shutil.rmtree(folder, ignore_errors=True)
         self._record.unlink(missing_ok=True)
+
+    @property
+    def _record(self) -> Path:
+        """Which version of each photo was to be copied."""
+        return self.folder.with_suffix(".json")
+
+    def _take_over(self) -> None:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        left = sorted(self.folder.parent.glob(".files-copying-*.partial"), key=_fence_of)
+        if left and left[-1] != self.folder:
+            # without the record everything is copied anew, so that it may follow
+            left[-1].rename(self.folder)
+            with contextlib.suppress(FileNotFoundError):
+                left[-1].with_suffix(".json").rename(self._record)
+        self.folder.mkdir(exist_ok=True)
 
     def _listed(self) -> list[_Photo]:
         tally, photos = Tally(), []
@@ -110,13 +129,12 @@ class Copying:
             for photo in photos
             if photo.object.mark is not None and known.get(photo.name) == photo.object.mark
         }
-        self._partial.mkdir(parents=True, exist_ok=True)
-        for file in [each for each in self._partial.rglob("*") if not each.is_dir()]:
-            if file.relative_to(self._partial).as_posix() not in same:
+        for file in [each for each in self.folder.rglob("*") if not each.is_dir()]:
+            if file.relative_to(self.folder).as_posix() not in same:
                 file.unlink()
         with published(self._record) as temporary:
             temporary.write_text(json.dumps({each.name: each.object.mark for each in photos}))
-        return [photo for photo in photos if not (self._partial / photo.name).is_file()]
+        return [photo for photo in photos if not (self.folder / photo.name).is_file()]
 
     def _copy(self, photos: Sequence[_Photo]) -> None:
         self._require_free(_BATCH_BYTES)
@@ -131,7 +149,7 @@ class Copying:
     def _put(self, photo: _Photo, file: Path) -> None:
         if file.stat().st_size != photo.object.size_bytes:
             raise SourceInterruptedError(f"{photo.object.path} changed while it was copied")
-        place = self._partial / photo.name
+        place = self.folder / photo.name
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             file.rename(place)
@@ -139,7 +157,11 @@ class Copying:
             raise _no_file(photo.name) from problem
 
     def _require_free(self, needed_bytes: int) -> None:
-        require_free(self._partial, needed_bytes, kept_free_bytes=self._limits.min_free_bytes)
+        require_free(self.folder, needed_bytes, kept_free_bytes=self._limits.min_free_bytes)
+
+
+def _fence_of(folder: Path) -> int:
+    return int(folder.name.split("-")[2].split(".")[0])
 
 
 def _batches(photos: Iterable[_Photo]) -> Iterator[list[_Photo]]:

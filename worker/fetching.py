@@ -28,6 +28,7 @@ from worker.partial_file import PartialFile
 from worker.patience import until_answered
 from worker.retried import retried
 from worker.transfer import Transfer, carried_out
+from worker.unpacking import put_in_place
 
 _FETCHING_SHARE = 0.4
 _FILENAME_CHARACTERS = 255
@@ -70,11 +71,10 @@ def copied_photos(context: Context, prefix: Place, folder: Path, record: Path) -
         StoppedError: it was broken off.
     """
     context.tell(leases.enter_phase, "fetching")
-    partial = folder.with_name(".files-copying.partial")
     copying = Copying(
         ObjectStore(prefix),
         prefix.path,
-        partial=partial,
+        beside=folder,
         fence=context.job.fence,
         limits=context.settings,
     )
@@ -87,7 +87,7 @@ def copied_photos(context: Context, prefix: Place, folder: Path, record: Path) -
     try:
         carried_out(context, transfer, copy, share=_FETCHING_SHARE)
         left_out.record(record, copying.left_out)
-        partial.rename(folder)
+        put_in_place(copying.folder, folder)
     finally:
         if not _goes_on_later(context):
             copying.discard()
@@ -106,9 +106,10 @@ def _uploaded(context: Context, source: UploadSource) -> Path:
 
 def _fetched(context: Context, source: UrlSource | StoreSource, file: Path) -> uploads.Received:
     """The archive is in the file, and is what the client expects."""
-    if file.exists():
-        return _received(source, file)
     context.tell(leases.enter_phase, "fetching")
+    if file.exists():
+        there = Transfer()
+        return carried_out(context, there, lambda: _received(source, file), share=_FETCHING_SHARE)
     partial = PartialFile(file.parent, context.job.fence, context.settings)
     transfer = Transfer(bytes=partial.size_bytes, total_bytes=partial.total_bytes)
 

@@ -46,9 +46,19 @@ def unpack(
         left_out.record(record, writer.tally.left_out())
         # one call for all photos: a call for each would take longer than unpacking them
         os.sync()
-        _put_in_place(partial / wrapper_of(writer.names), into)
+        put_in_place(partial / wrapper_of(writer.names), into)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def put_in_place(folder: Path, into: Path) -> None:
+    """The folder with all photos has its own name, unless another attempt was faster."""
+    try:
+        folder.rename(into)
+    except OSError:
+        # an attempt that was thought dead was faster, with the same photos
+        if not into.is_dir():
+            raise
 
 
 class _Writer:
@@ -94,12 +104,3 @@ class _Writer:
                 self._folder, _LOOK_AT_DISK_BYTES, kept_free_bytes=self._limits.min_free_bytes
             )
             self._unlooked_bytes = 0
-
-
-def _put_in_place(folder: Path, into: Path) -> None:
-    try:
-        folder.rename(into)
-    except OSError:
-        # an attempt that was thought dead was faster, with the same photos
-        if not into.is_dir():
-            raise

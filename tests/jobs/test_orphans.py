@@ -179,14 +179,14 @@ def test_what_was_arriving_stays_while_its_import_goes_on_and_goes_afterwards(
         written(folder / ".archive-3.partial"),
         written(folder / ".archive-3.json"),
         written(folder / ".archive"),
-        written(folder / ".files-copied.json"),
+        written(folder / ".files-copying-1.json"),
     }
-    written(folder / ".files-copying.partial" / "cat.jpg")
+    written(folder / ".files-copying-1.partial" / "cat.jpg")
     assert remove(database, artifacts) == []
 
     verbs.cancel(database, dataset.job_id)
 
-    assert set(remove(database, artifacts)) == {*arriving, folder / ".files-copying.partial"}
+    assert set(remove(database, artifacts)) == {*arriving, folder / ".files-copying-1.partial"}
 
 
 def test_what_a_lost_database_knew_is_named_and_never_removed(artifacts: Artifacts) -> None:

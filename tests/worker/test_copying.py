@@ -86,14 +86,14 @@ def copying(folder: Path, fence: int = 1, **limits: Any) -> Copying:  # noqa: AN
     return Copying(
         ObjectStore(PREFIX),
         PREFIX.path,
-        partial=folder / ".files-copying.partial",
+        beside=folder / "files",
         fence=fence,
         limits=SourceLimits().model_copy(update=limits),
     )
 
 
-def come(folder: Path) -> dict[str, bytes]:
-    return files_below(folder / ".files-copying.partial")
+def come(folder: Path, fence: int = 1) -> dict[str, bytes]:
+    return files_below(folder / f".files-copying-{fence}.partial")
 
 
 def test_every_photo_below_the_prefix_is_copied(
@@ -124,7 +124,7 @@ def test_the_next_attempt_copies_only_what_is_missing(
     Store.patience, Store.copied = 1_000_000, []
     copying(tmp_path, 2).take(Transfer())
 
-    assert come(tmp_path) == PHOTOS
+    assert come(tmp_path, 2) == PHOTOS
     assert len(Store.copied) == 200 - 128
 
 
@@ -142,8 +142,37 @@ def test_what_has_changed_or_gone_meanwhile_is_as_it_is_now(
 
     expected = {**PHOTOS, "cat/1.jpg": b"cat!"}
     del expected["dog/2.jpg"]
-    assert come(tmp_path) == expected
+    assert come(tmp_path, 2) == expected
     assert Store.copied == ["bucket/pets/cat/1.jpg"]
+
+
+def test_an_attempt_that_only_seemed_dead_spoils_nothing(
+    stored: Callable[[dict[str, bytes]], None], tmp_path: Path
+) -> None:
+    stored(PHOTOS)
+    frozen = copying(tmp_path, 1)
+    second = copying(tmp_path, 2)
+    second.take(Transfer())
+
+    Store().rm_file("/bucket/pets/dog/2.jpg")
+    frozen.take(Transfer())
+    frozen.discard()
+
+    assert come(tmp_path, 2) == PHOTOS
+
+
+def test_photos_whose_record_was_lost_are_copied_anew(
+    stored: Callable[[dict[str, bytes]], None], tmp_path: Path
+) -> None:
+    """The process died between the folder and the record of it."""
+    stored(PHOTOS)
+    left = tmp_path / ".files-copying-1.partial" / "cat" / "1.jpg"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"an older cat")
+
+    copying(tmp_path, 2).take(Transfer())
+
+    assert come(tmp_path, 2) == PHOTOS
 
 
 @pytest.mark.parametrize("limits", [{"max_archive_members": 199}, {"max_unpacked_bytes": SIZE - 1}])
