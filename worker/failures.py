@@ -72,6 +72,7 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
     UnknownArchitectureError: ("unknown_architecture", "see GET /v1/architectures"),
 }
 
+_OF_SOURCES = (SourceForbiddenError, SourceUnreachableError, DigestMismatchError)
 _OUT_OF_MEMORY_HINT = "lower batch_size or size"
 
 
@@ -109,7 +110,7 @@ def is_of_the_machine(problem: BaseException) -> bool:
 def _machine_error(problem: BaseException) -> OSError | None:
     """The error that it all came from, if that is one of the machine, not of a client's source."""
     cause: BaseException | None = problem
-    if isinstance(problem, SourceUnreachableError):
+    if isinstance(problem, _OF_SOURCES):
         return None
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _MACHINE:

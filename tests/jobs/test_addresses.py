@@ -1,8 +1,9 @@
 """Which addresses may be called: every way to write a private one is known as private."""
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
+from hypothesis import example, given, strategies
 
 from jobs.addresses import PrivateTargets, is_public
 
@@ -32,6 +33,18 @@ def test_what_not_everybody_can_call_is_not_public(address: str) -> None:
 @pytest.mark.parametrize("address", PUBLIC)
 def test_what_everybody_can_call_is_public(address: str) -> None:
     assert is_public(ip_address(address))
+
+
+@given(strategies.ip_addresses(v=4))
+@example(ip_address("127.0.0.1"))
+@example(ip_address("169.254.169.254"))
+@example(ip_address("1.1.1.1"))
+def test_inside_ipv6_an_ipv4_address_is_what_it_is_by_itself(address: IPv4Address) -> None:
+    mapped = IPv6Address((0xFFFF << 32) | int(address))
+    nat64 = IPv6Address((0x64FF9B << 96) | int(address))
+    six_to_four = IPv6Address((0x2002 << 112) | (int(address) << 80) | 1)
+
+    assert {is_public(each) for each in (mapped, nat64, six_to_four)} == {is_public(address)}
 
 
 def test_without_an_entry_only_public_addresses_may_be_called() -> None:

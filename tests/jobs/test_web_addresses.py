@@ -1,6 +1,11 @@
 """Forms of addresses: one that readers may take for different hosts is refused."""
 
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
 import pytest
+from hypothesis import example, given, strategies
 
 from jobs.addresses import PrivateTargets
 from jobs.errors import SourceForbiddenError
@@ -61,6 +66,22 @@ def test_another_form_is_refused_with_the_reason(text: str, why: str) -> None:
 
     assert why in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+@given(strategies.text(alphabet="aA1.:/@\\[]%#?-_xé\t;&=", max_size=30))
+@example("example.org@1.1.1.1")
+@example("example.org#@1.1.1.1")
+@example("1.1.1.1\\@example.org")
+@example("example.org:80:1.1.1.1")
+def test_what_is_accepted_is_the_same_host_to_every_reader(rest: str) -> None:
+    text = f"http://{rest}"
+    try:
+        address = WebAddress(text, NOTHING)
+    except SourceForbiddenError:
+        return
+    assert (urlsplit(text).hostname, urlsplit(text).port or 80) == (address.host, address.port)
+    assert httpx.URL(text).host == address.host
+    assert httpcore.URL(text).host.decode() == address.host
 
 
 @pytest.mark.parametrize(
