@@ -16,6 +16,7 @@ from jobs.disk_budget import require_free
 from jobs.errors import ArchiveInvalidError, ArchiveTooLargeError, SourceInterruptedError
 from jobs.source_limits import SourceLimits
 from jobs.sources.archive_names import checked_name, shown, worth_of
+from jobs.sources.object_places import Place
 from worker.failures import JobFailedError
 from worker.left_out import LeftOut, Tally
 from worker.object_store import ObjectStore, StoredObject
@@ -39,11 +40,8 @@ class Copying:
     So one that only seemed dead can spoil no other's.
     """
 
-    def __init__(
-        self, store: ObjectStore, prefix: str, *, beside: Path, fence: int, limits: SourceLimits
-    ) -> None:
+    def __init__(self, prefix: Place, *, beside: Path, fence: int, limits: SourceLimits) -> None:
         self.folder = beside.with_name(f".files-copying-{fence}.partial")
-        self._store = store
         self._prefix = prefix
         self._arriving = beside.with_name(f".files-arriving-{fence}.partial")
         self._limits = limits
@@ -59,7 +57,9 @@ class Copying:
             JobFailedError: an object has a name that no file can have.
             SourceUnreachableError: the store refuses, or breaks off.
         """
-        photos = self._listed()
+        # its library may take seconds to load
+        store = ObjectStore(self._prefix)
+        photos = self._listed(store)
         transfer.steps = len(photos)
         transfer.total_bytes = sum(each.object.size_bytes for each in photos)
         missing = self._missing(photos)
@@ -68,7 +68,7 @@ class Copying:
         transfer.bytes = transfer.total_bytes - missing_bytes
         self._require_free(missing_bytes)
         for batch in _batches(missing):
-            self._copy(batch)
+            self._copy(store, batch)
             transfer.step += len(batch)
             transfer.bytes += sum(each.object.size_bytes for each in batch)
 
@@ -93,9 +93,9 @@ class Copying:
                 left[-1].with_suffix(".json").rename(self._record)
         self.folder.mkdir(exist_ok=True)
 
-    def _listed(self) -> list[_Photo]:
+    def _listed(self, store: ObjectStore) -> list[_Photo]:
         tally, photos = Tally(), []
-        for number, each in enumerate(self._store.objects(), start=1):
+        for number, each in enumerate(store.objects(), start=1):
             if number > self._limits.max_archive_members:
                 most = self._limits.max_archive_members
                 raise ArchiveTooLargeError(f"more than {most} objects lie below the prefix")
@@ -110,7 +110,7 @@ class Copying:
         return sorted(photos, key=lambda photo: photo.name)
 
     def _name(self, each: StoredObject) -> str:
-        key = each.path.removeprefix(self._prefix).lstrip("/")
+        key = each.path.removeprefix(self._prefix.path).lstrip("/")
         try:
             return checked_name(key)
         except ArchiveInvalidError as wrong:
@@ -136,12 +136,12 @@ class Copying:
             temporary.write_text(json.dumps({each.name: each.object.mark for each in photos}))
         return [photo for photo in photos if not (self.folder / photo.name).is_file()]
 
-    def _copy(self, photos: Sequence[_Photo]) -> None:
+    def _copy(self, store: ObjectStore, photos: Sequence[_Photo]) -> None:
         self._require_free(_BATCH_BYTES)
         shutil.rmtree(self._arriving, ignore_errors=True)
         self._arriving.mkdir()
         arriving = [self._arriving / str(number) for number in range(len(photos))]
-        self._store.copy([photo.object for photo in photos], arriving)
+        store.copy([photo.object for photo in photos], arriving)
         for photo, file in zip(photos, arriving, strict=True):
             self._put(photo, file)
         shutil.rmtree(self._arriving)

@@ -71,13 +71,7 @@ def copied_photos(context: Context, prefix: Place, folder: Path, record: Path) -
         StoppedError: it was broken off.
     """
     context.tell(leases.enter_phase, "fetching")
-    copying = Copying(
-        ObjectStore(prefix),
-        prefix.path,
-        beside=folder,
-        fence=context.job.fence,
-        limits=context.settings,
-    )
+    copying = Copying(prefix, beside=folder, fence=context.job.fence, limits=context.settings)
     transfer = Transfer()
 
     def copy() -> None:

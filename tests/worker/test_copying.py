@@ -84,8 +84,7 @@ def stored() -> Iterator[Callable[[dict[str, bytes]], None]]:
 def copying(folder: Path, fence: int = 1, **limits: Any) -> Copying:  # noqa: ANN401
     folder.mkdir(exist_ok=True)
     return Copying(
-        ObjectStore(PREFIX),
-        PREFIX.path,
+        PREFIX,
         beside=folder / "files",
         fence=fence,
         limits=SourceLimits().model_copy(update=limits),
