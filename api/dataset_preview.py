@@ -4,13 +4,17 @@ from collections.abc import Sequence
 
 from api.problems import Problem
 from api.schemas.dataset_plans import DatasetPlan, Obstacle
-from api.source_check import Listing, check_names, counts_of, listing_of
-from jobs.dataset_spec import DatasetSpec, RegexLabels
+from api.source_check import Listing, check_names, counts_of, labeller_of, listing_of
+from jobs.dataset_spec import DatasetSpec, RegexLabels, StoreSource, UrlSource
 from jobs.settings import Settings
 from ml.theory.label_report import LabelsExplanation, explain_labels
 
 _EXAMPLES = 20
 _NOTHING = Listing([], False, "the source")
+_ELSEWHERE = (
+    "what lies at this address is not known before the import: a worker fetches it then, and fails "
+    "with the codes that a request is refused with"
+)
 
 
 def preview(request: DatasetSpec, settings: Settings) -> DatasetPlan:
@@ -35,6 +39,7 @@ def preview(request: DatasetSpec, settings: Settings) -> DatasetPlan:
             "near_duplicates": explained.near_duplicates,
             "hint": explained.hint,
             "obstacles": obstacles,
+            "note": _ELSEWHERE if isinstance(request.source, UrlSource | StoreSource) else None,
         },
         from_attributes=True,
     )
@@ -43,6 +48,7 @@ def preview(request: DatasetSpec, settings: Settings) -> DatasetPlan:
 def _obstacles(request: DatasetSpec, listing: Listing, settings: Settings) -> list[Obstacle]:
     """What the names fall short of; what is wrong with the rule itself is raised."""
     if listing is _NOTHING:
+        labeller_of(request)
         return []
     try:
         check_names(request, listing, settings)

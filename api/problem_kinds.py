@@ -78,8 +78,14 @@ KINDS: Mapping[str, Kind] = {
         422, "Archive too large", "Send smaller archives, or raise the limit that is named."
     ),
     "idempotency_key_reused": Kind(422, "Idempotency key reused", "Send a fresh key."),
-    "source_forbidden": Kind(422, "Source forbidden", "Name a path inside an allowed root."),
-    "source_unreachable": Kind(422, "Source unreachable", "Name a folder that can be read."),
+    "source_forbidden": Kind(
+        422,
+        "Source forbidden",
+        "Name a path inside an allowed root, or a public address.",
+    ),
+    "source_unreachable": Kind(
+        422, "Source unreachable", "Name a folder or an upload that can be read."
+    ),
     "weights_unavailable": Kind(
         422, "Weights unavailable", "Name weights that exist for the architecture."
     ),

@@ -11,7 +11,9 @@ from jobs.dataset_spec import (
     RandomSplit,
     RegexLabels,
     SampleSource,
+    StoreSource,
     UploadSource,
+    UrlSource,
 )
 from jobs.disk_budget import least_bytes, require_free
 from jobs.errors import (
@@ -23,8 +25,10 @@ from jobs.errors import (
 from jobs.settings import Settings
 from jobs.source_limits import SourceLimits, excess
 from jobs.sources import archives
+from jobs.sources.object_places import place_of
 from jobs.sources.paths import peek_photos, resolve_inside
 from jobs.sources.sample import sample_plan
+from jobs.web_addresses import WebAddress
 from ml.theory.errors import InvalidRegexError, NoGroupError
 from ml.theory.label_repair import find_hint
 from ml.theory.labels import Labelled, Labeller, make_labeller
@@ -51,7 +55,7 @@ def check_dataset(request: DatasetSpec, settings: Settings) -> None:
         Problem: it could not; the codes are those that the import would fail with.
         DiskFullError: the disk has no room for what it would write.
     """
-    labeller = _labeller(request)
+    labeller = labeller_of(request)
     listing = listing_of(request, settings)
     if listing is not None:
         check_names(request, listing, settings, labeller)
@@ -73,11 +77,26 @@ def check_names(
     if not listing.names:
         detail = f"there is no photo below {listing.where}"
         raise at(listing.pointer, "too_few_images", detail)
-    found = _labelled(labeller or _labeller(request), listing.names)
+    found = _labelled(labeller or labeller_of(request), listing.names)
     _check_matches(request, listing, found)
     _check_limits(listing, found, limits)
     if listing.is_complete:
         _check_parts(request, listing, found)
+
+
+def labeller_of(request: DatasetSpec) -> Labeller:
+    """What reads a label from a name by the request's rule.
+
+    Raises:
+        Problem: the rule cannot be used.
+    """
+    labels = request.labels
+    if not isinstance(labels, RegexLabels):
+        return make_labeller(labels.rule)
+    try:
+        return make_labeller("regex", pattern=labels.pattern, on=labels.on, group=labels.group)
+    except (InvalidRegexError, NoGroupError) as wrong:
+        raise _regex_problem(wrong) from wrong
 
 
 def foreseen_counts(request: DatasetSpec, settings: Settings) -> dict[str, int] | None:
@@ -97,21 +116,11 @@ def counts_of(request: DatasetSpec, listing: Listing) -> dict[str, int] | None:
     """Photos by part, usable photos and classes of the names; None when they are not all."""
     if not listing.is_complete:
         return None
-    photos = _photos(listing, _labelled(_labeller(request), listing.names))
+    photos = _photos(listing, _labelled(labeller_of(request), listing.names))
     parts = _parts(request.split, [name for name, _ in photos], [label for _, label in photos])
     used = [label for (_, label), part in zip(photos, parts, strict=True) if part is not None]
     counts = {str(part): parts.count(part) for part in PARTS}
     return {**counts, "usable": len(used), "classes": len(set(used))}
-
-
-def _labeller(request: DatasetSpec) -> Labeller:
-    labels = request.labels
-    if not isinstance(labels, RegexLabels):
-        return make_labeller(labels.rule)
-    try:
-        return make_labeller("regex", pattern=labels.pattern, on=labels.on, group=labels.group)
-    except (InvalidRegexError, NoGroupError) as wrong:
-        raise _regex_problem(wrong) from wrong
 
 
 def _labelled(labeller: Labeller, names: Sequence[str]) -> list[Labelled]:
@@ -135,6 +144,9 @@ def listing_of(request: DatasetSpec, settings: Settings) -> Listing | None:
     source = request.source
     if isinstance(source, UploadSource):
         return _of_upload(source, settings)
+    if isinstance(source, UrlSource | StoreSource):
+        _check_address(source, settings)
+        return None
     if isinstance(source, SampleSource):
         plan = sample_plan(photos_per_class=source.photos_per_class, seed=source.seed)
         return Listing([photo.name for photo in plan], True, "the sample")
@@ -145,6 +157,17 @@ def listing_of(request: DatasetSpec, settings: Settings) -> Listing | None:
     except SourceUnreachableError as missing:
         raise at("/source/path", "source_unreachable", str(missing)) from missing
     return Listing(names, is_complete, repr(source.path), "/source/path")
+
+
+def _check_address(source: UrlSource | StoreSource, settings: Settings) -> None:
+    """The address may be fetched from, as far as it tells itself; that is for a worker to do."""
+    try:
+        if isinstance(source, UrlSource):
+            WebAddress(source.url, settings.targets)
+        else:
+            place_of(source.type, source.url, settings.remote_roots)
+    except SourceForbiddenError as forbidden:
+        raise at("/source/url", "source_forbidden", str(forbidden)) from forbidden
 
 
 def _of_upload(source: UploadSource, settings: Settings) -> Listing | None:

@@ -28,6 +28,10 @@ class Artifacts:
         """What was left out of the archive that one dataset was unpacked from."""
         return self.dataset_folder(dataset_id) / "unpacked.json"
 
+    def fetched_file(self, dataset_id: str) -> Path:
+        """The archive that one dataset was fetched as, until its photos are unpacked."""
+        return self.dataset_folder(dataset_id) / ".archive"
+
     def items_file(self, dataset_id: str) -> Path:
         """The listed photos of one dataset, one row each."""
         return self.dataset_folder(dataset_id) / "items.parquet"

@@ -46,7 +46,36 @@ class UploadSource(Spec):
     )
 
 
-Source = Annotated[PathSource | SampleSource | UploadSource, Field(discriminator="type")]
+class UrlSource(Spec):
+    """An archive on a web server, which the import downloads and then treats as an upload."""
+
+    type: Literal["url"]
+    url: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="http or https address of a .zip, .tar, .tar.gz, .tgz or .tar.zst",
+    )
+    sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 that the archive must have, hexadecimal; unchecked without it",
+    )
+
+
+class StoreSource(Spec):
+    """An archive, or all photos below a prefix, in an object store that the operator allowed."""
+
+    type: Literal["s3", "gs", "az"]
+    url: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="an archive such as `s3://bucket/pets.zip`, or a prefix that photos lie below",
+    )
+
+
+Source = Annotated[
+    PathSource | SampleSource | UploadSource | UrlSource | StoreSource, Field(discriminator="type")
+]
 
 
 class RegexLabels(Spec):

@@ -12,8 +12,11 @@ JobsError
 ├── ArchiveInvalidError           the archive is broken, hostile, or none
 ├── ArchiveTooLargeError          unpacking the archive would take more than is allowed
 ├── DiskFullError                 the disk has less space than the work needs
-├── SourceForbiddenError          the path lies outside the allow-listed roots
-├── SourceUnreachableError        the source cannot be listed
+├── SourceForbiddenError          the source lies where nobody may read from
+├── SourceUnreachableError        the source cannot be listed or fetched
+│   ├── SourceInterruptedError    a network or a server failed; it may be over soon
+│   └── SourceTimeoutError        fetching took longer than is allowed
+├── DigestMismatchError           what was fetched has another digest than was expected
 ├── IdempotencyKeyReusedError     the key belongs to a different request
 ├── IdempotencyInProgressError    the first request with this key has not answered yet
 ├── LastAdminKeyError             without this key nobody could manage keys
@@ -120,11 +123,23 @@ class DiskFullError(JobsError):
 
 
 class SourceForbiddenError(JobsError):
-    """The path is not inside one of the allow-listed roots."""
+    """The source lies outside the allow-listed roots, or at an address nobody may call."""
 
 
 class SourceUnreachableError(JobsError):
-    """The source does not exist or cannot be listed."""
+    """The source does not exist, or cannot be listed or fetched."""
+
+
+class SourceInterruptedError(SourceUnreachableError):
+    """A network or a server on the way failed, which may be over soon."""
+
+
+class SourceTimeoutError(SourceUnreachableError):
+    """The source took longer than the settings allow."""
+
+
+class DigestMismatchError(JobsError):
+    """The bytes that were fetched are not those that the client expects."""
 
 
 class IdempotencyKeyReusedError(JobsError):

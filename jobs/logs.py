@@ -9,7 +9,8 @@ import structlog
 LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-_CHATTY = ("alembic", "uvicorn.error")
+# the libraries that fetch would show addresses with their tokens, and signatures
+_CHATTY = ("alembic", "uvicorn.error", "aiobotocore", "botocore", "httpcore", "s3fs")
 
 
 def configure_logging(log_format: LogFormat, level: LogLevel) -> None:

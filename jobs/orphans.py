@@ -27,7 +27,7 @@ from jobs.removals import Kind, Removal
 _HALF_WRITTEN = frozenset({".tmp", ".part", ".partial"})
 _CHECKPOINTS = "*/checkpoint-*"
 _EPOCH_LOSSES = "*/losses-*.npy"
-_UNPACKING = ".files-*.partial"
+_ARRIVING = (".files-*", ".archive*")
 _WHY = {
     Kind.CHECKPOINT: "its job has ended",
     Kind.EPOCH_LOSSES: "its job has ended; the loss ledger has them",
@@ -229,7 +229,7 @@ def _left_by_imports(
     for folder in folders:
         state = known.get(folder.name)
         if state in {"ready", "failed"}:
-            for partial in sorted(folder.glob(_UNPACKING)):
+            for partial in sorted(each for glob in _ARRIVING for each in folder.glob(glob)):
                 yield partial, Kind.HALF_WRITTEN, "nobody goes on unpacking it"
         if state == "failed" and (folder / "files").exists():
             yield folder / "files", Kind.ORPHAN, "its dataset could not be imported"

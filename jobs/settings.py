@@ -17,6 +17,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from jobs.back_off import BackOff
+from jobs.fetch_limits import FetchLimits
 from jobs.retention_limits import RetentionLimits
 from jobs.source_limits import SourceLimits
 
@@ -33,7 +34,7 @@ class SettingsError(Exception):
     """An environment variable has a value that cannot be used."""
 
 
-class Settings(SourceLimits, RetentionLimits, BackOff, BaseSettings):
+class Settings(SourceLimits, FetchLimits, RetentionLimits, BackOff, BaseSettings):
     """What the processes of one installation share."""
 
     model_config = SettingsConfigDict(env_prefix="TUNESMITH_", frozen=True)
@@ -269,6 +270,8 @@ def child_environment(settings: Settings, **further: str) -> dict[str, str]:
     values = settings.model_dump(mode="json", exclude_none=True)
     values["dataset_roots"] = ":".join(values["dataset_roots"])
     values["cors_origins"] = ",".join(values["cors_origins"])
+    values["private_targets"] = ",".join(values["private_targets"])
+    values["remote_roots"] = ",".join(values["remote_roots"])
     values["allowed_hosts"] = ",".join(
         f"[{name}]" if ":" in name else name for name in values["allowed_hosts"]
     )

@@ -1,6 +1,7 @@
 """How much of a foreign source is taken in: bytes, files, classes, time, and the space left."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -8,10 +9,12 @@ GIB = 1024**3
 
 
 class SourceLimits(BaseModel):
-    """The limits of uploads and of what imports take in; a part of the settings."""
+    """The limits of archives and of what imports take in; a part of the settings."""
 
     max_upload_bytes: int = Field(
-        default=10 * GIB, ge=1, description="bytes above which an upload is refused"
+        default=10 * GIB,
+        ge=1,
+        description="bytes above which an archive is refused, sent or fetched",
     )
     max_unpacked_bytes: int = Field(
         default=50 * GIB, ge=1, description="bytes above which an archive is not unpacked further"
@@ -48,7 +51,7 @@ class SourceLimits(BaseModel):
 class Excess:
     """A limit that a dataset exceeds: the code, what was found, what to do."""
 
-    code: str
+    code: Literal["too_many_files", "too_many_classes"]
     message: str
     remedy: str
 

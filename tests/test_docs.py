@@ -17,6 +17,7 @@ from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import NEXT_STATES, JobType
 from jobs.settings import Settings
+from jobs.source_limits import Excess
 from ml.theory.lr_suggestions import RULES
 from ml.theory.parts import Shortage
 from tests import pages
@@ -217,4 +218,7 @@ def _failure_codes() -> set[str]:
     warned = {"label_not_in_train", "no_valid_part"}  # findings of a report, not failures
     codes = {code for path in sources for code in named.findall(path.read_text())}
     known = {code for code, _ in failures._CODES.values()}
-    return (codes - warned) | known | set(get_args(get_type_hints(Shortage)["code"]))
+    of_amounts = {
+        code for kind in (Shortage, Excess) for code in get_args(get_type_hints(kind)["code"])
+    }
+    return (codes - warned) | known | of_amounts

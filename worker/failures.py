@@ -6,8 +6,11 @@ import ml.errors
 from jobs.errors import (
     ArchiveInvalidError,
     ArchiveTooLargeError,
+    DigestMismatchError,
     DiskFullError,
     SourceForbiddenError,
+    SourceInterruptedError,
+    SourceTimeoutError,
     SourceUnreachableError,
 )
 from jobs.job import Failure
@@ -26,9 +29,19 @@ class JobFailedError(Exception):
 _CODES: dict[type[Exception], tuple[str, str]] = {
     SourceForbiddenError: (
         "source_forbidden",
-        "use a folder inside one of the allowed roots, or start the service with a further root",
+        "use a folder inside one of the allowed roots, or start the service with a further root; "
+        "of the web a public address, or one that TUNESMITH_PRIVATE_TARGETS allows",
     ),
-    SourceUnreachableError: ("source_unreachable", "check the path on the server"),
+    SourceTimeoutError: (
+        "timeout",
+        "try again when the source is quicker, or start the service with longer limits "
+        "(TUNESMITH_FETCH_…)",
+    ),
+    SourceUnreachableError: (
+        "source_unreachable",
+        "check the path on the server, or the address and whoever serves it",
+    ),
+    DigestMismatchError: ("digest_mismatch", "send the SHA-256 of what the address has now"),
     ArchiveInvalidError: ("archive_invalid", "make the archive anew, and send that"),
     ArchiveTooLargeError: (
         "archive_too_large",
@@ -59,6 +72,7 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
     UnknownArchitectureError: ("unknown_architecture", "see GET /v1/architectures"),
 }
 
+_OF_SOURCES = (SourceForbiddenError, SourceUnreachableError, DigestMismatchError)
 _OUT_OF_MEMORY_HINT = "lower batch_size or size"
 
 
@@ -94,8 +108,10 @@ def is_of_the_machine(problem: BaseException) -> bool:
 
 
 def _machine_error(problem: BaseException) -> OSError | None:
-    """The error that it all came from, if that is one of the machine."""
+    """The error that it all came from, if that is one of the machine, not of a client's source."""
     cause: BaseException | None = problem
+    if isinstance(problem, _OF_SOURCES):
+        return None
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _MACHINE:
             return cause
@@ -113,7 +129,8 @@ def failure_of(problem: Exception) -> Failure:
         return problem.failure
     for kind, (code, hint) in _CODES.items():
         if isinstance(problem, kind):
-            return Failure(code=code, message=str(problem), hint=hint)
+            is_passing = isinstance(problem, SourceInterruptedError | SourceTimeoutError)
+            return Failure(code=code, message=str(problem), hint=hint, retryable=is_passing)
     if isinstance(problem, DiskFullError) or _ran_out_of_space(problem):
         file = getattr(problem, "filename", None) or "the artifact store"
         too_little = isinstance(problem, DiskFullError)

@@ -10,7 +10,7 @@ from jobs.datasets import ImportOutcome
 from ml.theory.dataset_findings import Finding, Photo, findings
 from ml.theory.parts import PARTS, Part
 from worker.items import Item
-from worker.unpacking import LeftOut
+from worker.left_out import LeftOut
 
 _SHOWN = 1000
 _EXAMPLES = 5

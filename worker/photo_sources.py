@@ -6,16 +6,18 @@ from functools import partial
 from pathlib import Path
 
 from jobs import leases
-from jobs.dataset_spec import PathSource, SampleSource, Source, UploadSource
+from jobs.dataset_spec import PathSource, SampleSource, Source, StoreSource
 from jobs.disk_budget import least_bytes, require_free
 from jobs.sources import paths, sample
+from jobs.sources.object_places import Place, place_of
 from ml.sample.photos import write_photo
 from worker.break_off import for_each, go_on
 from worker.context import Context
 from worker.failures import JobFailedError
-from worker.fetching import FETCHING_SHARE, local_archive
+from worker.fetching import ArchiveSource, copied_photos, fetching_share, local_archive
+from worker.left_out import LeftOut, in_words, left_out
 from worker.progress import ProgressWriter
-from worker.unpacking import LeftOut, in_words, left_out, unpack
+from worker.unpacking import unpack
 
 _DRAWING_SHARE = 0.7
 _UNPACKING_SHARE = 0.2
@@ -44,15 +46,37 @@ def photos_of(context: Context, source: Source) -> Photos:
         return Photos(
             folder=folder, names=_drawn(context, source, folder), share_done=_DRAWING_SHARE
         )
-    found: list[LeftOut] = []
-    if isinstance(source, UploadSource):
-        found = _unpacked(context, source, folder)
+    found, share_done = _put_there(context, source, folder)
     context.tell(leases.enter_phase, "listing")
     names = paths.list_photos(folder, most=context.settings.max_files + 1)
     if not names:
         raise _no_photo(source, folder, found)
-    share_done = 0.0 if isinstance(source, PathSource) else _UNPACKING_SHARE
     return Photos(folder=folder, names=names, share_done=share_done, left_out=found)
+
+
+def _put_there(
+    context: Context, source: PathSource | ArchiveSource, folder: Path
+) -> tuple[list[LeftOut], float]:
+    """The folder has the photos; what was left out on the way, and the share that is done."""
+    if isinstance(source, PathSource):
+        return [], 0.0
+    record = context.artifacts.unpacking_file(str(context.job.dataset_id))
+    prefix = _prefix_of(context, source)
+    # an attempt after that was done leaves it at that
+    if not folder.is_dir():
+        if prefix is None:
+            _unpack(context, source, folder, record)
+        else:
+            copied_photos(context, prefix, folder, record)
+    unpacking_share = _UNPACKING_SHARE if prefix is None else 0.0
+    return left_out(record), fetching_share(source) + unpacking_share
+
+
+def _prefix_of(context: Context, source: ArchiveSource) -> Place | None:
+    if not isinstance(source, StoreSource):
+        return None
+    place = place_of(source.type, source.url, context.settings.remote_roots)
+    return None if place.is_archive else place
 
 
 def _drawn(context: Context, source: SampleSource, folder: Path) -> list[str]:
@@ -70,17 +94,15 @@ def _draw(folder: Path, photo: sample.SamplePhoto) -> None:
     write_photo(folder / photo.name, drawn_class=photo.drawn_class, seed=photo.seed)
 
 
-def _unpacked(context: Context, source: UploadSource, folder: Path) -> list[LeftOut]:
-    """The folder has the archive's photos; an attempt after that was done leaves it at that."""
-    record = context.artifacts.unpacking_file(str(context.job.dataset_id))
-    if not folder.is_dir():
-        archive = local_archive(context, source)
+def _unpack(context: Context, source: ArchiveSource, folder: Path, record: Path) -> None:
+    with local_archive(context, source) as archive:
         context.tell(leases.enter_phase, "unpacking")
         writer = ProgressWriter(context, phase="unpacking")
+        begin = fetching_share(source)
 
         def tell(fraction: float, photos: int) -> None:
             go_on(context)
-            share = FETCHING_SHARE + (_UNPACKING_SHARE - FETCHING_SHARE) * fraction
+            share = begin + _UNPACKING_SHARE * fraction
             writer.write({"fraction": share, "phase": "unpacking", "step": photos}, {})
 
         unpack(
@@ -92,11 +114,10 @@ def _unpacked(context: Context, source: UploadSource, folder: Path) -> list[Left
             limits=context.settings,
             tell=tell,
         )
-    return left_out(record)
 
 
 def _no_photo(source: Source, folder: Path, found: Sequence[LeftOut]) -> JobFailedError:
-    where = str(folder) if isinstance(source, PathSource) else "the archive"
+    where = str(folder) if isinstance(source, PathSource) else "the source"
     beside = f"; it holds {in_words(found)}" if found else ""
     return JobFailedError(
         "too_few_images",

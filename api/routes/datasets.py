@@ -64,6 +64,26 @@ _EXAMPLES: Any = {
             "labels": {"rule": "parent_folder"},
         },
     },
+    "url": {
+        "summary": "An archive on a web server",
+        "value": {
+            "name": "pets",
+            "source": {
+                "type": "url",
+                "url": "https://example.org/pets.tar.gz",
+                "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            },
+            "labels": {"rule": "parent_folder"},
+        },
+    },
+    "s3": {
+        "summary": "Photos below a prefix of an object store",
+        "value": {
+            "name": "pets",
+            "source": {"type": "s3", "url": "s3://photos/pets"},
+            "labels": {"rule": "parent_folder"},
+        },
+    },
 }  # fmt: skip
 
 

@@ -32,6 +32,7 @@ class DatasetPlan(Resource):
         near_duplicates=[],
         hint=None,
         obstacles=[],
+        note=None,
     )
 
     object: Literal["dataset_plan"] = "dataset_plan"
@@ -45,3 +46,4 @@ class DatasetPlan(Resource):
     near_duplicates: list[NearDuplicate] = Field(description="labels that may be one class")
     hint: LabelsHint | None = Field(description="a rule that was tried and labels more names")
     obstacles: list[Obstacle] = Field(description="empty if it could be registered as it is")
+    note: str | None = Field(description="why no name could be looked at, where that is so")

@@ -35,6 +35,8 @@ class Progress(Resource):
     step: int | None = None
     steps: int | None = None
     samples_per_second: float | None = None
+    bytes: int | None = Field(default=None, description="bytes fetched so far")
+    total_bytes: int | None = Field(default=None, description="bytes in all, where that is known")
 
 
 WaitsFor = Literal["worker", "dependency", "back_off"]
@@ -87,7 +89,7 @@ class JobResource(Resource):
         attempt=1,
         priority=5,
         progress={"fraction": 0.41, "phase": "unfrozen", "epoch": 3, "epochs": 9, "step": 412,
-                  "steps": 1010, "samples_per_second": 318.0},
+                  "steps": 1010, "samples_per_second": 318.0, "bytes": None, "total_bytes": None},
         queue=None,
         eta={"seconds": 212.0, "low": 170.0, "high": 318.0},
         version=1,

@@ -9,7 +9,7 @@ from jobs.uploads import Upload
 
 
 class UploadResource(Resource):
-    """One uploaded archive; `{"type": "upload", "upload_id": …}` is a dataset's source."""
+    """One archive, sent or fetched by an import, for `{"type": "upload", "upload_id": …}`."""
 
     model_config = example(
         id=UploadIdExample,
@@ -26,7 +26,9 @@ class UploadResource(Resource):
 
     id: str
     object: Literal["upload"] = "upload"
-    filename: str | None = Field(description="the client's own name for it; null of a raw body")
+    filename: str | None = Field(
+        description="the client's own name for it, or the end of its address; null of a raw body"
+    )
     format: str = Field(description="zip, tar, tar.gz or tar.zst, by its first bytes; may grow")
     size_bytes: int
     digest: str = Field(description="of its bytes")

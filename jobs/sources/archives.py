@@ -49,6 +49,21 @@ def format_of(head: bytes) -> Format | None:
     return "tar" if looks_like_tar(head) else None
 
 
+def format_in(file: Path) -> Format:
+    """What kind of archive the file is.
+
+    Raises:
+        ArchiveInvalidError: it is none.
+    """
+    with file.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    found = format_of(head)
+    if found is None:
+        begin = repr(head[:40].decode("ascii", "replace")) if head else "nothing"
+        raise ArchiveInvalidError(f"it begins with {begin}; that is none of {', '.join(FORMATS)}")
+    return found
+
+
 class Archive:
     """An open archive; members are read once, in the order of their bytes."""
 

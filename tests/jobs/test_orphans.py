@@ -170,6 +170,25 @@ def test_a_finished_job_keeps_its_results_and_no_checkpoint(
     assert left(artifacts) == kept
 
 
+def test_what_was_arriving_stays_while_its_import_goes_on_and_goes_afterwards(
+    database: Database, artifacts: Artifacts
+) -> None:
+    dataset = given.a_dataset(database)
+    folder = artifacts.dataset_folder(dataset.id)
+    arriving = {
+        written(folder / ".archive-3.partial"),
+        written(folder / ".archive-3.json"),
+        written(folder / ".archive"),
+        written(folder / ".files-copying-1.json"),
+    }
+    written(folder / ".files-copying-1.partial" / "cat.jpg")
+    assert remove(database, artifacts) == []
+
+    verbs.cancel(database, dataset.job_id)
+
+    assert set(remove(database, artifacts)) == {*arriving, folder / ".files-copying-1.partial"}
+
+
 def test_what_a_lost_database_knew_is_named_and_never_removed(artifacts: Artifacts) -> None:
     """Whoever begins with an empty database can still rebuild the old one from the files."""
     before = {

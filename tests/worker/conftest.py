@@ -1,6 +1,7 @@
 """A worker of this process: real forked trainers, a real database, nobody rings."""
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
@@ -30,9 +31,17 @@ TINY = {
 }
 
 
+@pytest.fixture(scope="session")
+def object_store_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that tells trainers where their object store is; a test may write it."""
+    return tmp_path_factory.mktemp("object-store") / "config"
+
+
 @pytest.fixture(scope="session", autouse=True)
-def template() -> None:
+def template(object_store_config: Path) -> None:
     """The process that trainers are forked from has loaded what trainings need, once for all."""
+    # it keeps the environment that it begins with
+    os.environ["AWS_CONFIG_FILE"] = str(object_store_config)  # noqa: TID251 - another program's
     forkserver.set_forkserver_preload([*sorted(RUNNERS.values()), small_device.__name__])
     forkserver.ensure_running()
     first = multiprocessing.get_context("forkserver").Process(target=answer)

@@ -13,7 +13,8 @@ import pytest
 from jobs.errors import ArchiveInvalidError, ArchiveTooLargeError, DiskFullError
 from jobs.source_limits import SourceLimits
 from tests.archives import PETS, PHOTO, a_member, a_tar, a_zip, files_below, gzipped, of_each_format
-from worker.unpacking import LeftOut, in_words, left_out, unpack
+from worker.left_out import LeftOut, in_words, left_out
+from worker.unpacking import unpack
 
 UNWRAPPED = {name.removeprefix("pets/") for name in PETS}
 Unpack = Callable[..., Path]
