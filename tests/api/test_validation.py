@@ -216,8 +216,13 @@ def test_an_unknown_kind_of_source_names_the_kinds_there_are(client: TestClient)
     response = client.post("/v1/datasets", json={**CATS, "source": {"type": "pth"}})
 
     wrong = field(problem(response, 422, "validation_failed"), "/source/type")
-    assert wrong["detail"] == "\"pth\" is none of 'path', 'sample', 'upload'"
-    assert (wrong["allowed"], wrong["did_you_mean"]) == (["path", "sample", "upload"], ["path"])
+    assert (
+        wrong["detail"] == "\"pth\" is none of 'path', 'sample', 'upload', 'url', 's3', 'gs', 'az'"
+    )
+    assert (wrong["allowed"], wrong["did_you_mean"]) == (
+        ["path", "sample", "upload", "url", "s3", "gs", "az"],
+        ["path"],
+    )
 
 
 def test_of_a_flood_of_errors_a_hundred_are_told_and_all_are_counted(client: TestClient) -> None:
