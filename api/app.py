@@ -21,6 +21,7 @@ from api.problems import CODE_OF, Problem, from_domain, problem_responses, respo
 from api.routes import (
     api_keys,
     architectures,
+    dataset_versions,
     datasets,
     evaluations,
     explain,
@@ -49,6 +50,7 @@ _QUESTIONS = Guard(writing=Scope.READ)
 
 GUARD_OF: Mapping[ModuleType, Guard] = {
     datasets: _DATASETS,
+    dataset_versions: _DATASETS,
     uploads: _DATASETS,
     lr_finds: _JOBS,
     fine_tunes: _JOBS,

@@ -95,6 +95,7 @@ def client(settings: Settings) -> Iterator[Client]:
 def names(client: Client, database: Database, artifacts: Artifacts) -> dict[str, str]:
     """What the variables of the pages stand for: a ready dataset and jobs that ran on it."""
     dataset = given.ready_dataset(database)
+    child = given.ready_dataset(database, changes=given.NO_CHANGES)
     given.items(dataset, artifacts)
     curve = {
         "lrs": [1e-3, 2e-3], "losses": [2.0, 1.0], "smoothed": [2.0, 1.5], "zero_lag": [2.0, 1.0],
@@ -115,6 +116,7 @@ def names(client: Client, database: Database, artifacts: Artifacts) -> dict[str,
     given.draw(database, artifacts)
     return {
         "DS": dataset.id,
+        "CHILD": child.id,
         "PREVIEW": preview.id,
         "FIND": found.id,
         "JOB": trained.id,

@@ -84,8 +84,9 @@ def _unpacked(context: Context, source: UploadSource, folder: Path) -> list[Left
             archive,
             folder,
             record=record,
-            # each attempt its own: one that was thought dead can spoil no other's
-            partial=folder.with_name(f".files-{context.job.fence}.partial"),
+            partial=context.artifacts.partial_photos_folder(
+                str(context.job.dataset_id), context.job.fence
+            ),
             limits=context.settings,
             tell=tell,
         )

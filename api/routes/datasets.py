@@ -3,10 +3,10 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Request, Response
-from sqlalchemy import Connection
 
 from api.admission import DATASET_PROBLEMS, check_access, check_import
 from api.auth import CallerDep
+from api.dataset_answers import register_once
 from api.dataset_preview import preview
 from api.deletion import delete_folder
 from api.dependencies import DatasetIdPath, ItemIdPath, ServicesDep
@@ -15,15 +15,15 @@ from api.json_body import StrictRoute
 from api.ledger import Filter
 from api.negotiation import IfMatch, expected_version, stale
 from api.pagination import PageDep, paged, take
-from api.problems import RETRY_AFTER_S, at, problem_responses
+from api.problems import at, problem_responses
 from api.schemas.dataset_plans import DatasetPlan
+from api.schemas.dataset_reports import ReportResource
 from api.schemas.datasets import (
     DatasetEdit,
     DatasetList,
     DatasetResource,
     ItemList,
     ItemResource,
-    ReportResource,
 )
 from api.schemas.resource import UploadIdExample
 from api.services import Services
@@ -32,7 +32,6 @@ from jobs import datasets
 from jobs.dataset_spec import DatasetSpec
 from jobs.datasets import Dataset
 from jobs.errors import DatasetNotReadyError
-from jobs.idempotency import StoredAnswer
 
 router = APIRouter(prefix="/v1/datasets", tags=["Datasets"], route_class=StrictRoute)
 
@@ -105,13 +104,11 @@ def create_dataset(
     if replay is not None:
         return replay
     check_import(services, caller, spec)
-    registered: list[Dataset] = []
-
-    def act(connection: Connection) -> StoredAnswer:
-        registered.append(datasets.register(connection, spec, owner=caller.owner))
-        return _accepted(registered[0])
-
-    return once.create(act, then=lambda: services.doorbell.ring("prepare", registered[0].job_id))
+    return register_once(
+        services,
+        once,
+        lambda connection: datasets.register(connection, spec, owner=caller.owner),
+    )
 
 
 @router.get(
@@ -122,7 +119,13 @@ def create_dataset(
     responses=problem_responses("validation_failed"),
 )
 def list_datasets(
-    request: Request, services: ServicesDep, caller: CallerDep, page: PageDep
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    page: PageDep,
+    parent_id: Annotated[
+        str | None, Query(max_length=64, description="only versions of this dataset")
+    ] = None,
 ) -> Response:
     """All datasets of the caller's owner, newest first."""
     found = datasets.list_datasets(
@@ -130,6 +133,7 @@ def list_datasets(
         after=page.after_id("ds"),
         limit=page.limit + 1,
         owner=caller.listed_owner,
+        parent_id=parent_id,
     )
     shown, has_more = take(found, page.limit)
     cursor = shown[-1].id if has_more else None
@@ -246,14 +250,6 @@ def get_item_image(
     """A thumbnail that was made at the import."""
     dataset = _ready(services, dataset_id)
     return thumbnail(services.artifacts, dataset.id, item_id, size)
-
-
-def _accepted(dataset: Dataset) -> StoredAnswer:
-    return StoredAnswer(
-        status=202,
-        headers={"Location": f"/v1/datasets/{dataset.id}", "Retry-After": str(RETRY_AFTER_S)},
-        body=DatasetResource.of(dataset).model_dump_json(),
-    )
 
 
 def _ready(services: Services, dataset_id: str) -> Dataset:

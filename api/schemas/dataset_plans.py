@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.schemas.datasets import ClassCount, PartCounts, Unmatched
+from api.schemas.dataset_reports import PartCounts, Unmatched
+from api.schemas.datasets import ClassCount
 from api.schemas.explain import LabelledName, LabelsHint, NearDuplicate
 from api.schemas.resource import Resource, example
 
@@ -21,6 +22,7 @@ class DatasetPlan(Resource):
     """What the names of a source say under this label rule and this split."""
 
     model_config = example(
+        object="dataset_plan",
         names=370,
         is_complete=True,
         matched=370,

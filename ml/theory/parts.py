@@ -3,7 +3,8 @@
 The API asks before an import what the import asks in earnest, so both ask here.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,17 +63,22 @@ def shortage(labels: Sequence[str], parts: Sequence[Part | None]) -> Shortage | 
             "no photo lies in a folder named train, valid, val or test",
             'put the photos into such folders, or send "split": {"rule": "random"}',
         )
-    if len(set(used)) < LEAST_CLASSES:
+    return shortage_of(dict(Counter(used)), sum(part == "train" for part in parts))
+
+
+def shortage_of(classes: Mapping[str, int], train: int) -> Shortage | None:
+    """As `shortage`, of photos that are counted already, by label and those that train."""
+    used = sum(classes.values())
+    if len(classes) < LEAST_CLASSES:
         return Shortage(
             "too_few_classes",
-            f"all {len(used)} photos have the one label {used[0]!r}",
+            f"all {used} photos have the one label {next(iter(classes), None)!r}",
             f"a classifier needs at least {LEAST_CLASSES} classes",
         )
-    train = sum(part == "train" for part in parts)
     if train < LEAST_TRAIN:
         return Shortage(
             "too_few_images",
-            f"of {len(used)} photos {train} would be left to train on",
+            f"of {used} photos {train} would be left to train on",
             f"at least {LEAST_TRAIN} are needed; lower valid_fraction or add photos",
         )
     return None

@@ -1,15 +1,21 @@
-"""Imports a dataset: fetches, lists, labels, decodes every file once, splits, reports."""
+"""Imports a dataset: fetches, lists, labels, decodes every file once, splits, reports.
+
+A version of a dataset is made of what was imported before.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from jobs import datasets
 from jobs.dataset_spec import DatasetSpec, FolderSplit, RegexLabels
+from jobs.datasets import ImportOutcome
+from jobs.spec import DatasetImportSpec
 from ml.theory.labels import Labeller, make_labeller
-from ml.theory.parts import folder_part, random_parts, shortage
+from ml.theory.parts import folder_part, random_parts
 from worker.context import Context, Ending
+from worker.dataset_versions import version_of
 from worker.failures import JobFailedError
-from worker.import_report import outcome_of
+from worker.import_report import outcome_of, refuse_too_little
 from worker.items import Item, write_items
 from worker.photo_checks import Labelled, checked
 from worker.photo_sources import photos_of
@@ -25,19 +31,26 @@ def run(context: Context) -> Ending:
         JobsError: the source cannot be used.
         StoppedError: it was broken off.
     """
-    request = DatasetSpec.model_validate(context.job.spec["request"])
+    spec = DatasetImportSpec.model_validate(context.job.spec)
+    if spec.version is None:
+        items, outcome = _imported(context, spec.request)
+    else:
+        items, outcome = version_of(context, spec.version, spec.request.source)
+    write_items(context.artifacts.items_file(str(context.job.dataset_id)), items)
+    return Ending(
+        values={"result": {"digest": outcome.digest}},
+        also=lambda connection: datasets.mark_ready(connection, context.job, outcome),
+    )
+
+
+def _imported(context: Context, request: DatasetSpec) -> tuple[list[Item], ImportOutcome]:
     photos = photos_of(context, request.source)
     labelled = _labelled(request, photos.names)
     items = checked(context, photos, labelled)
     _refuse_too_many_unreadable(request, items)
     items = _split(request, items)
-    _refuse_too_little(items)
-    write_items(context.artifacts.items_file(str(context.job.dataset_id)), items)
-    outcome = outcome_of(items, left_out=photos.left_out)
-    return Ending(
-        values={"result": {"digest": outcome.digest}},
-        also=lambda connection: datasets.mark_ready(connection, context.job, outcome),
-    )
+    refuse_too_little(items)
+    return items, outcome_of(items, left_out=photos.left_out)
 
 
 # --- labels ---------------------------------------------------------------------------------
@@ -92,9 +105,3 @@ def _split(request: DatasetSpec, items: Sequence[Item]) -> list[Item]:
     rule = request.split
     drawn = iter(random_parts(labels, rule.valid_fraction, rule.seed, stratify=rule.stratify))
     return [replace(item, split=next(drawn) if item.usable else None) for item in items]
-
-
-def _refuse_too_little(items: Sequence[Item]) -> None:
-    lack = shortage([str(item.label) for item in items], [item.split for item in items])
-    if lack is not None:
-        raise JobFailedError(lack.code, lack.message, lack.remedy)
