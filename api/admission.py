@@ -38,6 +38,7 @@ DATASET_PROBLEMS = (
     "source_unreachable",
     "invalid_regex",
     "regex_no_group",
+    "label_file_invalid",
     "labels_unmatched",
     "too_few_classes",
     "too_few_images",

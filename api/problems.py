@@ -25,6 +25,7 @@ CODE_OF: Mapping[type[Exception], str] = {
     jobs_errors.UploadInUseError: "upload_in_use",
     jobs_errors.ArchiveInvalidError: "archive_invalid",
     jobs_errors.ArchiveTooLargeError: "archive_too_large",
+    jobs_errors.LabelFileInvalidError: "label_file_invalid",
     jobs_errors.DiskFullError: "disk_full",
     jobs_errors.SourceForbiddenError: "source_forbidden",
     jobs_errors.SourceUnreachableError: "source_unreachable",

@@ -49,8 +49,7 @@ def _check(
     if item.path != name:
         return replace(item, reason="its path is not in UTF-8; rename it")
     path = folder / name
-    roots = (*context.settings.dataset_roots, context.artifacts.root)
-    if not paths.leads_inside(path, roots):
+    if not paths.leads_inside(path, context.readable_roots):
         return replace(item, reason=_outside(path))
     try:
         return _decoded(item, path, thumbnails, context.settings.max_pixels)

@@ -30,8 +30,12 @@ class Photos:
     left_out: Sequence[LeftOut] = ()
 
 
-def photos_of(context: Context, source: Source) -> Photos:
+def photos_of(
+    context: Context, source: Source, *, label_files: frozenset[str] = frozenset()
+) -> Photos:
     """The source's photos, of which there is at least one, in a folder on this machine.
+
+    Files with the names of ``label_files`` are in the folder, too, where the source has them.
 
     Raises:
         JobFailedError: there is none, or the source cannot be had.
@@ -45,7 +49,7 @@ def photos_of(context: Context, source: Source) -> Photos:
         )
     found: list[LeftOut] = []
     if isinstance(source, UploadSource):
-        found = _unpacked(context, source, folder)
+        found = _unpacked(context, source, folder, label_files)
     context.tell(leases.enter_phase, "listing")
     names = paths.list_photos(folder)
     if not names:
@@ -67,7 +71,9 @@ def _draw(folder: Path, photo: sample.SamplePhoto) -> None:
     write_photo(folder / photo.name, drawn_class=photo.drawn_class, seed=photo.seed)
 
 
-def _unpacked(context: Context, source: UploadSource, folder: Path) -> list[LeftOut]:
+def _unpacked(
+    context: Context, source: UploadSource, folder: Path, label_files: frozenset[str]
+) -> list[LeftOut]:
     """The folder has the archive's photos; an attempt after that was done leaves it at that."""
     record = context.artifacts.unpacking_file(str(context.job.dataset_id))
     if not folder.is_dir():
@@ -89,6 +95,7 @@ def _unpacked(context: Context, source: UploadSource, folder: Path) -> list[Left
             ),
             limits=context.settings,
             tell=tell,
+            label_files=label_files,
         )
     return left_out(record)
 

@@ -66,6 +66,14 @@ def explain_labels(
     """
     labeller = make_labeller(rule, pattern=pattern, on=on, group=group)
     found = [labeller.label(name) for name in names]
+    hint = find_hint(names, found, pattern=pattern, on=on, group=group)
+    return report_labels(names, found, hint)
+
+
+def report_labels(
+    names: Sequence[str], found: Sequence[Labelled], hint: Hint | None = None
+) -> LabelsExplanation:
+    """Everything that labels which were read already say of these names."""
     counts = Counter(each.usable for each in found if each.usable is not None)
     classes = tuple(LabelCount(label, counts[label]) for label in sorted(counts))
     matched = counts.total()
@@ -75,7 +83,7 @@ def explain_labels(
         matched=matched,
         unmatched=len(names) - matched,
         near_duplicates=near_duplicates(counts),
-        hint=find_hint(names, found, pattern=pattern, on=on, group=group),
+        hint=hint,
     )
 
 

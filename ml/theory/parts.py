@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ml.theory.errors import InvalidInputError
 from ml.theory.splits import random_split, stratified_split
 
 Part = Literal["train", "valid", "test"]
@@ -17,7 +18,13 @@ LEAST_CLASSES = 2
 LEAST_TRAIN = 2
 """Batch norm in the new head has no variance of a single photo."""
 
-_PART_OF_FOLDER: dict[str, Part] = {name: name for name in PARTS} | {"val": "valid"}
+_NAMES: Mapping[Part, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "valid": ("valid", "validation", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""As Hugging Face's datasets read them (`SPLIT_KEYWORDS`)."""
+_PART_OF_NAME = {name: part for part, names in _NAMES.items() for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +53,21 @@ def random_parts(
 
 
 def folder_part(path: str) -> Part | None:
-    """The part that the path's first folder names: train, valid (or val) or test; else None."""
+    """The part that the path's first folder names as `part_named` reads it; else None."""
     folder, slash, _ = path.partition("/")
-    return _PART_OF_FOLDER.get(folder) if slash else None
+    return _PART_OF_NAME.get(folder) if slash else None
+
+
+def part_named(name: str) -> Part:
+    """The part of this name: train, valid, test, or another usual word for one of them.
+
+    Raises:
+        InvalidInputError: it names none.
+    """
+    if name not in _PART_OF_NAME:
+        known = ", ".join(_PART_OF_NAME)
+        raise InvalidInputError("part", f"it names no part; use one of {known}")
+    return _PART_OF_NAME[name]
 
 
 def shortage(labels: Sequence[str], parts: Sequence[Part | None]) -> Shortage | None:

@@ -7,11 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jobs import datasets
-from jobs.dataset_spec import DatasetSpec, FolderSplit, RegexLabels
+from jobs.dataset_spec import (
+    CsvSplit,
+    DatasetSpec,
+    ParentFolderLabels,
+    RandomSplit,
+    RegexLabels,
+    Split,
+)
 from jobs.datasets import ImportOutcome
+from jobs.sources.label_files import FolderFiles, LabelFiles
+from jobs.sources.label_tables import LabelTable, file_names, label_table, part_table
 from jobs.spec import DatasetImportSpec
-from ml.theory.labels import Labeller, make_labeller
-from ml.theory.parts import folder_part, random_parts
+from ml.theory.labels import ImageFolderLabeller, Labeller, TableLabeller, make_labeller
+from ml.theory.parts import Part, folder_part, part_named, random_parts
 from worker.context import Context, Ending
 from worker.dataset_versions import version_of
 from worker.failures import JobFailedError
@@ -21,6 +30,12 @@ from worker.photo_checks import Labelled, checked
 from worker.photo_sources import photos_of
 
 _EXAMPLES = 5
+_MENDED = {
+    "regex": "pattern",
+    "parent_folder": "folders",
+    "csv": "CSV file",
+    "imagefolder": "folders or the metadata",
+}
 
 
 def run(context: Context) -> Ending:
@@ -44,11 +59,13 @@ def run(context: Context) -> Ending:
 
 
 def _imported(context: Context, request: DatasetSpec) -> tuple[list[Item], ImportOutcome]:
-    photos = photos_of(context, request.source)
-    labelled = _labelled(request, photos.names)
+    photos = photos_of(context, request.source, label_files=file_names(request))
+    files = FolderFiles(photos.folder, context.readable_roots)
+    labelled = _labelled(request, labeller_of(request, photos.names, files), photos.names)
+    parts = _part_table(request, photos.names, files)
     items = checked(context, photos, labelled)
     _refuse_too_many_unreadable(request, items)
-    items = _split(request, items)
+    items = _split(request, items, parts)
     refuse_too_little(items)
     return items, outcome_of(items, left_out=photos.left_out)
 
@@ -56,27 +73,38 @@ def _imported(context: Context, request: DatasetSpec) -> tuple[list[Item], Impor
 # --- labels ---------------------------------------------------------------------------------
 
 
-def _labelled(request: DatasetSpec, names: Sequence[str]) -> list[Labelled]:
-    labeller = labeller_of(request)
+def _labelled(request: DatasetSpec, labeller: Labeller, names: Sequence[str]) -> list[Labelled]:
     labelled = [(name, labeller.label(name).usable) for name in names]
     unmatched = [name for name, label in labelled if label is None]
-    skip = isinstance(request.labels, RegexLabels) and request.labels.unmatched == "skip"
+    rule = request.labels
+    skip = not isinstance(rule, ParentFolderLabels) and rule.unmatched == "skip"
     if len(unmatched) == len(labelled) or (unmatched and not skip):
         raise JobFailedError(
             "labels_unmatched",
             f"{len(unmatched)} of {len(labelled)} names have no label, such as "
             + ", ".join(repr(name) for name in unmatched[:_EXAMPLES]),
-            'mend the pattern, or send "unmatched": "skip" to leave such files out',
+            f'mend the {_MENDED[rule.rule]}, or send "unmatched": "skip" to leave such files out',
         )
     return labelled
 
 
-def labeller_of(request: DatasetSpec) -> Labeller:
-    """What reads a label from a path below the source."""
-    if isinstance(request.labels, RegexLabels):
-        rule = request.labels
+def labeller_of(request: DatasetSpec, names: Sequence[str], files: LabelFiles) -> Labeller:
+    """What reads the labels of these names, paths below the source.
+
+    Raises:
+        LabelFileInvalidError: a file of labels cannot be used.
+    """
+    rule = request.labels
+    if isinstance(rule, RegexLabels):
         return make_labeller("regex", pattern=rule.pattern, on=rule.on, group=rule.group)
-    return make_labeller("parent_folder")
+    if isinstance(rule, ParentFolderLabels):
+        return make_labeller("parent_folder")
+    table = label_table(rule, names, files)
+    if table is None:
+        return ImageFolderLabeller()
+    if rule.rule == "imagefolder" or rule.missing == "error":
+        table.require_photos(names)
+    return TableLabeller(table.value)
 
 
 # --- pixels and parts -----------------------------------------------------------------------
@@ -96,12 +124,32 @@ def _refuse_too_many_unreadable(request: DatasetSpec, items: Sequence[Item]) -> 
         )
 
 
-def _split(request: DatasetSpec, items: Sequence[Item]) -> list[Item]:
-    if isinstance(request.split, FolderSplit):
-        return [
-            replace(item, split=folder_part(item.path) if item.usable else None) for item in items
-        ]
-    labels = [str(item.label) for item in items if item.usable]
+def _part_table(
+    request: DatasetSpec, names: Sequence[str], files: LabelFiles
+) -> LabelTable[Part] | None:
     rule = request.split
-    drawn = iter(random_parts(labels, rule.valid_fraction, rule.seed, stratify=rule.stratify))
-    return [replace(item, split=next(drawn) if item.usable else None) for item in items]
+    if not isinstance(rule, CsvSplit):
+        return None
+    table = part_table(rule, files, part_named)
+    if rule.missing == "error":
+        table.require_photos(names)
+    return table
+
+
+def _split(
+    request: DatasetSpec, items: Sequence[Item], table: LabelTable[Part] | None
+) -> list[Item]:
+    usable = [item for item in items if item.usable]
+    parts = iter(_parts(request.split, usable, table))
+    return [replace(item, split=next(parts) if item.usable else None) for item in items]
+
+
+def _parts(
+    rule: Split, items: Sequence[Item], table: LabelTable[Part] | None
+) -> Sequence[Part | None]:
+    if isinstance(rule, CsvSplit) and table is not None:
+        return table.values(rule, [item.path for item in items])
+    if isinstance(rule, RandomSplit):
+        labels = [str(item.label) for item in items]
+        return random_parts(labels, rule.valid_fraction, rule.seed, stratify=rule.stratify)
+    return [folder_part(item.path) for item in items]
