@@ -96,7 +96,10 @@ def _warnings(items: Sequence[Item], unreadable: Sequence[Item]) -> Iterable[dic
     found = findings([_photo(item, item.split) for item in items if item.split is not None])
     if unreadable:
         found.insert(0, _unreadable(unreadable))
-    return ({**asdict(finding), "examples": list(finding.examples)} for finding in found)
+    return (
+        {**asdict(finding), "examples": list(finding.examples), "items": list(finding.items)}
+        for finding in found
+    )
 
 
 def _unreadable(unreadable: Sequence[Item]) -> Finding:
@@ -106,11 +109,13 @@ def _unreadable(unreadable: Sequence[Item]) -> Finding:
         count=len(unreadable),
         hint="mend or remove them; each is listed under unreadable with its reason",
         examples=tuple((item.path,) for item in unreadable[:_EXAMPLES]),
+        items=tuple((item.item_id,) for item in unreadable[:_EXAMPLES]),
     )
 
 
 def _photo(item: Item, split: Part) -> Photo:
     return Photo(
+        item_id=item.item_id,
         path=item.path,
         label=str(item.label),
         split=split,

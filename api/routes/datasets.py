@@ -33,6 +33,9 @@ from jobs.dataset_spec import DatasetSpec
 from jobs.datasets import Dataset
 from jobs.errors import DatasetNotReadyError
 
+_LISTED_CLASSES = 100
+"""A page has up to 100 datasets, and a dataset may have thousands of classes."""
+
 router = APIRouter(prefix="/v1/datasets", tags=["Datasets"], route_class=StrictRoute)
 
 _EXAMPLES: Any = {
@@ -137,7 +140,7 @@ def list_datasets(
     )
     shown, has_more = take(found, page.limit)
     cursor = shown[-1].id if has_more else None
-    data = [DatasetResource.of(dataset) for dataset in shown]
+    data = [DatasetResource.of(dataset, most_classes=_LISTED_CLASSES) for dataset in shown]
     return paged(request, DatasetList(data=data, has_more=has_more, next_cursor=cursor), cursor)
 
 
@@ -206,20 +209,22 @@ def get_report(services: ServicesDep, dataset_id: DatasetIdPath) -> ReportResour
     response_model=ItemList,
     responses=problem_responses("not_found", "dataset_not_ready", "validation_failed"),
 )
-def list_items(
+def list_items(  # noqa: PLR0913  (one parameter for each filter of the query string)
     request: Request,
     services: ServicesDep,
     dataset_id: DatasetIdPath,
     page: PageDep,
     *,
     label: Annotated[str | None, Query(max_length=4096, description="only this class")] = None,
+    path: Annotated[str | None, Query(max_length=4096, description="only this file")] = None,
     split: Annotated[
         Literal["train", "valid", "test"] | None, Query(description="only this part")
     ] = None,
 ) -> Response:
     """All files of the source in the order of their ids, with size, label and part."""
     dataset = _ready(services, dataset_id)
-    chosen = Filter.of({"label": label, "split": split}, least=None, most=None)
+    equal = {"label": label, "path": path, "split": split}
+    chosen = Filter.of(equal, least=None, most=None)
     after = page.after_id("itm")
     window = chosen if after is None else chosen.also("item_id > ?", after)
     found = services.ledgers.select(

@@ -33,6 +33,11 @@ class Finding(Resource):
         default_factory=list,
         description="files or labels that it is about; those of one example belong together",
     )
+    items: list[list[str]] = Field(
+        default_factory=list,
+        description="ids of the files of the examples, in the same order; empty where those are "
+        "labels",
+    )
     hint: str | None = Field(default=None, description="what can be done")
 
 
@@ -126,7 +131,9 @@ class ReportResource(Resource):
                 "detail": "1 pictures are trained on and validated or tested on",
                 "count": 1,
                 "examples": [["beagle_2.jpg", "beagle_31.jpg"]],
-                "hint": "exclude all but one photo of each; until then the scores are too good",
+                "items": [[ItemIdExample, "itm_0f1e2d3c4b5a69788796a5b4c3d2e1f0"]],
+                "hint": "exclude all but one photo of each with POST /v1/datasets/{id}/versions; "
+                "until then the scores are too good",
             }
         ],
     )

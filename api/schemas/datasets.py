@@ -68,7 +68,10 @@ class DatasetResource(Resource):
     job_id: str = Field(description="the import")
     digest: str | None = Field(description="of all photos, labels and parts; null until ready")
     counts: Counts | None
-    classes: list[ClassCount] = Field(description="in the order of their class index")
+    classes: list[ClassCount] = Field(
+        description="in the order of their class index; within a list of datasets the first 100, "
+        "of so many as `counts` says"
+    )
     parent_id: str | None = Field(
         description="the dataset that this is a version of; that one may be deleted meanwhile"
     )
@@ -82,7 +85,7 @@ class DatasetResource(Resource):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, dataset: Dataset) -> "DatasetResource":
+    def of(cls, dataset: Dataset, *, most_classes: int | None = None) -> "DatasetResource":
         """The dataset as a client sees it."""
         return cls(
             id=dataset.id,
@@ -91,7 +94,7 @@ class DatasetResource(Resource):
             job_id=dataset.job_id,
             digest=dataset.digest,
             counts=None if dataset.counts is None else Counts.model_validate(dataset.counts),
-            classes=[ClassCount.model_validate(entry) for entry in dataset.classes],
+            classes=[ClassCount.model_validate(entry) for entry in dataset.classes[:most_classes]],
             parent_id=dataset.parent_id,
             source=dict(dataset.spec["source"]),
             labels=dict(dataset.spec["labels"]),

@@ -12,6 +12,7 @@ from ml.theory.labels import Labelled, On, Rule, make_labeller
 
 MOST_COMPARED = 2000
 SHORTEST_COMPARED = 5
+LONGEST_COMPARED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def near_duplicates(labels: Iterable[str]) -> tuple[NearDuplicate, ...]:
     """Labels that differ in case, separators or a single letter only.
 
     Labels that differ in digits are different classes. Single edits are looked for among labels
-    of five letters or more, and not among more than 2,000 labels.
+    of 5 to 200 letters, and not among more than 2,000 labels.
     """
     by_spelling: dict[str, list[str]] = {}
     for label in sorted(set(labels)):
@@ -123,7 +124,7 @@ def _one_edit_apart(spellings: Iterable[str]) -> list[tuple[str, str]]:
     """
     by_form: dict[str, list[str]] = {}
     for spelling in spellings:
-        if len(spelling) >= SHORTEST_COMPARED:
+        if SHORTEST_COMPARED <= len(spelling) <= LONGEST_COMPARED:
             for form in {spelling, *_each_letter_dropped(spelling)}:
                 by_form.setdefault(form, []).append(spelling)
     pairs = {pair for sharing in by_form.values() for pair in combinations(sorted(sharing), 2)}

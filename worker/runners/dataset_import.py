@@ -18,6 +18,7 @@ from jobs.dataset_spec import (
 from jobs.datasets import ImportOutcome
 from jobs.sources.label_files import FolderFiles, LabelFiles
 from jobs.sources.label_tables import LabelTable, file_names, label_table, part_table
+from jobs.sources.paths import printable
 from jobs.spec import DatasetImportSpec
 from ml.theory.labels import ImageFolderLabeller, Labeller, TableLabeller, make_labeller
 from ml.theory.parts import Part, folder_part, part_named, random_parts
@@ -30,11 +31,12 @@ from worker.photo_checks import Labelled, checked
 from worker.photo_sources import photos_of
 
 _EXAMPLES = 5
-_MENDED = {
-    "regex": "pattern",
-    "parent_folder": "folders",
-    "csv": "CSV file",
-    "imagefolder": "folders or the metadata",
+_SKIP = ', or send "unmatched": "skip" to leave such files out'
+_REMEDIES = {
+    "regex": f"mend the pattern{_SKIP}",
+    "parent_folder": "put every photo into a folder that names its class",
+    "csv": f"mend the CSV file{_SKIP}",
+    "imagefolder": f"mend the folders or the metadata{_SKIP}",
 }
 
 
@@ -82,8 +84,8 @@ def _labelled(request: DatasetSpec, labeller: Labeller, names: Sequence[str]) ->
         raise JobFailedError(
             "labels_unmatched",
             f"{len(unmatched)} of {len(labelled)} names have no label, such as "
-            + ", ".join(repr(name) for name in unmatched[:_EXAMPLES]),
-            f'mend the {_MENDED[rule.rule]}, or send "unmatched": "skip" to leave such files out',
+            + ", ".join(repr(printable(name)) for name in unmatched[:_EXAMPLES]),
+            _REMEDIES[rule.rule],
         )
     return labelled
 
