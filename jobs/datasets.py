@@ -183,6 +183,18 @@ def list_datasets(
         return [_dataset(row) for row in connection.execute(query)]
 
 
+def ancestors(database: Database, dataset_id: str) -> list[str]:
+    """The datasets that this one is a version of, the nearest first; only the last may be gone."""
+    found: list[str] = []
+    columns = tables.datasets.c
+    with database.read() as connection:
+        while dataset_id:
+            query = select(columns.parent_id).where(columns.id == dataset_id)
+            dataset_id = connection.scalar(query) or ""
+            found.append(dataset_id)
+    return found[:-1]
+
+
 def mark_ready(connection: Connection, job: Job, outcome: ImportOutcome) -> None:
     """The dataset can be trained on."""
     connection.execute(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,9 @@ class FolderFiles:
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
-        return paths.leads_inside(self.folder / name, self.roots)
+        file = self.folder / name
+        # most are asked for in vain, and following links costs a look at every folder above
+        return os.path.lexists(file) and paths.leads_inside(file, self.roots)
 
     def size_bytes(self, name: str) -> int:
         """How large a file is that is there."""

@@ -305,3 +305,25 @@ def test_find_a_wrong_label_mend_it_train_again_in_three_calls(
     row = client.get(f"/v1/jobs/{done.id}/samples/{rows[0]['item_id']}").json()
     assert row["label"] == right
     assert store.get(database, done.id).spec["dataset"] == child["id"]
+
+
+def test_a_training_without_some_photos_decodes_none_again(
+    database: Database, work: Work, quick: Settings, artifacts: Artifacts, make: Make
+) -> None:
+    folder = quick.dataset_roots[0] / "gone"
+    write_photos(folder)
+    parent = import_folder(database, work, folder)
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(parent.id), parent.id)
+    work("train")
+    assert wait_for(database, job.id, lambda job: job.is_terminal).state == JobState.SUCCEEDED
+    found = items(artifacts, parent)
+    child = make(parent, exclude=[found["red_3.jpg"].item_id])
+    grandchild = make(child, exclude=[found["blue_5.jpg"].item_id])
+    for photo in folder.iterdir():
+        photo.unlink()
+
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(grandchild.id), grandchild.id)
+    work("train")
+
+    done = wait_for(database, job.id, lambda job: job.is_terminal)
+    assert done.state == JobState.SUCCEEDED, done.error
