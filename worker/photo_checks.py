@@ -49,7 +49,8 @@ def _check(
     if item.path != name:
         return replace(item, reason="its path is not in UTF-8; rename it")
     path = folder / name
-    if not paths.leads_inside(path, context.readable_roots):
+    roots = (*context.settings.dataset_roots, context.artifacts.root)
+    if not paths.leads_inside(path, roots):
         return replace(item, reason=_outside(path))
     try:
         return _decoded(item, path, thumbnails, context.settings.max_pixels)

@@ -1,5 +1,6 @@
 """Imports whose labels and parts stand in files, on a real worker."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,15 @@ def test_the_file_comes_with_an_archive_and_other_files_do_not(
 
 
 OTHERS = {"pets/other.csv": b"path,label\n", "__MACOSX/pets/labels.csv": b"no csv"}
+
+
+def test_names_that_differ_in_case_only_have_rows_of_their_own(
+    artifacts: Artifacts, folder: Path, imported: Import
+) -> None:
+    shutil.copy(folder / "blue_1.jpg", folder / "RED_1.jpg")
+    (folder / "labels.csv").write_text(f"{TEXT}RED_1.jpg,=Warm,train\n")
+
+    found = listed(artifacts, imported())
+
+    assert found["red_1.jpg"] == ("kalt ❄", "train")
+    assert found["RED_1.jpg"] == ("=Warm", "train")
