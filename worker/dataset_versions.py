@@ -4,7 +4,6 @@ Photos and thumbnails are hard links. The file system counts who still needs the
 and version can be deleted in any order.
 """
 
-import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import leases
+from jobs.artifacts import published
 from jobs.dataset_spec import PathSource, Source
 from jobs.datasets import ImportOutcome
 from jobs.version_spec import VersionOf
@@ -146,14 +146,15 @@ def _link_photo(folder: Path, into: Path, item: Item) -> None:
 
 def _link(file: Path, name: Path) -> None:
     """The same bytes have this name, too; copied where no (further) link can be had."""
-    # an earlier attempt may have made it
-    with contextlib.suppress(FileExistsError):
-        try:
-            os.link(file, name)
-        except (FileExistsError, FileNotFoundError):
-            raise
-        except OSError:
-            shutil.copy2(file, name)
+    try:
+        os.link(file, name)
+    except FileExistsError:  # an earlier attempt has made it
+        return
+    except FileNotFoundError:
+        raise
+    except OSError:
+        with published(name) as temporary:
+            shutil.copyfile(file, temporary)
 
 
 def _put_in_place(folder: Path, photos: Path) -> None:

@@ -83,15 +83,15 @@ class LabelTable(Generic[T]):
             problem = f"{quoted(first.path)} names no photo of the source{beside}"
             raise LabelFileInvalidError(first.file, problem, first.line, field="path_column")
 
-    def add(self, path: str, entry: _Entry[T]) -> None:
-        """The row counts.
+    def add(self, key: str, entry: _Entry[T]) -> None:
+        """The row counts for the photo that the key matches.
 
         Raises:
-            LabelFileInvalidError: its photo has a row already.
+            LabelFileInvalidError: that photo has a row already.
         """
-        first = self._entries.setdefault(_plain(path), entry)
+        first = self._entries.setdefault(key, entry)
         if first is not entry:
-            problem = f"{quoted(path)} has a row already: {first.file}, line {first.line}"
+            problem = f"{quoted(entry.path)} has a row already: {first.file}, line {first.line}"
             raise LabelFileInvalidError(entry.file, problem, entry.line, field="path_column")
 
 
@@ -136,7 +136,7 @@ def label_table(
         for row in rows(files, file, columns):
             path, cell = row.values
             value = _read(file, row.line, "label_column", cell, _label)
-            table.add(f"{folder}{path}", _Entry(file, row.line, path, value))
+            table.add(f"{folder}{_plain(path)}", _Entry(file, row.line, path, value))
     return table
 
 
@@ -157,7 +157,7 @@ def _csv_table(
     for row in rows(files, rule.file, columns, delimiter=rule.delimiter):
         path, cell = row.values
         value = _read(rule.file, row.line, field, cell, read)
-        table.add(path, _Entry(rule.file, row.line, path, value))
+        table.add(_plain(path), _Entry(rule.file, row.line, path, value))
     return table
 
 

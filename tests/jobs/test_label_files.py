@@ -190,6 +190,14 @@ def test_metadata_names_photos_from_its_own_folder() -> None:
     assert [table.value(name) for name in (*NAMES, "elsewhere/c.jpg")] == ["cat", "dog", None]
 
 
+@pytest.mark.parametrize("path", ["/a.jpg", "../cats/a.jpg", "/cats/a.jpg"])
+def test_metadata_leads_nowhere_but_below_its_folder(path: str) -> None:
+    table = in_metadata({"cats/metadata.csv": f"file_name,label\n{path},x\n"})
+
+    assert table is not None
+    assert [table.value(name) for name in NAMES] == [None, None]
+
+
 def test_without_metadata_there_is_no_table() -> None:
     assert in_metadata({"labels.csv": "file_name,label\n"}) is None
 
