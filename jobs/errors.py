@@ -12,7 +12,6 @@ JobsError
 ├── ArchiveInvalidError           the archive is broken, hostile, or none
 ├── ArchiveTooLargeError          unpacking the archive would take more than is allowed
 ├── LabelFileInvalidError         a label file is absent, or a line of it cannot be used
-│   └── LabelFileTooLargeError    it has more bytes than are read
 ├── DiskFullError                 the disk has less space than the work needs
 ├── SourceForbiddenError          the path lies outside the allow-listed roots
 ├── SourceUnreachableError        the source cannot be listed
@@ -129,13 +128,6 @@ class LabelFileInvalidError(JobsError):
         where = file if line is None else f"{file}, line {line}"
         super().__init__(f"{where}: {problem}")
         self.field = field
-
-
-class LabelFileTooLargeError(LabelFileInvalidError):
-    """The file has more bytes than may be read."""
-
-    def __init__(self, file: str, most_bytes: int) -> None:
-        super().__init__(file, f"it has more than {most_bytes} bytes")
 
 
 class DiskFullError(JobsError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from jobs.errors import LabelFileInvalidError, LabelFileTooLargeError
+from jobs.errors import LabelFileInvalidError
 from jobs.sources import paths
 
 MOST_BYTES = 64 << 20
@@ -71,7 +71,8 @@ class FolderFiles:
             while line := file.readline(left_bytes + 1):
                 left_bytes -= len(line)
                 if left_bytes < 0:
-                    raise LabelFileTooLargeError(name, self.most_bytes)
+                    problem = f"it has more than {self.most_bytes} bytes"
+                    raise LabelFileInvalidError(name, problem)
                 yield line
 
 

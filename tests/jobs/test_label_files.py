@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.dataset_spec import CsvLabels, CsvSplit, ImageFolderLabels, Match
-from jobs.errors import LabelFileInvalidError, LabelFileTooLargeError
+from jobs.errors import LabelFileInvalidError
 from jobs.sources import label_files
 from jobs.sources.label_files import FolderFiles, ReadFiles, rows
 from jobs.sources.label_tables import LabelTable, label_table, part_table
@@ -275,5 +275,5 @@ def test_no_file_outside_the_roots_is_read(tmp_path: Path) -> None:
 def test_a_file_with_more_bytes_than_are_read_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels.csv").write_text(text)
 
-    with pytest.raises(LabelFileTooLargeError, match="more than 20 bytes"):
+    with pytest.raises(LabelFileInvalidError, match="more than 20 bytes"):
         read(FolderFiles(tmp_path, (tmp_path,), most_bytes=20), "labels.csv")
