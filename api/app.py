@@ -33,6 +33,8 @@ from api.rate_limits import Limiter, RateLimits
 from api.routes import (
     api_keys,
     architectures,
+    dataset_items,
+    dataset_versions,
     datasets,
     evaluations,
     explain,
@@ -70,6 +72,8 @@ _QUESTIONS = Guard(writing=Scope.READ)
 
 GUARD_OF: Mapping[ModuleType, Guard] = {
     datasets: _DATASETS,
+    dataset_items: _DATASETS,
+    dataset_versions: _DATASETS,
     uploads: _DATASETS,
     lr_finds: _JOBS,
     fine_tunes: _JOBS,

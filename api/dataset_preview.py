@@ -1,13 +1,18 @@
 """A dry run of registering a dataset: what its names would make of it, without any import."""
 
-from collections.abc import Sequence
-
+from api.label_rules import check_rule
 from api.problems import Problem
 from api.schemas.dataset_plans import DatasetPlan, Obstacle
-from api.source_check import Listing, check_names, counts_of, labeller_of, listing_of
-from jobs.dataset_spec import DatasetSpec, RegexLabels, StoreSource, UrlSource
+from api.source_check import Listing, check_names, counts_of, labels_in, listing_of
+from jobs.dataset_spec import (
+    DatasetSpec,
+    ParentFolderLabels,
+    RegexLabels,
+    StoreSource,
+    UrlSource,
+)
 from jobs.settings import Settings
-from ml.theory.label_report import LabelsExplanation, explain_labels
+from ml.theory.label_report import LabelsExplanation, explain_labels, report_labels
 
 _EXAMPLES = 20
 _NOTHING = Listing([], False, "the source")
@@ -25,7 +30,7 @@ def preview(request: DatasetSpec, settings: Settings) -> DatasetPlan:
     """
     listing = listing_of(request, settings) or _NOTHING
     obstacles = _obstacles(request, listing, settings)
-    explained = _explained(request, listing.names)
+    explained = _explained(request, listing)
     missed = [item.name for item in explained.items if item.label is None]
     return DatasetPlan.model_validate(
         {
@@ -48,20 +53,23 @@ def preview(request: DatasetSpec, settings: Settings) -> DatasetPlan:
 def _obstacles(request: DatasetSpec, listing: Listing, settings: Settings) -> list[Obstacle]:
     """What the names fall short of; what is wrong with the rule itself is raised."""
     if listing is _NOTHING:
-        labeller_of(request)
+        check_rule(request)
         return []
     try:
         check_names(request, listing, settings)
     except Problem as problem:
-        if problem.code in {"invalid_regex", "regex_no_group"}:
+        if problem.code in {"invalid_regex", "regex_no_group", "label_file_invalid"}:
             raise
         (field,) = problem.errors
         return [Obstacle(code=problem.code, detail=problem.detail, pointer=field.pointer)]
     return []
 
 
-def _explained(request: DatasetSpec, names: Sequence[str]) -> LabelsExplanation:
-    labels = request.labels
+def _explained(request: DatasetSpec, listing: Listing) -> LabelsExplanation:
+    labels, names = request.labels, listing.names
     if isinstance(labels, RegexLabels):
         return explain_labels(names, pattern=labels.pattern, on=labels.on, group=labels.group)
-    return explain_labels(names, rule=labels.rule)
+    if isinstance(labels, ParentFolderLabels):
+        return explain_labels(names, rule=labels.rule)
+    # without a listing its files are not known either
+    return report_labels(names, [] if listing is _NOTHING else labels_in(request, listing))

@@ -57,6 +57,9 @@ KINDS: Mapping[str, Kind] = {
     "regex_no_group": Kind(
         422, "No such capture group", "Put the label in brackets, or name another group."
     ),
+    "label_file_invalid": Kind(
+        422, "Label file invalid", "Mend the file where the detail says, or name another one."
+    ),
     "labels_unmatched": Kind(
         422, "Labels unmatched", "Change the rule, or let names without a match be skipped."
     ),
@@ -108,6 +111,7 @@ DATASET_PROBLEMS = (
     "source_unreachable",
     "invalid_regex",
     "regex_no_group",
+    "label_file_invalid",
     "labels_unmatched",
     "too_few_classes",
     "too_few_images",

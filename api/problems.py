@@ -30,6 +30,7 @@ CODE_OF: Mapping[type[Exception], str] = {
     jobs_errors.ArchiveInvalidError: "archive_invalid",
     jobs_errors.ArchiveTooLargeError: "archive_too_large",
     jobs_errors.DigestMismatchError: "digest_mismatch",
+    jobs_errors.LabelFileInvalidError: "label_file_invalid",
     jobs_errors.DiskFullError: "disk_full",
     jobs_errors.SourceForbiddenError: "source_forbidden",
     jobs_errors.SourceUnreachableError: "source_unreachable",

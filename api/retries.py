@@ -15,6 +15,7 @@ from api.references import invalid
 from api.schemas.jobs import JobRetry
 from api.services import Services
 from api.validation import validation_problem
+from api.version_admission import check_version
 from jobs import models, retries, store
 from jobs.dataset_spec import DatasetSpec, Spec
 from jobs.job import Job, JobState, JobType
@@ -22,13 +23,14 @@ from jobs.models import Model
 from jobs.retries import Body
 from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
 from jobs.submission import RunSpec
+from jobs.version_spec import VersionOf
 
 _WHAT_CHANGES = "/overrides"
 
 
 def retried(
     services: Services, caller: Caller, job_id: str, request: JobRetry
-) -> tuple[Job, RunSpec | DatasetSpec]:
+) -> tuple[Job, RunSpec | DatasetSpec | VersionOf]:
     """The job, and what a job like it with these changes asks for, which could start now.
 
     Raises:
@@ -97,12 +99,12 @@ def _body(services: Services, job: Job, request: JobRetry) -> Body:
         body = retries.continuing(job, body, request.continue_epochs)
     if request.dataset is not None:
         body = {**body, "dataset": request.dataset}
-    fields = retries.BODY_OF[job.type].model_fields
+    fields = retries.body_type(job).model_fields
     return retries.overridden(body, request.overrides, fields)
 
 
-def _spec(job: Job, body: Body) -> Any:  # noqa: ANN401  (one of the types of `BODY_OF`)
-    request = _request_with(retries.BODY_OF[job.type])
+def _spec(job: Job, body: Body) -> Any:  # noqa: ANN401  (of the job's `body_type`)
+    request = _request_with(retries.body_type(job))
     sent = {"overrides": dict(body)}
     try:
         return request.model_validate(sent).__dict__["overrides"]
@@ -119,7 +121,7 @@ def _request_with(spec: type[Spec]) -> type[BaseModel]:
     return create_model("Overridden", overrides=(spec, ...))
 
 
-def _check(services: Services, caller: Caller, spec: RunSpec | DatasetSpec) -> None:
+def _check(services: Services, caller: Caller, spec: RunSpec | DatasetSpec | VersionOf) -> None:
     if isinstance(spec, FineTuneSpec):
         check_fine_tune(services, caller, spec)
     elif isinstance(spec, LrFindSpec):
@@ -128,6 +130,8 @@ def _check(services: Services, caller: Caller, spec: RunSpec | DatasetSpec) -> N
         check_evaluation(services, caller, spec)
     elif isinstance(spec, PresizingPreviewSpec):
         check_presizing_preview(services, caller, spec)
+    elif isinstance(spec, VersionOf):
+        check_version(services, caller, spec)
     else:
         check_import(services, caller, spec)
 

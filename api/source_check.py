@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.problems import Problem, at
+from api.label_rules import check_rule, labelled, parts
+from api.problems import at
 from jobs.artifacts import Artifacts
 from jobs.dataset_spec import (
     DatasetSpec,
-    FolderSplit,
-    RandomSplit,
+    ParentFolderLabels,
     RegexLabels,
     SampleSource,
     StoreSource,
@@ -19,33 +19,45 @@ from jobs.disk_budget import least_bytes, require_free
 from jobs.errors import (
     ArchiveInvalidError,
     ArchiveTooLargeError,
+    LabelFileInvalidError,
     SourceForbiddenError,
     SourceUnreachableError,
 )
 from jobs.settings import Settings
 from jobs.source_limits import SourceLimits, excess
 from jobs.sources import archives
+from jobs.sources.label_files import FolderFiles, LabelFiles, ReadFiles
+from jobs.sources.label_tables import file_names, files_read
 from jobs.sources.object_places import place_of
 from jobs.sources.paths import peek_photos, resolve_inside
 from jobs.sources.sample import sample_plan
 from jobs.web_addresses import WebAddress
-from ml.theory.errors import InvalidRegexError, NoGroupError
 from ml.theory.label_repair import find_hint
-from ml.theory.labels import Labelled, Labeller, make_labeller
-from ml.theory.parts import PARTS, Part, folder_part, random_parts, shortage
+from ml.theory.labels import Labelled
+from ml.theory.parts import PARTS, shortage
 
+NO_FILES = ReadFiles({})
+_QUICK_LOOK_BYTES = 8 << 20
 _EXAMPLES = 3
 _HINT_NAMES = 2000
+_MENDED = {
+    "csv": "add rows for them to the CSV file",
+    "imagefolder": "put the photos into one folder for each class, or add them to the metadata",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Names found so far, whether they are all, and where in the request they come from."""
+    """Names found so far, whether they are all, and where in the request they come from.
+
+    ``files`` are the files beside them that rules may read.
+    """
 
     names: Sequence[str]
     is_complete: bool
     where: str
     pointer: str = "/source"
+    files: LabelFiles = NO_FILES
 
 
 def check_dataset(request: DatasetSpec, settings: Settings) -> None:
@@ -55,20 +67,15 @@ def check_dataset(request: DatasetSpec, settings: Settings) -> None:
         Problem: it could not; the codes are those that the import would fail with.
         DiskFullError: the disk has no room for what it would write.
     """
-    labeller = labeller_of(request)
+    check_rule(request)
     listing = listing_of(request, settings)
     if listing is not None:
-        check_names(request, listing, settings, labeller)
+        check_names(request, listing, settings)
         needed_bytes = least_bytes(request.source, len(listing.names))
         require_free(settings.artifacts, needed_bytes, kept_free_bytes=settings.min_free_bytes)
 
 
-def check_names(
-    request: DatasetSpec,
-    listing: Listing,
-    limits: SourceLimits,
-    labeller: Labeller | None = None,
-) -> None:
+def check_names(request: DatasetSpec, listing: Listing, limits: SourceLimits) -> None:
     """The names suffice for a dataset with this rule and this split.
 
     Raises:
@@ -77,26 +84,20 @@ def check_names(
     if not listing.names:
         detail = f"there is no photo below {listing.where}"
         raise at(listing.pointer, "too_few_images", detail)
-    found = _labelled(labeller or labeller_of(request), listing.names)
+    found = labels_in(request, listing)
     _check_matches(request, listing, found)
     _check_limits(listing, found, limits)
     if listing.is_complete:
         _check_parts(request, listing, found)
 
 
-def labeller_of(request: DatasetSpec) -> Labeller:
-    """What reads a label from a name by the request's rule.
+def labels_in(request: DatasetSpec, listing: Listing) -> list[Labelled]:
+    """What each of the names is labelled.
 
     Raises:
         Problem: the rule cannot be used.
     """
-    labels = request.labels
-    if not isinstance(labels, RegexLabels):
-        return make_labeller(labels.rule)
-    try:
-        return make_labeller("regex", pattern=labels.pattern, on=labels.on, group=labels.group)
-    except (InvalidRegexError, NoGroupError) as wrong:
-        raise _regex_problem(wrong) from wrong
+    return labelled(request, listing.names, listing.files, is_complete=listing.is_complete)
 
 
 def foreseen_counts(request: DatasetSpec, settings: Settings) -> dict[str, int] | None:
@@ -106,7 +107,7 @@ def foreseen_counts(request: DatasetSpec, settings: Settings) -> dict[str, int] 
     in at most 2 s.
 
     Raises:
-        Problem: as `check_dataset`, where the folder or the pattern cannot be used at all.
+        Problem: as `check_dataset`, where the folder or the rule cannot be used at all.
     """
     listing = listing_of(request, settings)
     return None if listing is None else counts_of(request, listing)
@@ -116,23 +117,11 @@ def counts_of(request: DatasetSpec, listing: Listing) -> dict[str, int] | None:
     """Photos by part, usable photos and classes of the names; None when they are not all."""
     if not listing.is_complete:
         return None
-    photos = _photos(listing, _labelled(labeller_of(request), listing.names))
-    parts = _parts(request.split, [name for name, _ in photos], [label for _, label in photos])
-    used = [label for (_, label), part in zip(photos, parts, strict=True) if part is not None]
-    counts = {str(part): parts.count(part) for part in PARTS}
+    photos = _photos(listing, labels_in(request, listing))
+    found = parts(request, listing.names, photos, listing.files)
+    used = [label for (_, label), part in zip(photos, found, strict=True) if part is not None]
+    counts = {str(part): found.count(part) for part in PARTS}
     return {**counts, "usable": len(used), "classes": len(set(used))}
-
-
-def _labelled(labeller: Labeller, names: Sequence[str]) -> list[Labelled]:
-    try:
-        return [labeller.label(name) for name in names]
-    except InvalidRegexError as wrong:
-        raise _regex_problem(wrong) from wrong
-
-
-def _regex_problem(wrong: InvalidRegexError | NoGroupError) -> Problem:
-    code = "regex_no_group" if isinstance(wrong, NoGroupError) else "invalid_regex"
-    return at("/labels/pattern", code, str(wrong))
 
 
 def listing_of(request: DatasetSpec, settings: Settings) -> Listing | None:
@@ -143,7 +132,7 @@ def listing_of(request: DatasetSpec, settings: Settings) -> Listing | None:
     """
     source = request.source
     if isinstance(source, UploadSource):
-        return _of_upload(source, settings)
+        return _of_upload(source, settings, file_names(request))
     if isinstance(source, UrlSource | StoreSource):
         _check_address(source, settings)
         return None
@@ -151,12 +140,16 @@ def listing_of(request: DatasetSpec, settings: Settings) -> Listing | None:
         plan = sample_plan(photos_per_class=source.photos_per_class, seed=source.seed)
         return Listing([photo.name for photo in plan], True, "the sample")
     try:
-        names, is_complete = peek_photos(resolve_inside(source.path, settings.dataset_roots))
+        folder = resolve_inside(source.path, settings.dataset_roots)
+        names, is_complete = peek_photos(folder)
     except SourceForbiddenError as forbidden:
         raise at("/source/path", "source_forbidden", str(forbidden)) from forbidden
     except SourceUnreachableError as missing:
         raise at("/source/path", "source_unreachable", str(missing)) from missing
-    return Listing(names, is_complete, repr(source.path), "/source/path")
+    files = FolderFiles(folder, settings.dataset_roots)
+    if _is_long(request, names, files):
+        return None
+    return Listing(names, is_complete, repr(source.path), "/source/path", files)
 
 
 def _check_address(source: UrlSource | StoreSource, settings: Settings) -> None:
@@ -170,12 +163,23 @@ def _check_address(source: UrlSource | StoreSource, settings: Settings) -> None:
         raise at("/source/url", "source_forbidden", str(forbidden)) from forbidden
 
 
-def _of_upload(source: UploadSource, settings: Settings) -> Listing | None:
+def _is_long(request: DatasetSpec, names: Sequence[str], files: FolderFiles) -> bool:
+    """Whether reading the label files would take longer than an answer should."""
+    try:
+        read = files_read(request, names, files)
+    except LabelFileInvalidError:  # told by whoever reads them
+        return False
+    return sum(map(files.size_bytes, read)) > _QUICK_LOOK_BYTES
+
+
+def _of_upload(
+    source: UploadSource, settings: Settings, label_files: frozenset[str]
+) -> Listing | None:
     pointer = "/source/upload_id"
     file = Artifacts(settings.artifacts).upload_file(source.upload_id)
     try:
         require_free(file, file.stat().st_size, kept_free_bytes=settings.min_free_bytes)
-        names, is_complete = archives.peek_photos(file, settings)
+        peek = archives.peek_photos(file, settings, label_files=label_files)
     except FileNotFoundError as missing:
         detail = f"upload {source.upload_id} is not in the artifact store; send it again"
         raise at(pointer, "source_unreachable", detail) from missing
@@ -183,14 +187,17 @@ def _of_upload(source: UploadSource, settings: Settings) -> Listing | None:
         raise at(pointer, "archive_invalid", str(broken)) from broken
     except ArchiveTooLargeError as large:
         raise at(pointer, "archive_too_large", str(large)) from large
-    # which folders wrap all photos is not known before the last name
-    return Listing(names, True, f"upload {source.upload_id}", pointer) if is_complete else None
+    if not peek.is_complete:
+        # which folders wrap all photos is not known before the last name
+        return None
+    where, files = f"upload {source.upload_id}", ReadFiles(peek.label_files)
+    return Listing(peek.names, True, where, pointer, files)
 
 
 def _check_matches(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> None:
     missed = [name for name, each in zip(listing.names, found, strict=True) if each.usable is None]
     labels = request.labels
-    may_skip = isinstance(labels, RegexLabels) and labels.unmatched == "skip"
+    may_skip = not isinstance(labels, ParentFolderLabels) and labels.unmatched == "skip"
     tolerated = may_skip or not listing.is_complete
     if not missed or (tolerated and len(missed) < len(found)):
         return
@@ -214,16 +221,19 @@ def _hint(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> 
     if isinstance(labels, RegexLabels):
         hint = find_hint(names, tried, pattern=labels.pattern, on=labels.on, group=labels.group)
         otherwise = 'change the pattern, or set "unmatched" to "skip"'
-    else:
+    elif isinstance(labels, ParentFolderLabels):
         hint = find_hint(names, tried, pattern=None, on="name", group=1)
         otherwise = "put the photos into one folder for each class, or use the rule regex"
+    else:
+        hint = None
+        otherwise = f'{_MENDED[labels.rule]}, or set "unmatched" to "skip"'
     return otherwise if hint is None else hint.message
 
 
 def _check_parts(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> None:
     photos = _photos(listing, found)
-    labels = [label for _, label in photos]
-    lack = shortage(labels, _parts(request.split, [name for name, _ in photos], labels))
+    found_parts = parts(request, listing.names, photos, listing.files)
+    lack = shortage([label for _, label in photos], found_parts)
     if lack is not None:
         pointer = "/labels" if lack.code == "too_few_classes" else "/split"
         raise at(pointer, lack.code, f"{lack.message}; {lack.remedy}")
@@ -236,11 +246,3 @@ def _photos(listing: Listing, found: Sequence[Labelled]) -> list[tuple[str, str]
         for name, each in zip(listing.names, found, strict=True)
         if each.usable is not None
     ]
-
-
-def _parts(
-    split: RandomSplit | FolderSplit, names: Sequence[str], labels: Sequence[str]
-) -> Sequence[Part | None]:
-    if isinstance(split, FolderSplit):
-        return [folder_part(name) for name in names]
-    return random_parts(labels, split.valid_fraction, split.seed, stratify=split.stratify)

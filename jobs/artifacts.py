@@ -24,6 +24,10 @@ class Artifacts:
         """The photos of one dataset that the service drew or unpacked itself."""
         return self.dataset_folder(dataset_id) / "files"
 
+    def partial_photos_folder(self, dataset_id: str, fence: int) -> Path:
+        """What one attempt has of these photos; no other attempt can spoil it."""
+        return self.dataset_folder(dataset_id) / f".files-{fence}.partial"
+
     def unpacking_file(self, dataset_id: str) -> Path:
         """What was left out of the archive that one dataset was unpacked from."""
         return self.dataset_folder(dataset_id) / "unpacked.json"

@@ -5,7 +5,7 @@ A field that is not here is refused, never ignored.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Metadata = Annotated[
@@ -102,7 +102,71 @@ class ParentFolderLabels(Spec):
     rule: Literal["parent_folder"]
 
 
-Labels = Annotated[RegexLabels | ParentFolderLabels, Field(discriminator="rule")]
+NameLabels = Annotated[RegexLabels | ParentFolderLabels, Field(discriminator="rule")]
+"""Rules that need nothing but names."""
+
+Match = Literal["path", "name", "stem"]
+Column = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _below_source(path: str) -> str:
+    parts = path.split("/")
+    if "\\" in path or any(part.startswith(".") or not part for part in parts):
+        raise ValueError(
+            "name a file by its path below the source, with / and without names that begin "
+            "with a dot"
+        )
+    return path
+
+
+class CsvFile(Spec):
+    """A CSV file in the source that names its photos: UTF-8, with a header, at most 64 MiB."""
+
+    file: Annotated[str, AfterValidator(_below_source)] = Field(
+        min_length=1, max_length=1024, description="the CSV file's path below the source"
+    )
+    path_column: Column = Field(default="path", description="column that names the photos")
+    delimiter: Literal[",", ";", "\t", "|"] = Field(
+        default=",", description="what separates the columns"
+    )
+    match: Match = Field(
+        default="path",
+        description="what the column holds: a photo's path below the source, its file name, or "
+        "its file name without the extension",
+    )
+    unmatched: Literal["error", "skip"] = Field(
+        default="error", description="whether photos without a row fail the import or are left out"
+    )
+    missing: Literal["error", "skip"] = Field(
+        default="error", description="whether rows without a photo fail the import or are skipped"
+    )
+
+
+class CsvLabels(CsvFile):
+    """The label is what a CSV file in the source says."""
+
+    rule: Literal["csv"]
+    label_column: Column = Field(default="label", description="column with the labels")
+
+
+class ImageFolderLabels(Spec):
+    """The layout that Hugging Face's datasets call an image folder.
+
+    The label is in ``metadata.csv`` or ``metadata.jsonl`` beside or above the photos, whose
+    ``file_name`` begins at the file's own folder; without any such file it is the photo's folder.
+    """
+
+    rule: Literal["imagefolder"]
+    label_column: Column = Field(default="label", description="name of the labels in the metadata")
+    unmatched: Literal["error", "skip"] = Field(
+        default="error",
+        description="whether photos without a label fail the import or are left out",
+    )
+
+
+Labels = Annotated[
+    RegexLabels | ParentFolderLabels | CsvLabels | ImageFolderLabels, Field(discriminator="rule")
+]
 
 
 class RandomSplit(Spec):
@@ -117,12 +181,19 @@ class RandomSplit(Spec):
 
 
 class FolderSplit(Spec):
-    """The first folder says the part: ``train``, ``valid`` (or ``val``) and ``test``."""
+    """The first folder says the part: ``train``, ``valid`` and ``test``, or another usual name."""
 
     rule: Literal["folders"]
 
 
-Split = Annotated[RandomSplit | FolderSplit, Field(discriminator="rule")]
+class CsvSplit(CsvFile):
+    """A CSV file in the source says the part: ``train``, ``valid`` and ``test``, as folders do."""
+
+    rule: Literal["csv"]
+    part_column: Column = Field(default="part", description="column with the parts")
+
+
+Split = Annotated[RandomSplit | FolderSplit | CsvSplit, Field(discriminator="rule")]
 
 
 class DatasetSpec(Spec):

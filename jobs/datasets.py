@@ -4,27 +4,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, insert, or_, select, update
 
 from jobs import events, records, store, tables, uploads
 from jobs.database import Database, db_now_ms
 from jobs.dataset_spec import DatasetSpec, UploadSource
-from jobs.errors import DatasetInUseError, NotFoundError
+from jobs.errors import DatasetInUseError, DatasetNotReadyError, NotFoundError
 from jobs.ids import new_dataset_id
 from jobs.job import FINAL_STATES, Job, JobType
 from jobs.job_fields import DEFAULT_PRIORITY
 from jobs.spec import DatasetImportSpec
+from jobs.version_spec import VersionOf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """One dataset; ``state`` is importing, ready or failed."""
+    """One dataset; ``state`` is importing, ready or failed.
+
+    ``parent_id`` is the dataset that it is a version of, which may be gone.
+    """
 
     id: str
     name: str
     owner: str
     state: str
     job_id: str
+    parent_id: str | None
     spec: Mapping[str, Any]
     digest: str | None
     counts: Mapping[str, int] | None
@@ -47,6 +52,7 @@ class ImportOutcome:
 
 
 _FIELDS = tuple(field.name for field in fields(Dataset))
+_EXAMPLES = 5
 
 
 def register(
@@ -64,6 +70,46 @@ def register(
     """
     if isinstance(request.source, UploadSource):
         uploads.use(connection, request.source.upload_id)
+    return _add(connection, request, None, owner=owner, chain=chain, priority=priority)
+
+
+def register_version(
+    connection: Connection,
+    asked: VersionOf,
+    *,
+    owner: str = "local",
+    chain: store.Chain | None = None,
+    priority: int = DEFAULT_PRIORITY,
+) -> Dataset:
+    """Another dataset exists, and the job that makes it of its parent is queued.
+
+    Raises:
+        NotFoundError: the parent is gone.
+        DatasetNotReadyError: the parent has no photos (yet).
+    """
+    # whoever deletes the parent waits, and then learns of the job
+    parent = fetch(connection, asked.parent, lock=True)
+    if parent.state != "ready":
+        raise DatasetNotReadyError(parent.id, parent.state)
+    request = DatasetSpec.model_validate(
+        {
+            **parent.spec,
+            "name": asked.name or parent.name,
+            "metadata": parent.metadata if asked.metadata is None else asked.metadata,
+        }
+    )
+    return _add(connection, request, asked, owner=owner, chain=chain, priority=priority)
+
+
+def _add(
+    connection: Connection,
+    request: DatasetSpec,
+    version: VersionOf | None,
+    *,
+    owner: str,
+    chain: store.Chain | None,
+    priority: int,
+) -> Dataset:
     dataset_id, chain = new_dataset_id(), chain or store.Chain()
     connection.execute(
         insert(tables.datasets).values(
@@ -72,6 +118,7 @@ def register(
             owner=owner,
             state="importing",
             job_id=chain.job_id,
+            parent_id=None if version is None else version.parent,
             spec=request.model_dump(mode="json"),
             classes=[],
             metadata=dict(request.metadata),
@@ -82,7 +129,7 @@ def register(
     store.submit(
         connection,
         JobType.DATASET_IMPORT,
-        DatasetImportSpec(dataset=dataset_id, request=request, priority=priority),
+        DatasetImportSpec(dataset=dataset_id, request=request, version=version, priority=priority),
         dataset_id=dataset_id,
         chain=chain,
         owner=owner,
@@ -114,19 +161,38 @@ def get(database: Database, dataset_id: str) -> Dataset:
 
 
 def list_datasets(
-    database: Database, *, after: str | None, limit: int, owner: str | None = None
+    database: Database,
+    *,
+    after: str | None,
+    limit: int,
+    owner: str | None = None,
+    parent_id: str | None = None,
 ) -> list[Dataset]:
     """At most ``limit`` datasets, newest first, beginning behind the id ``after``.
 
-    Without an owner those of all.
+    Without an owner those of all; with a parent only its versions.
     """
     query = select(tables.datasets).order_by(tables.datasets.c.id.desc()).limit(limit)
     if owner is not None:
         query = query.where(tables.datasets.c.owner == owner)
+    if parent_id is not None:
+        query = query.where(tables.datasets.c.parent_id == parent_id)
     if after is not None:
         query = query.where(tables.datasets.c.id < after)
     with database.read() as connection:
         return [_dataset(row) for row in connection.execute(query)]
+
+
+def ancestors(database: Database, dataset_id: str) -> list[str]:
+    """The datasets that this one is a version of, the nearest first; only the last may be gone."""
+    found: list[str] = []
+    columns = tables.datasets.c
+    with database.read() as connection:
+        while dataset_id:
+            query = select(columns.parent_id).where(columns.id == dataset_id)
+            dataset_id = connection.scalar(query) or ""
+            found.append(dataset_id)
+    return found[:-1]
 
 
 def mark_ready(connection: Connection, job: Job, outcome: ImportOutcome) -> None:
@@ -202,19 +268,29 @@ def delete_dataset(database: Database, dataset_id: str) -> Dataset:
     with database.write() as connection:
         records.outdate_import(connection, dataset_id)
         dataset = fetch(connection, dataset_id, lock=True)
-        users = connection.scalars(
-            select(tables.jobs.c.id)
-            .where(
-                tables.jobs.c.dataset_id == dataset_id,
-                tables.jobs.c.state.not_in([state.value for state in FINAL_STATES]),
-            )
-            .order_by(tables.jobs.c.id)
-            .limit(5)
-        ).all()
+        users = _users(connection, dataset_id)
         if users:
             raise DatasetInUseError(dataset_id, users)
         connection.execute(delete(tables.datasets).where(tables.datasets.c.id == dataset_id))
         return dataset
+
+
+def _users(connection: Connection, dataset_id: str) -> Sequence[str]:
+    """The first of the unfinished jobs that run on the dataset or make a version of it."""
+    columns, version = tables.jobs.c, tables.datasets.c
+    versions = select(version.id).where(version.parent_id == dataset_id)
+    makes_version = and_(
+        columns.type == JobType.DATASET_IMPORT.value, columns.dataset_id.in_(versions)
+    )
+    return connection.scalars(
+        select(columns.id)
+        .where(
+            or_(columns.dataset_id == dataset_id, makes_version),
+            columns.state.not_in([state.value for state in FINAL_STATES]),
+        )
+        .order_by(columns.id)
+        .limit(_EXAMPLES)
+    ).all()
 
 
 def _dataset(row: Row[Any]) -> Dataset:

@@ -11,6 +11,7 @@ JobsError
 ├── UploadInUseError              a dataset that is importing still needs the upload
 ├── ArchiveInvalidError           the archive is broken, hostile, or none
 ├── ArchiveTooLargeError          unpacking the archive would take more than is allowed
+├── LabelFileInvalidError         a label file is absent, or a line of it cannot be used
 ├── DiskFullError                 the disk has less space than the work needs
 ├── SourceForbiddenError          the source lies where nobody may read from
 ├── SourceUnreachableError        the source cannot be listed or fetched
@@ -116,6 +117,20 @@ class ArchiveInvalidError(JobsError):
 
 class ArchiveTooLargeError(JobsError):
     """Unpacking would take more bytes or members than the settings allow."""
+
+
+class LabelFileInvalidError(JobsError):
+    """A file of labels or parts is absent, or says nothing that can be used.
+
+    ``field`` is the field of the rule that it is about, such as ``label_column``.
+    """
+
+    def __init__(
+        self, file: str, problem: str, line: int | None = None, *, field: str = "file"
+    ) -> None:
+        where = file if line is None else f"{file}, line {line}"
+        super().__init__(f"{where}: {problem}")
+        self.field = field
 
 
 class DiskFullError(JobsError):

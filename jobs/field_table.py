@@ -7,9 +7,11 @@ from typing import Any
 
 from jobs.dataset_spec import DatasetSpec, Spec
 from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
+from jobs.version_spec import DatasetVersion
 
 _REQUESTS: Mapping[str, type[Spec]] = {
     "POST /v1/datasets": DatasetSpec,
+    "POST /v1/datasets/{id}/versions": DatasetVersion,
     "POST /v1/lr-finds": LrFindSpec,
     "POST /v1/fine-tunes": FineTuneSpec,
     "POST /v1/evaluations": EvaluationSpec,
@@ -34,8 +36,8 @@ Schema = Mapping[str, Any]
 def reference() -> str:
     """The whole page as Markdown: one table for each request and each object inside."""
     parts = [
-        "# Request fields\n\nWritten from `jobs/spec.py`, `hyperparameters.py` and "
-        "`dataset_spec.py` by `make docs`. A field that is not here is refused.\n"
+        "# Request fields\n\nWritten from `jobs/spec.py`, `hyperparameters.py`, `dataset_spec.py` "
+        "and `version_spec.py` by `make docs`. A field that is not here is refused.\n"
     ]
     for request, spec in _REQUESTS.items():
         schema = spec.model_json_schema()

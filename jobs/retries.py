@@ -10,6 +10,7 @@ from jobs.errors import InvalidTransitionError, NotFoundError
 from jobs.hyperparameters import AUTO
 from jobs.job import Job, JobType, allowed_actions
 from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
+from jobs.version_spec import VersionOf
 
 Body = Mapping[str, Any]
 
@@ -39,6 +40,11 @@ def require_retriable(job: Job) -> None:
         raise InvalidTransitionError(job.id, "retry", job.state, allowed)
 
 
+def body_type(job: Job) -> type[Spec]:
+    """What `body_of` is read as."""
+    return VersionOf if job.spec.get("version") else BODY_OF[job.type]
+
+
 def body_of(database: Database, job: Job) -> Body:
     """What the job was asked for, with every default and as it was edited since.
 
@@ -46,7 +52,7 @@ def body_of(database: Database, job: Job) -> Body:
     import failed.
     """
     if job.type == JobType.DATASET_IMPORT:
-        request: Body = job.spec["request"]
+        request: Body = job.spec.get("version") or job.spec["request"]
         return request
     edited = {"name": job.name, "metadata": dict(job.metadata), "priority": job.priority}
     body = {**job.spec, **edited}

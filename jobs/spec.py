@@ -27,6 +27,7 @@ from jobs.hyperparameters import (
 )
 from jobs.job import JobType
 from jobs.job_fields import DatasetRef, JobFields, PresizedFields
+from jobs.version_spec import VersionOf
 
 SPEC_VERSION = 1
 
@@ -214,10 +215,11 @@ class PresizingPreviewSpec(PresizedFields):
 
 
 class DatasetImportSpec(JobFields):
-    """The import of a registered dataset."""
+    """The import of a registered dataset: from its source or, of a version, from its parent."""
 
     dataset: str
     request: DatasetSpec
+    version: VersionOf | None = None
 
 
 Plot = Literal[

@@ -13,6 +13,7 @@ from jobs.job import Job, JobType
 from jobs.job_fields import DatasetRef
 from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
 from jobs.store import Chain
+from jobs.version_spec import VersionOf
 
 RunSpec = LrFindSpec | FineTuneSpec | EvaluationSpec | PresizingPreviewSpec
 """What runs on a dataset."""
@@ -75,16 +76,24 @@ def submit(
 
 
 def import_again(
-    connection: Connection, spec: DatasetSpec, failed: Job, *, owner: str = store.LOCAL_OWNER
+    connection: Connection,
+    spec: DatasetSpec | VersionOf,
+    failed: Job,
+    *,
+    owner: str = store.LOCAL_OWNER,
 ) -> Submitted:
-    """Another dataset is registered, and the job that does the failed import again is queued."""
-    dataset = datasets.register(
-        connection,
-        spec,
-        owner=owner,
-        chain=Chain(retry_of=failed.id),
-        priority=failed.priority,
-    )
+    """Another dataset is registered, and the job that does the failed import again is queued.
+
+    Raises:
+        NotFoundError: what it is made from is gone.
+    """
+    chain, priority = Chain(retry_of=failed.id), failed.priority
+    if isinstance(spec, VersionOf):
+        dataset = datasets.register_version(
+            connection, spec, owner=owner, chain=chain, priority=priority
+        )
+    else:
+        dataset = datasets.register(connection, spec, owner=owner, chain=chain, priority=priority)
     return Submitted(store.fetch(connection, dataset.job_id), ())
 
 

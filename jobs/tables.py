@@ -138,6 +138,7 @@ datasets = Table(
     Column("owner", String(64), nullable=False),
     Column("state", String(16), nullable=False),
     Column("job_id", String(64), nullable=False),
+    Column("parent_id", String(64)),
     Column("spec", JSON, nullable=False),
     Column("digest", String(128)),
     Column("counts", JSON(none_as_null=True)),
@@ -147,6 +148,7 @@ datasets = Table(
     Column("metadata", JSON, nullable=False),
     Column("version", Integer, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Index("ix_datasets_parent", "parent_id"),
 )
 
 models = Table(

@@ -169,7 +169,11 @@ def _with_bytes(database: Database, digest: str) -> list[str]:
 
 def _importing(connection: Connection, upload_id: str) -> list[str]:
     columns = tables.datasets.c
-    query = select(columns.id, columns.spec).where(columns.state == "importing")
+    query = select(columns.id, columns.spec).where(
+        # a version is made of its parent's photos
+        columns.state == "importing",
+        columns.parent_id.is_(None),
+    )
     return [
         row.id
         for row in connection.execute(query)

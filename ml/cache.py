@@ -17,9 +17,10 @@ import shutil
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,6 +37,10 @@ PIXELS_FILE = "pixels.bin"
 
 Index = NDArray[np.int64]
 """One row (offset in bytes, height, width) for each photo."""
+Held = Callable[[str], Rgb | None]
+"""The presized photo with this digest, where another entry holds it."""
+Make = Callable[[LabelledPhoto], Rgb]
+"""Takes a photo to its presized pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Pixels:
         self._lock.close()
 
 
-def open_pixels(
+def open_pixels(  # noqa: PLR0913  # each is a plain fact that callers hold separately
     photos: Sequence[LabelledPhoto],
     *,
     folder: Path,
@@ -79,10 +84,13 @@ def open_pixels(
     threads: int,
     on_progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
+    like: Callable[[], Iterable[Sequence[str]]] = tuple,
 ) -> Pixels:
     """The presized photos in the given order, built now unless an entry is there already.
 
-    Safe when several processes ask for the same entry: one builds, the others wait.
+    Safe when several processes ask for the same entry: one builds, the others wait. ``like`` tells,
+    when it is built, the digests of lists whose entries may hold some of its photos: these are
+    copied from the first such entry that is there.
 
     Raises:
         UnreadableImageError: A photo cannot be read (any more), or has another digest.
@@ -100,7 +108,8 @@ def open_pixels(
         lock.close()
         with _locked(entry, fcntl.LOCK_EX, watch):
             if not _is_complete(entry, len(photos)):
-                _build(entry, photos, short_side, threads, watch)
+                with _held(folder, like(), short_side) as held:
+                    _build(entry, photos, partial(_presize_photo, short_side, held), threads, watch)
 
 
 def has_entry(photos: Sequence[LabelledPhoto], *, folder: Path, short_side: int) -> bool:
@@ -153,27 +162,54 @@ def _try_lock(lock: BinaryIO, mode: int) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _held(folder: Path, like: Iterable[Sequence[str]], short_side: int) -> Iterator[Held]:
+    """The photos of the first of these lists whose entry is there, by digest."""
+    for digests in like:
+        entry = folder / cache_key(digests, short_side)
+        pixels = _at_once(entry, len(digests)) if entry.is_dir() else None
+        if pixels is not None:
+            with contextlib.closing(pixels):
+                yield _by_digest(pixels, digests)
+            return
+    yield lambda _: None
+
+
+def _by_digest(pixels: Pixels, digests: Sequence[str]) -> Held:
+    place = {digest: position for position, digest in enumerate(digests)}
+    return lambda digest: pixels.photo(place[digest]) if digest in place else None
+
+
+def _at_once(entry: Path, photos: int) -> Pixels | None:
+    """The entry's pixels; None where it is not whole, or somebody builds or removes it."""
+    lock = entry.with_suffix(".lock").open("ab")
+    if _try_lock(lock, fcntl.LOCK_SH) and _is_complete(entry, photos):
+        return Pixels(entry, lock)
+    lock.close()
+    return None
+
+
 def _build(
-    entry: Path, photos: Sequence[LabelledPhoto], short_side: int, threads: int, watch: Watch
+    entry: Path, photos: Sequence[LabelledPhoto], make: Make, threads: int, watch: Watch
 ) -> None:
-    partial = entry.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    unfinished = entry.with_suffix(".partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
     shutil.rmtree(entry, ignore_errors=True)
-    partial.mkdir()
+    unfinished.mkdir()
     try:
-        _write(partial, photos, short_side, threads, watch)
-        partial.rename(entry)
+        _write(unfinished, photos, make, threads, watch)
+        unfinished.rename(entry)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write(
-    partial: Path, photos: Sequence[LabelledPhoto], short_side: int, threads: int, watch: Watch
+    unfinished: Path, photos: Sequence[LabelledPhoto], make: Make, threads: int, watch: Watch
 ) -> None:
     index = np.zeros((len(photos), 3), np.int64)
     offset = 0
-    images = contextlib.closing(_presized(photos, short_side, threads))
-    with (partial / PIXELS_FILE).open("wb") as file, images as ordered:
+    images = contextlib.closing(_presized(photos, make, threads))
+    with (unfinished / PIXELS_FILE).open("wb") as file, images as ordered:
         for done, image in enumerate(ordered):
             if watch.should_stop():
                 raise StoppedError("presizing", "stop")
@@ -185,29 +221,32 @@ def _write(
     # straight to a file NumPy does not say why it cannot write, such as a full disk
     content = io.BytesIO()
     np.save(content, index)
-    with (partial / "index.npy").open("wb") as file:
+    with (unfinished / "index.npy").open("wb") as file:
         file.write(content.getvalue())
         _flush(file)
 
 
-def _presized(photos: Sequence[LabelledPhoto], short_side: int, threads: int) -> Generator[Rgb]:
+def _presized(photos: Sequence[LabelledPhoto], make: Make, threads: int) -> Generator[Rgb]:
     """The photos in order, decoded a few ahead: decoders release Python's lock."""
     waiting: deque[Future[Rgb]] = deque()
     rest = iter(photos)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="presize")
     try:
         for photo in itertools.islice(rest, threads * 4):
-            waiting.append(pool.submit(_presize_photo, photo, short_side))
+            waiting.append(pool.submit(make, photo))
         while waiting:
             image = waiting.popleft().result()
             for photo in itertools.islice(rest, 1):
-                waiting.append(pool.submit(_presize_photo, photo, short_side))
+                waiting.append(pool.submit(make, photo))
             yield image
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _presize_photo(photo: LabelledPhoto, short_side: int) -> Rgb:
+def _presize_photo(short_side: int, held: Held, photo: LabelledPhoto) -> Rgb:
+    found = held(photo.digest)
+    if found is not None:
+        return found
     check_unchanged(photo)
     return presize(decode_rgb(photo.path, min_short_side=short_side), short_side)
 

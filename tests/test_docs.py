@@ -93,9 +93,19 @@ def client(settings: Settings) -> Iterator[Client]:
 
 
 @pytest.fixture
-def names(client: Client, database: Database, artifacts: Artifacts) -> dict[str, str]:
+def names(
+    client: Client, database: Database, artifacts: Artifacts, settings: Settings
+) -> dict[str, str]:
     """What the variables of the pages stand for: a ready dataset and jobs that ran on it."""
+    pets, hub = (settings.dataset_roots[0] / name for name in ("pets", "hub"))
+    given.files(pets, *(f"photos/{number}.jpg" for number in range(1, 5)))
+    (pets / "labels.csv").write_text(
+        "image,breed,fold\n1.jpg,beagle,train\n2.jpg,pug,valid\n3.jpg,beagle,train\n4.jpg,pug,train\n"
+    )
+    parts = ("train", "validation", "test")
+    given.files(hub, *(f"{part}/{label}/1.jpg" for part in parts for label in ("cat", "dog")))
     dataset = given.ready_dataset(database)
+    child = given.ready_dataset(database, changes=given.NO_CHANGES)
     given.items(dataset, artifacts)
     curve = {
         "lrs": [1e-3, 2e-3], "losses": [2.0, 1.0], "smoothed": [2.0, 1.5], "zero_lag": [2.0, 1.0],
@@ -116,6 +126,9 @@ def names(client: Client, database: Database, artifacts: Artifacts) -> dict[str,
     given.draw(database, artifacts)
     return {
         "DS": dataset.id,
+        "CHILD": child.id,
+        "PETS": str(pets),
+        "HUB": str(hub),
         "PREVIEW": preview.id,
         "FIND": found.id,
         "JOB": trained.id,

@@ -37,6 +37,11 @@ class Context:
         """The only folder that this attempt writes to."""
         return self.artifacts.attempt_folder(self.job.id, self.job.fence)
 
+    @property
+    def readable_roots(self) -> tuple[Path, ...]:
+        """The folders that photos and the files beside them may be read from."""
+        return (*self.settings.dataset_roots, self.artifacts.root)
+
     def photos_folder(self, dataset_id: str, source: Source) -> Path:
         """The folder that the paths of the dataset's items begin at.
 

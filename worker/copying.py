@@ -40,7 +40,16 @@ class Copying:
     So one that only seemed dead can spoil no other's.
     """
 
-    def __init__(self, prefix: Place, *, beside: Path, fence: int, limits: SourceLimits) -> None:
+    def __init__(
+        self,
+        prefix: Place,
+        *,
+        beside: Path,
+        fence: int,
+        limits: SourceLimits,
+        label_files: frozenset[str] = frozenset(),
+    ) -> None:
+        self._label_files = label_files
         self.folder = beside.with_name(f".files-copying-{fence}.partial")
         self._prefix = prefix
         self._arriving = beside.with_name(f".files-arriving-{fence}.partial")
@@ -100,8 +109,8 @@ class Copying:
                 most = self._limits.max_archive_members
                 raise ArchiveTooLargeError(f"more than {most} objects lie below the prefix")
             name = self._name(each)
-            worth = worth_of(name)
-            if worth == "photo":
+            worth = worth_of(name, self._label_files)
+            if worth in {"photo", "label_file"}:
                 photos.append(_Photo(name, each))
             else:
                 tally.add(worth, name)

@@ -8,6 +8,7 @@ from jobs.errors import (
     ArchiveTooLargeError,
     DigestMismatchError,
     DiskFullError,
+    LabelFileInvalidError,
     SourceForbiddenError,
     SourceInterruptedError,
     SourceTimeoutError,
@@ -46,6 +47,10 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
     ArchiveTooLargeError: (
         "archive_too_large",
         "send smaller archives, or start the service with higher limits (TUNESMITH_MAX_…)",
+    ),
+    LabelFileInvalidError: (
+        "label_file_invalid",
+        "mend the file where the message says, and register the dataset again",
     ),
     ml.errors.WeightsUnavailableError: (
         "weights_unavailable",

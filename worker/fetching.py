@@ -63,15 +63,23 @@ def local_archive(context: Context, source: ArchiveSource) -> Iterator[Path]:
             file.unlink(missing_ok=True)
 
 
-def copied_photos(context: Context, prefix: Place, folder: Path, record: Path) -> None:
-    """The folder has the photos below the prefix, and ``record`` says what was left out.
+def copied_photos(
+    context: Context, prefix: Place, folder: Path, *, record: Path, label_files: frozenset[str]
+) -> None:
+    """The folder has the photos and label files below the prefix, ``record`` what was left out.
 
     Raises:
         JobsError: the store refuses, or has more than is allowed.
         StoppedError: it was broken off.
     """
     context.tell(leases.enter_phase, "fetching")
-    copying = Copying(prefix, beside=folder, fence=context.job.fence, limits=context.settings)
+    copying = Copying(
+        prefix,
+        beside=folder,
+        fence=context.job.fence,
+        limits=context.settings,
+        label_files=label_files,
+    )
     transfer = Transfer()
 
     def copy() -> None:

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from jobs.datasets import ImportOutcome
 from ml.theory.dataset_findings import Finding, Photo, findings
-from ml.theory.parts import PARTS, Part
+from ml.theory.parts import PARTS, Part, shortage
+from worker.failures import JobFailedError
 from worker.items import Item
 from worker.left_out import LeftOut
 
@@ -16,8 +17,16 @@ _SHOWN = 1000
 _EXAMPLES = 5
 
 
-def outcome_of(items: Sequence[Item], *, left_out: Sequence[LeftOut] = ()) -> ImportOutcome:
-    """Digest, counts, classes and report of all items; at least one has a part."""
+def outcome_of(
+    items: Sequence[Item],
+    *,
+    left_out: Sequence[LeftOut] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> ImportOutcome:
+    """Digest, counts, classes and report of all items; at least one has a part.
+
+    ``changes`` is what a version differs in from its parent.
+    """
     used = [item for item in items if item.split is not None]
     classes = Counter(str(item.label) for item in used)
     parts = Counter(str(item.split) for item in used)
@@ -31,8 +40,23 @@ def outcome_of(items: Sequence[Item], *, left_out: Sequence[LeftOut] = ()) -> Im
         digest=_digest(used),
         counts=counts,
         classes=[{"label": label, "count": classes[label]} for label in sorted(classes)],
-        report={**_report(items, counts), "left_out": [asdict(each) for each in left_out]},
+        report={
+            **_report(items, counts),
+            "left_out": [asdict(each) for each in left_out],
+            "changes": changes,
+        },
     )
+
+
+def refuse_too_little(items: Sequence[Item]) -> None:
+    """The items can be trained on.
+
+    Raises:
+        JobFailedError: they are too few, or of one class.
+    """
+    lack = shortage([str(item.label) for item in items], [item.split for item in items])
+    if lack is not None:
+        raise JobFailedError(lack.code, lack.message, lack.remedy)
 
 
 def _digest(items: Iterable[Item]) -> str:
@@ -72,7 +96,10 @@ def _warnings(items: Sequence[Item], unreadable: Sequence[Item]) -> Iterable[dic
     found = findings([_photo(item, item.split) for item in items if item.split is not None])
     if unreadable:
         found.insert(0, _unreadable(unreadable))
-    return ({**asdict(finding), "examples": list(finding.examples)} for finding in found)
+    return (
+        {**asdict(finding), "examples": list(finding.examples), "items": list(finding.items)}
+        for finding in found
+    )
 
 
 def _unreadable(unreadable: Sequence[Item]) -> Finding:
@@ -82,11 +109,13 @@ def _unreadable(unreadable: Sequence[Item]) -> Finding:
         count=len(unreadable),
         hint="mend or remove them; each is listed under unreadable with its reason",
         examples=tuple((item.path,) for item in unreadable[:_EXAMPLES]),
+        items=tuple((item.item_id,) for item in unreadable[:_EXAMPLES]),
     )
 
 
 def _photo(item: Item, split: Part) -> Photo:
     return Photo(
+        item_id=item.item_id,
         path=item.path,
         label=str(item.label),
         split=split,

@@ -33,8 +33,12 @@ class Photos:
     left_out: Sequence[LeftOut] = ()
 
 
-def photos_of(context: Context, source: Source) -> Photos:
+def photos_of(
+    context: Context, source: Source, *, label_files: frozenset[str] = frozenset()
+) -> Photos:
     """The source's photos, of which there is at least one, in a folder on this machine.
+
+    Files with the names of ``label_files`` are in the folder, too, where the source has them.
 
     Raises:
         JobFailedError: there is none, or the source cannot be had.
@@ -46,7 +50,7 @@ def photos_of(context: Context, source: Source) -> Photos:
         return Photos(
             folder=folder, names=_drawn(context, source, folder), share_done=_DRAWING_SHARE
         )
-    found, share_done = _put_there(context, source, folder)
+    found, share_done = _put_there(context, source, folder, label_files)
     context.tell(leases.enter_phase, "listing")
     names = paths.list_photos(folder, most=context.settings.max_files + 1)
     if not names:
@@ -55,9 +59,12 @@ def photos_of(context: Context, source: Source) -> Photos:
 
 
 def _put_there(
-    context: Context, source: PathSource | ArchiveSource, folder: Path
+    context: Context,
+    source: PathSource | ArchiveSource,
+    folder: Path,
+    label_files: frozenset[str],
 ) -> tuple[list[LeftOut], float]:
-    """The folder has the photos; what was left out on the way, and the share that is done."""
+    """The folder has photos and label files; what was left out, and the share that is done."""
     if isinstance(source, PathSource):
         return [], 0.0
     record = context.artifacts.unpacking_file(str(context.job.dataset_id))
@@ -65,9 +72,9 @@ def _put_there(
     # an attempt after that was done leaves it at that
     if not folder.is_dir():
         if prefix is None:
-            _unpack(context, source, folder, record)
+            _unpack(context, source, folder, record=record, label_files=label_files)
         else:
-            copied_photos(context, prefix, folder, record)
+            copied_photos(context, prefix, folder, record=record, label_files=label_files)
     unpacking_share = _UNPACKING_SHARE if prefix is None else 0.0
     return left_out(record), fetching_share(source) + unpacking_share
 
@@ -94,7 +101,14 @@ def _draw(folder: Path, photo: sample.SamplePhoto) -> None:
     write_photo(folder / photo.name, drawn_class=photo.drawn_class, seed=photo.seed)
 
 
-def _unpack(context: Context, source: ArchiveSource, folder: Path, record: Path) -> None:
+def _unpack(
+    context: Context,
+    source: ArchiveSource,
+    folder: Path,
+    *,
+    record: Path,
+    label_files: frozenset[str],
+) -> None:
     with local_archive(context, source) as archive:
         context.tell(leases.enter_phase, "unpacking")
         writer = ProgressWriter(context, phase="unpacking")
@@ -109,10 +123,12 @@ def _unpack(context: Context, source: ArchiveSource, folder: Path, record: Path)
             archive,
             folder,
             record=record,
-            # each attempt its own: one that was thought dead can spoil no other's
-            partial=folder.with_name(f".files-{context.job.fence}.partial"),
+            partial=context.artifacts.partial_photos_folder(
+                str(context.job.dataset_id), context.job.fence
+            ),
             limits=context.settings,
             tell=tell,
+            label_files=label_files,
         )
 
 

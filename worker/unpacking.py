@@ -22,13 +22,21 @@ Tell = Callable[[float, int], None]
 """Takes the share of the archive that is read and the photos so far; may raise to break off."""
 
 
-def unpack(
-    archive: Path, into: Path, *, record: Path, partial: Path, limits: SourceLimits, tell: Tell
+def unpack(  # noqa: PLR0913  (places, limits and what is kept: each is a plain fact)
+    archive: Path,
+    into: Path,
+    *,
+    record: Path,
+    partial: Path,
+    limits: SourceLimits,
+    tell: Tell,
+    label_files: frozenset[str] = frozenset(),
 ) -> None:
     """The folder ``into`` holds the archive's photos, and ``record`` says what was left out.
 
-    Folders that all photos lie in are taken off, unless they name a part of the split. Everything
-    is written to ``partial`` first, which must lie beside ``into`` and is gone afterwards.
+    Files with the names of ``label_files`` are kept like photos. Folders that all of them lie in
+    are taken off, unless they name a part of the split. Everything is written to ``partial`` first,
+    which must lie beside ``into`` and is gone afterwards.
 
     Raises:
         ArchiveInvalidError, ArchiveTooLargeError: the archive must not be kept.
@@ -38,7 +46,7 @@ def unpack(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        writer = _Writer(partial, limits)
+        writer = _Writer(partial, limits, label_files)
         with opened(archive, limits) as source:
             for member in source.members():
                 writer.take(member)
@@ -64,9 +72,10 @@ def put_in_place(folder: Path, into: Path) -> None:
 class _Writer:
     """Writes photos into a folder of its own, as plain files, none of them twice."""
 
-    def __init__(self, folder: Path, limits: SourceLimits) -> None:
+    def __init__(self, folder: Path, limits: SourceLimits, label_files: frozenset[str]) -> None:
         self.names: list[str] = []
         self.tally = Tally()
+        self._label_files = label_files
         self._folder = folder
         self._limits = limits
         self._unlooked_bytes = _LOOK_AT_DISK_BYTES
@@ -75,8 +84,8 @@ class _Writer:
         """The member is written if it is a photo, else counted."""
         if not member.name or member.kind == "folder":
             return
-        reason = member.kind if member.kind != "file" else worth_of(member.name)
-        if reason == "photo":
+        reason = member.kind if member.kind != "file" else worth_of(member.name, self._label_files)
+        if reason in {"photo", "label_file"}:
             self._write(member)
             self.names.append(member.name)
             return

@@ -1,39 +1,35 @@
 """Datasets: register, list, read, edit, delete; their report and their photos."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
-from sqlalchemy import Connection
 
 from api.admission import check_access, check_import
 from api.auth import CallerDep
+from api.dataset_answers import register_once
 from api.dataset_preview import preview
 from api.deletion import delete_folder
-from api.dependencies import DatasetIdPath, ItemIdPath, ServicesDep
+from api.dependencies import DatasetIdPath, ServicesDep
 from api.idempotency import OnceDep
 from api.json_body import StrictRoute
-from api.ledger import Filter
 from api.negotiation import IfMatch, expected_version, stale
 from api.pagination import PageDep, paged, take
 from api.problem_kinds import DATASET_PROBLEMS
-from api.problems import RETRY_AFTER_S, at, problem_responses
+from api.problems import at, problem_responses
 from api.schemas.dataset_plans import DatasetPlan
+from api.schemas.dataset_reports import ReportResource
 from api.schemas.datasets import (
     DatasetEdit,
     DatasetList,
     DatasetResource,
-    ItemList,
-    ItemResource,
-    ReportResource,
 )
 from api.schemas.resource import UploadIdExample
-from api.services import Services
-from api.thumbnails import ThumbnailSize, thumbnail
 from jobs import datasets
 from jobs.dataset_spec import DatasetSpec
-from jobs.datasets import Dataset
 from jobs.errors import DatasetNotReadyError
-from jobs.idempotency import StoredAnswer
+
+_LISTED_CLASSES = 100
+"""A page has up to 100 datasets, and a dataset may have thousands of classes."""
 
 router = APIRouter(prefix="/v1/datasets", tags=["Datasets"], route_class=StrictRoute)
 
@@ -126,13 +122,11 @@ def create_dataset(
     if replay is not None:
         return replay
     check_import(services, caller, spec)
-    registered: list[Dataset] = []
-
-    def act(connection: Connection) -> StoredAnswer:
-        registered.append(datasets.register(connection, spec, owner=caller.owner))
-        return _accepted(registered[0])
-
-    return once.create(act, then=lambda: services.doorbell.ring("prepare", registered[0].job_id))
+    return register_once(
+        services,
+        once,
+        lambda connection: datasets.register(connection, spec, owner=caller.owner),
+    )
 
 
 @router.get(
@@ -143,7 +137,13 @@ def create_dataset(
     responses=problem_responses("validation_failed"),
 )
 def list_datasets(
-    request: Request, services: ServicesDep, caller: CallerDep, page: PageDep
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    page: PageDep,
+    parent_id: Annotated[
+        str | None, Query(max_length=64, description="only versions of this dataset")
+    ] = None,
 ) -> Response:
     """All datasets of the caller's owner, newest first."""
     found = datasets.list_datasets(
@@ -151,10 +151,11 @@ def list_datasets(
         after=page.after_id("ds"),
         limit=page.limit + 1,
         owner=caller.listed_owner,
+        parent_id=parent_id,
     )
     shown, has_more = take(found, page.limit)
     cursor = shown[-1].id if has_more else None
-    data = [DatasetResource.of(dataset) for dataset in shown]
+    data = [DatasetResource.of(dataset, most_classes=_LISTED_CLASSES) for dataset in shown]
     return paged(request, DatasetList(data=data, has_more=has_more, next_cursor=cursor), cursor)
 
 
@@ -214,80 +215,6 @@ def get_report(services: ServicesDep, dataset_id: DatasetIdPath) -> ReportResour
     if dataset.report is None:
         raise DatasetNotReadyError(dataset.id, dataset.state)
     return ReportResource.of(dataset)
-
-
-@router.get(
-    "/{dataset_id}/items",
-    operation_id="listDatasetItems",
-    summary="List a dataset's files",
-    response_model=ItemList,
-    responses=problem_responses("not_found", "dataset_not_ready", "validation_failed"),
-)
-def list_items(
-    request: Request,
-    services: ServicesDep,
-    dataset_id: DatasetIdPath,
-    page: PageDep,
-    *,
-    label: Annotated[str | None, Query(max_length=4096, description="only this class")] = None,
-    split: Annotated[
-        Literal["train", "valid", "test"] | None, Query(description="only this part")
-    ] = None,
-) -> Response:
-    """All files of the source in the order of their ids, with size, label and part."""
-    dataset = _ready(services, dataset_id)
-    chosen = Filter.of({"label": label, "split": split}, least=None, most=None)
-    after = page.after_id("itm")
-    window = chosen if after is None else chosen.also("item_id > ?", after)
-    found = services.ledgers.select(
-        services.artifacts.items_file(dataset.id),
-        "*",
-        window,
-        f"ORDER BY item_id LIMIT {page.limit + 1:d}",
-    )
-    rows, has_more = take(found, page.limit)
-    cursor = rows[-1]["item_id"] if has_more else None
-    data = [_item(dataset.id, row) for row in rows]
-    return paged(request, ItemList(data=data, has_more=has_more, next_cursor=cursor), cursor)
-
-
-@router.get(
-    "/{dataset_id}/items/{item_id}/image",
-    operation_id="getDatasetItemImage",
-    summary="See a photo",
-    response_class=Response,
-    responses={
-        200: {"content": {"image/jpeg": {}}},
-        **problem_responses("not_found", "dataset_not_ready", "validation_failed"),
-    },
-)
-def get_item_image(
-    services: ServicesDep, dataset_id: DatasetIdPath, item_id: ItemIdPath, size: ThumbnailSize = 256
-) -> Response:
-    """A thumbnail that was made at the import."""
-    dataset = _ready(services, dataset_id)
-    return thumbnail(services.artifacts, dataset.id, item_id, size)
-
-
-def _accepted(dataset: Dataset) -> StoredAnswer:
-    return StoredAnswer(
-        status=202,
-        headers={"Location": f"/v1/datasets/{dataset.id}", "Retry-After": str(RETRY_AFTER_S)},
-        body=DatasetResource.of(dataset).model_dump_json(),
-    )
-
-
-def _ready(services: Services, dataset_id: str) -> Dataset:
-    dataset = datasets.get(services.database, dataset_id)
-    if dataset.state != "ready":
-        raise DatasetNotReadyError(dataset.id, dataset.state)
-    return dataset
-
-
-def _item(dataset_id: str, row: dict[str, Any]) -> ItemResource:
-    own = f"/v1/datasets/{dataset_id}/items/{row['item_id']}"
-    image = f"{own}/image?size=256" if row["usable"] else None
-    return ItemResource.model_validate({**row, "image": image})
 
 
 def _changes(edit: DatasetEdit) -> dict[str, Any]:

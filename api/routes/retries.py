@@ -17,6 +17,7 @@ from api.schemas.resource import DatasetIdExample
 from api.services import Services
 from jobs import submission
 from jobs.dataset_spec import DatasetSpec
+from jobs.version_spec import VersionOf
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"], route_class=StrictRoute)
 
@@ -62,7 +63,7 @@ def retry_job(
 
 def _again(services: Services, caller: Caller, job_id: str, changes: JobRetry) -> Queue:
     job, spec = retried(services, caller, job_id, changes)
-    if isinstance(spec, DatasetSpec):
+    if isinstance(spec, DatasetSpec | VersionOf):
         return lambda connection: submission.import_again(connection, spec, job, owner=caller.owner)
     return lambda connection: submission.submit(
         connection, spec, owner=caller.owner, retry_of=job.id

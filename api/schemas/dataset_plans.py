@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.schemas.datasets import ClassCount, PartCounts, Unmatched
+from api.schemas.dataset_reports import PartCounts, Unmatched
+from api.schemas.datasets import ClassCount
 from api.schemas.explain import LabelledName, LabelsHint, NearDuplicate
 from api.schemas.resource import Resource, example
 

@@ -1,4 +1,4 @@
-"""Datasets, their reports and their photos as clients see them."""
+"""Datasets and their photos as clients see them; what imports found is in `dataset_reports`."""
 
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class DatasetResource(Resource):
         digest="9f2c",
         counts={"files": 370, "usable": 370, "train": 296, "valid": 74, "test": 0, "classes": 37},
         classes=[{"label": "beagle", "count": 10}],
+        parent_id=None,
         source={"type": "path", "path": "/data/pets"},
         labels={"rule": "regex", "pattern": "^(.+)_\\d+\\.jpg$", "on": "name", "group": 1,
                 "unmatched": "error"},
@@ -67,7 +68,13 @@ class DatasetResource(Resource):
     job_id: str = Field(description="the import")
     digest: str | None = Field(description="of all photos, labels and parts; null until ready")
     counts: Counts | None
-    classes: list[ClassCount] = Field(description="in the order of their class index")
+    classes: list[ClassCount] = Field(
+        description="in the order of their class index; within a list of datasets the first 100, "
+        "of so many as `counts` says"
+    )
+    parent_id: str | None = Field(
+        description="the dataset that this is a version of; that one may be deleted meanwhile"
+    )
     source: dict[str, Any]
     labels: dict[str, Any]
     split: dict[str, Any]
@@ -78,9 +85,8 @@ class DatasetResource(Resource):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, dataset: Dataset) -> "DatasetResource":
+    def of(cls, dataset: Dataset, *, most_classes: int | None = None) -> "DatasetResource":
         """The dataset as a client sees it."""
-        own = f"/v1/datasets/{dataset.id}"
         return cls(
             id=dataset.id,
             name=dataset.name,
@@ -88,7 +94,8 @@ class DatasetResource(Resource):
             job_id=dataset.job_id,
             digest=dataset.digest,
             counts=None if dataset.counts is None else Counts.model_validate(dataset.counts),
-            classes=[ClassCount.model_validate(entry) for entry in dataset.classes],
+            classes=[ClassCount.model_validate(entry) for entry in dataset.classes[:most_classes]],
+            parent_id=dataset.parent_id,
             source=dict(dataset.spec["source"]),
             labels=dict(dataset.spec["labels"]),
             split=dict(dataset.spec["split"]),
@@ -96,13 +103,21 @@ class DatasetResource(Resource):
             metadata=dict(dataset.metadata),
             version=dataset.version,
             created_at=time_of(dataset.created_ms),
-            links={
-                "self": own,
-                "report": f"{own}/report",
-                "items": f"{own}/items",
-                "job": f"/v1/jobs/{dataset.job_id}",
-            },
+            links=_links(dataset),
         )
+
+
+def _links(dataset: Dataset) -> dict[str, str]:
+    own = f"/v1/datasets/{dataset.id}"
+    parent = f"/v1/datasets/{dataset.parent_id}"
+    return {
+        "self": own,
+        "report": f"{own}/report",
+        "items": f"{own}/items",
+        "job": f"/v1/jobs/{dataset.job_id}",
+        "versions": f"/v1/datasets?parent_id={dataset.id}",
+        **({} if dataset.parent_id is None else {"parent": parent}),
+    }
 
 
 class DatasetList(ListOf[DatasetResource]):
@@ -114,105 +129,6 @@ class DatasetEdit(Spec):
 
     name: str | None = Field(default=None, min_length=1, max_length=200)
     metadata: Metadata | None = Field(default=None, description="replaces all keys")
-
-
-class UnreadableFile(Resource):
-    """A file that is no photo, or cannot be decoded."""
-
-    path: str
-    reason: str
-
-
-class Unmatched(Resource):
-    """Names that the label rule reads nothing from."""
-
-    count: int = 0
-    examples: list[str] = Field(default_factory=list)
-
-
-class Finding(Resource):
-    """Something to know, with a code for programs and words for people."""
-
-    code: str
-    detail: str
-    count: int = Field(default=1, description="how often")
-    examples: list[list[str]] = Field(
-        default_factory=list,
-        description="files or labels that it is about; those of one example belong together",
-    )
-    hint: str | None = Field(default=None, description="what can be done")
-
-
-class LeftOut(Resource):
-    """Members of an archive that are not among the dataset's files."""
-
-    reason: str = Field(description="hidden, not_a_photo, link or special; may grow")
-    count: int
-    examples: list[str]
-
-
-class PartCounts(Resource):
-    """Photos in each part."""
-
-    train: int = 0
-    valid: int = 0
-    test: int = 0
-
-
-class Sizes(Resource):
-    """Extent of the photos, pixels."""
-
-    min_width: int | None = None
-    max_width: int | None = None
-    min_height: int | None = None
-    max_height: int | None = None
-
-
-class ReportResource(Resource):
-    """What the import of a dataset found."""
-
-    model_config = example(
-        object="dataset_report",
-        dataset_id=DatasetIdExample,
-        files=371,
-        usable=370,
-        unreadable=[{"path": "beagle_9.jpg", "reason": "truncated"}],
-        unmatched={"count": 0, "examples": []},
-        counts={"train": 296, "valid": 74, "test": 0},
-        sizes={"min_width": 120, "max_width": 800, "min_height": 96, "max_height": 600},
-        classes=[{"label": "beagle", "count": 10}],
-        left_out=[{"reason": "not_a_photo", "count": 1, "examples": ["README.txt"]}],
-        warnings=[
-            {
-                "code": "train_valid_leak",
-                "detail": "1 pictures are trained on and validated or tested on",
-                "count": 1,
-                "examples": [["beagle_2.jpg", "beagle_31.jpg"]],
-                "hint": "exclude all but one photo of each; until then the scores are too good",
-            }
-        ],
-    )
-
-    object: Literal["dataset_report"] = "dataset_report"
-    dataset_id: str
-    files: int
-    usable: int
-    unreadable: list[UnreadableFile] = Field(default_factory=list, description="the first 1,000")
-    unmatched: Unmatched = Unmatched()
-    counts: PartCounts = PartCounts()
-    sizes: Sizes | None = None
-    classes: list[ClassCount] = Field(default_factory=list)
-    left_out: list[LeftOut] = Field(
-        default_factory=list, description="what an archive holds beside its photos"
-    )
-    warnings: list[Finding] = Field(default_factory=list)
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> "ReportResource":
-        """The report of a dataset that has one."""
-        return cls.model_validate(
-            {**(dataset.report or {}), "dataset_id": dataset.id, "classes": list(dataset.classes)}
-        )
 
 
 class ItemResource(Resource):

@@ -7,7 +7,7 @@ from pydantic import Field
 from api.schemas.curves import LR_CURVE_EXAMPLE, CurveWarning, Recommendation, Suggestion
 from api.schemas.datasets import ClassCount
 from api.schemas.resource import Resource, example
-from jobs.dataset_spec import Labels, Spec
+from jobs.dataset_spec import NameLabels, Spec
 from jobs.hyperparameters import (
     LayerDecay,
     LearningRate,
@@ -154,7 +154,7 @@ class LrSuggestions(Resource):
 class LabelsRequest(Spec):
     """A label rule and names to try it on."""
 
-    labels: Labels
+    labels: NameLabels
     names: Annotated[list[Name], Field(min_length=1, max_length=MAX_NAMES)] = Field(
         description="file names, or paths below the source with /"
     )
@@ -166,7 +166,7 @@ class LabelledName(Resource):
     name: str
     label: str | None
     reason: str | None = Field(
-        description="no_match, empty_label, name_not_utf8 or no_parent_folder"
+        description="no_match, empty_label, name_not_utf8, no_parent_folder or no_row"
     )
 
 

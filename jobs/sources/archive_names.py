@@ -13,13 +13,18 @@ from typing import Literal
 from jobs.errors import ArchiveInvalidError
 from jobs.sources.paths import IMAGE_SUFFIXES
 
-Worth = Literal["photo", "hidden", "not_a_photo"]
+Worth = Literal["photo", "label_file", "hidden", "not_a_photo"]
 
 _NAME_BYTES = 255
 _PATH_BYTES = 1024
 _SHOWN_CHARACTERS = 200
 _MACOS = "__MACOSX"
-_PARTS = frozenset({"train", "valid", "val", "test"})
+_PARTS = frozenset(
+    {
+        *("train", "training", "valid", "validation", "val", "dev"),
+        *("test", "testing", "eval", "evaluation"),
+    }
+)
 
 
 def checked_name(raw: str) -> str:
@@ -50,11 +55,16 @@ def checked_name(raw: str) -> str:
     return name
 
 
-def worth_of(name: str) -> Worth:
-    """Whether the checked name is taken for a photo, by the rule that folders are listed by."""
+def worth_of(name: str, label_files: frozenset[str] = frozenset()) -> Worth:
+    """Whether the checked name is taken for a photo, by the rule that folders are listed by.
+
+    ``label_files`` are the last parts of names that are taken for files of labels.
+    """
     path = PurePosixPath(name)
     if any(part.startswith(".") or part == _MACOS for part in path.parts):
         return "hidden"
+    if path.name in label_files:
+        return "label_file"
     return "photo" if path.suffix.lower() in IMAGE_SUFFIXES else "not_a_photo"
 
 

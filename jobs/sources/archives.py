@@ -5,8 +5,9 @@ not opened.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from gzip import BadGzipFile, GzipFile
 from pathlib import Path
 from time import monotonic
@@ -38,6 +39,8 @@ _WINDOW_BYTES = 1 << 27
 _SMALL_BYTES = 64 << 20
 _QUICK_LOOK_S = 2.0
 _QUICK_LOOK_NAMES = 50_000
+_QUICK_LOOK_BYTES = 8 << 20
+_CHUNK_BYTES = 1 << 20
 _BROKEN = (zlib.error, BadGzipFile, EOFError, zstandard.ZstdError)
 
 
@@ -173,22 +176,56 @@ def opened(path: Path, limits: SourceLimits) -> Iterator[Archive]:
         yield Archive(file, path.stat().st_size, limits)
 
 
-def peek_photos(path: Path, limits: SourceLimits) -> tuple[list[str], bool]:
-    """The photos' names as an import would list them, in at most 2 s; whether they are all.
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """The photos' names as an import would list them, and whether they are all.
 
     Names that are not all are no use for a rule that looks at folders: which ones wrap everything
-    is not known yet, and none is taken off.
+    is not known yet, and none is taken off. ``label_files`` are those that were asked for, whole.
+    """
+
+    names: list[str]
+    is_complete: bool
+    label_files: Mapping[str, bytes]
+
+
+def peek_photos(
+    path: Path, limits: SourceLimits, *, label_files: frozenset[str] = frozenset()
+) -> Peek:
+    """What the archive holds, as far as at most 2 s, 50,000 names and 8 MiB of label files tell.
 
     Raises:
         ArchiveInvalidError, ArchiveTooLargeError: the archive cannot be used.
     """
     deadline_s = monotonic() + _QUICK_LOOK_S
     names: list[str] = []
+    files: dict[str, bytes] = {}
+    left_bytes = _QUICK_LOOK_BYTES
     with opened(path, limits) as archive:
         for member in archive.members():
-            if member.kind == "file" and worth_of(member.name) == "photo":
+            worth = worth_of(member.name, label_files) if member.kind == "file" else member.kind
+            if worth == "photo":
                 names.append(member.name)
-            if len(names) >= _QUICK_LOOK_NAMES or monotonic() > deadline_s:
-                return sorted(names), False
-    skipped = len(wrapper_of(names))
-    return sorted(name[skipped:].lstrip("/") for name in names), True
+            elif worth == "label_file":
+                files[member.name] = _content(member, left_bytes)
+                left_bytes -= len(files[member.name])
+            if len(names) >= _QUICK_LOOK_NAMES or monotonic() > deadline_s or left_bytes < 0:
+                return Peek(sorted(names), False, {})
+    skipped = len(wrapper_of([*names, *files]))
+    return Peek(
+        sorted(_without(name, skipped) for name in names),
+        True,
+        {_without(name, skipped): content for name, content in files.items()},
+    )
+
+
+def _content(member: Member, most_bytes: int) -> bytes:
+    """The member's bytes; of more than so many some more than that."""
+    content = bytearray()
+    while len(content) <= most_bytes and (chunk := member.read(_CHUNK_BYTES)):
+        content += chunk
+    return bytes(content)
+
+
+def _without(name: str, skipped: int) -> str:
+    return name[skipped:].lstrip("/")

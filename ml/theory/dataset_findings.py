@@ -7,6 +7,8 @@ can be done.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypedDict
 
 from ml.theory.duplicates import same_pictures
 from ml.theory.label_report import near_duplicates
@@ -23,13 +25,16 @@ HUGE_PIXELS = 50_000_000
 _EXAMPLES = 5
 _GROUP = 10
 _NAMED = 20
+_LONG = 60
 _PLAIN_MODES = frozenset({"RGB", "L"})
+_MEND = "with POST /v1/datasets/{id}/versions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photo:
     """One photo of a part; ``fingerprint`` is its perceptual hash of 64 bits, where it has one."""
 
+    item_id: str
     path: str
     label: str
     split: Part
@@ -44,7 +49,8 @@ class Photo:
 class Finding:
     """One kind of thing that was found ``count`` times.
 
-    Each example names the files (or labels) that it is about together, at most ten of them.
+    Each example names the files (or labels) that it is about together, at most ten of them;
+    ``items`` are the ids of those files, in the same order, and nothing where labels are named.
     """
 
     code: str
@@ -52,6 +58,7 @@ class Finding:
     count: int
     hint: str
     examples: tuple[tuple[str, ...], ...] = field(default=())
+    items: tuple[tuple[str, ...], ...] = field(default=())
 
 
 def findings(photos: Sequence[Photo]) -> list[Finding]:
@@ -83,7 +90,7 @@ def _not_to_train_on(photos: Sequence[Photo]) -> Iterable[Finding]:
             code="label_not_in_train",
             detail=f"labels without a photo to train on: {_named(unseen)}",
             count=len(unseen),
-            hint="move photos of them into train, or leave these labels out",
+            hint=f"add photos of them to train, or relabel or exclude these {_MEND}",
             examples=_one_each(unseen),
         )
 
@@ -94,19 +101,21 @@ def _nothing_to_validate(photos: Sequence[Photo]) -> Iterable[Finding]:
             code="no_valid_part",
             detail="no photo is kept for validation, so there will be no ledger of losses",
             count=1,
-            hint='split with the rule "random", or add a folder valid',
+            hint='split with the rule "random", or register it with photos in a part valid',
         )
 
 
 def _similar_labels(photos: Sequence[Photo]) -> Iterable[Finding]:
     similar = near_duplicates({photo.label for photo in photos})
     if similar:
-        pairs = "; ".join(" and ".join(map(repr, each.labels)) for each in similar[:_EXAMPLES])
+        pairs = "; ".join(
+            " and ".join(map(_quoted, each.labels[:_GROUP])) for each in similar[:_EXAMPLES]
+        )
         yield Finding(
             code="similar_labels",
             detail=f"labels that may be one class: {pairs}",
             count=len(similar),
-            hint="if they are one class, rename the files, or relabel the photos of one of them",
+            hint=f"if they are one class, relabel the photos of one of them {_MEND}",
             examples=tuple(each.labels[:_GROUP] for each in similar[:_EXAMPLES]),
         )
 
@@ -132,7 +141,7 @@ def _imbalance(photos: Sequence[Photo]) -> Iterable[Finding]:
     if many > IMBALANCE * few:
         yield Finding(
             code="class_imbalance",
-            detail=f"{most!r} has {many} photos to train on, {least!r} has {few}",
+            detail=f"{_quoted(most)} has {many} photos to train on, {_quoted(least)} has {few}",
             count=sum(many > IMBALANCE * count for count in trained.values()),
             hint='add photos of the small classes, or fine-tune with "class_weights": "balanced"',
             examples=((most, least),),
@@ -174,8 +183,8 @@ def _leaks(groups: Sequence[Sequence[Photo]]) -> Iterable[Finding]:
             code="train_valid_leak",
             detail=f"{len(leaking)} pictures are trained on and validated or tested on",
             count=len(leaking),
-            hint="exclude all but one photo of each; until then the scores are too good",
-            examples=_paths(leaking),
+            hint=f"exclude all but one photo of each {_MEND}; until then the scores are too good",
+            **_named_in(leaking),
         )
 
 
@@ -190,8 +199,8 @@ def _contradictions(groups: Sequence[Sequence[Photo]]) -> Iterable[Finding]:
             code="contradicting_labels",
             detail=f"{len(torn)} pictures have more than one label",
             count=len(torn),
-            hint="look at them and relabel or exclude what is wrong",
-            examples=_paths(torn),
+            hint=f"look at them, then relabel or exclude what is wrong {_MEND}",
+            **_named_in(torn),
         )
 
 
@@ -202,8 +211,8 @@ def _duplicates(photos: Sequence[Photo], groups: Sequence[Sequence[Photo]]) -> I
             code="exact_duplicates",
             detail=f"{sum(map(len, exact))} files are {len(exact)} pictures, byte for byte",
             count=sum(len(group) - 1 for group in exact),
-            hint="exclude all but one of each",
-            examples=_paths(exact),
+            hint=f"exclude all but one of each {_MEND}",
+            **_named_in(exact),
         )
     near = [group for group in groups if len({photo.digest for photo in group}) > 1]
     if near:
@@ -211,8 +220,8 @@ def _duplicates(photos: Sequence[Photo], groups: Sequence[Sequence[Photo]]) -> I
             code="near_duplicates",
             detail=f"{len(near)} pictures lie here in several sizes, qualities or brightnesses",
             count=sum(len({photo.digest for photo in group}) - 1 for group in near),
-            hint="look at them; exclude all but the best of each",
-            examples=_paths(near),
+            hint=f"look at them, then exclude all but the best of each {_MEND}",
+            **_named_in(near),
         )
 
 
@@ -220,23 +229,23 @@ def _duplicates(photos: Sequence[Photo], groups: Sequence[Sequence[Photo]]) -> I
 
 
 def _sizes(photos: Sequence[Photo]) -> Iterable[Finding]:
-    tiny = [photo.path for photo in photos if min(photo.width, photo.height) < TINY_PX]
+    tiny = [photo for photo in photos if min(photo.width, photo.height) < TINY_PX]
     if tiny:
         yield Finding(
             code="tiny_images",
             detail=f"{len(tiny)} photos have a short side below {TINY_PX} px",
             count=len(tiny),
-            hint="they are enlarged for the network; exclude thumbnails and icons",
-            examples=_one_each(tiny),
+            hint=f"they are enlarged for the network; exclude thumbnails and icons {_MEND}",
+            **_named_in([photo] for photo in tiny),
         )
-    huge = [photo.path for photo in photos if photo.width * photo.height > HUGE_PIXELS]
+    huge = [photo for photo in photos if photo.width * photo.height > HUGE_PIXELS]
     if huge:
         yield Finding(
             code="huge_images",
             detail=f"{len(huge)} photos have more than {HUGE_PIXELS:,} pixels",
             count=len(huge),
             hint="they cost time and memory once, when they are presized; smaller files do as well",
-            examples=_one_each(huge),
+            **_named_in([photo] for photo in huge),
         )
 
 
@@ -250,7 +259,7 @@ def _modes(photos: Sequence[Photo]) -> Iterable[Finding]:
             count=len(odd),
             hint="they are converted: transparency is laid over white, 16 bits become 8, "
             "CMYK and palettes become RGB; see that they look right",
-            examples=_one_each([photo.path for photo in odd]),
+            **_named_in([photo] for photo in odd),
         )
 
 
@@ -263,12 +272,27 @@ def _counted(modes: Sequence[tuple[str, int]]) -> str:
 
 def _named(labels: Sequence[str]) -> str:
     more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
-    return ", ".join(labels[:_NAMED]) + more
+    return ", ".join(_quoted(label) for label in labels[:_NAMED]) + more
+
+
+def _quoted(label: str) -> str:
+    """The label for a sentence, of a long one the beginning; control characters are escaped."""
+    return repr(label if len(label) <= _LONG else f"{label[:_LONG]}…")
 
 
 def _one_each(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return tuple((name,) for name in names[:_EXAMPLES])
 
 
-def _paths(groups: Sequence[Sequence[Photo]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(photo.path for photo in group[:_GROUP]) for group in groups[:_EXAMPLES])
+class _Names(TypedDict):
+    examples: tuple[tuple[str, ...], ...]
+    items: tuple[tuple[str, ...], ...]
+
+
+def _named_in(groups: Iterable[Sequence[Photo]]) -> _Names:
+    """The first groups of photos, by their paths and by their ids."""
+    shown = [group[:_GROUP] for group in islice(groups, _EXAMPLES)]
+    return _Names(
+        examples=tuple(tuple(photo.path for photo in group) for group in shown),
+        items=tuple(tuple(photo.item_id for photo in group) for group in shown),
+    )

@@ -12,6 +12,7 @@ from ml.theory.labels import Labelled, On, Rule, make_labeller
 
 MOST_COMPARED = 2000
 SHORTEST_COMPARED = 5
+LONGEST_COMPARED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,14 @@ def explain_labels(
     """
     labeller = make_labeller(rule, pattern=pattern, on=on, group=group)
     found = [labeller.label(name) for name in names]
+    hint = find_hint(names, found, pattern=pattern, on=on, group=group)
+    return report_labels(names, found, hint)
+
+
+def report_labels(
+    names: Sequence[str], found: Sequence[Labelled], hint: Hint | None = None
+) -> LabelsExplanation:
+    """Everything that labels which were read already say of these names."""
     counts = Counter(each.usable for each in found if each.usable is not None)
     classes = tuple(LabelCount(label, counts[label]) for label in sorted(counts))
     matched = counts.total()
@@ -75,7 +84,7 @@ def explain_labels(
         matched=matched,
         unmatched=len(names) - matched,
         near_duplicates=near_duplicates(counts),
-        hint=find_hint(names, found, pattern=pattern, on=on, group=group),
+        hint=hint,
     )
 
 
@@ -83,7 +92,7 @@ def near_duplicates(labels: Iterable[str]) -> tuple[NearDuplicate, ...]:
     """Labels that differ in case, separators or a single letter only.
 
     Labels that differ in digits are different classes. Single edits are looked for among labels
-    of five letters or more, and not among more than 2,000 labels.
+    of 5 to 200 letters, and not among more than 2,000 labels.
     """
     by_spelling: dict[str, list[str]] = {}
     for label in sorted(set(labels)):
@@ -115,7 +124,7 @@ def _one_edit_apart(spellings: Iterable[str]) -> list[tuple[str, str]]:
     """
     by_form: dict[str, list[str]] = {}
     for spelling in spellings:
-        if len(spelling) >= SHORTEST_COMPARED:
+        if SHORTEST_COMPARED <= len(spelling) <= LONGEST_COMPARED:
             for form in {spelling, *_each_letter_dropped(spelling)}:
                 by_form.setdefault(form, []).append(spelling)
     pairs = {pair for sharing in by_form.values() for pair in combinations(sorted(sharing), 2)}

@@ -1,5 +1,6 @@
-"""Labels from file names: a regular expression in linear time, or the parent folder."""
+"""Labels of files: by a regular expression in linear time, the parent folder, or a table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal, Protocol
@@ -8,9 +9,10 @@ import re2
 
 from ml.theory import code_points
 from ml.theory.errors import InvalidInputError, InvalidRegexError, NoGroupError
+from ml.theory.parts import folder_part
 from ml.theory.regex_translation import INNER_NEWLINE, Translation, translate
 
-Reason = Literal["no_match", "empty_label", "name_not_utf8", "no_parent_folder"]
+Reason = Literal["no_match", "empty_label", "name_not_utf8", "no_parent_folder", "no_row"]
 On = Literal["name", "path"]
 Rule = Literal["regex", "parent_folder"]
 
@@ -98,6 +100,36 @@ class ParentFolderLabeller:
             return Labelled(None, "name_not_utf8")
         folder = PurePosixPath(text).parent.name
         return Labelled(folder, None) if folder else Labelled(None, "no_parent_folder")
+
+
+class ImageFolderLabeller(ParentFolderLabeller):
+    """As `ParentFolderLabeller`, where the first folder may be a part of the split and no class."""
+
+    def label(self, text: str) -> Labelled:
+        """The last folder of this path; none for a file in the folder of a part itself."""
+        if text.count("/") == 1 and folder_part(text) is not None:
+            return Labelled(None, "no_parent_folder")
+        return super().label(text)
+
+
+class TableLabeller:
+    """The label that is written down for a file.
+
+    Args:
+        look_up: takes a path to its label; None where nothing is written down.
+    """
+
+    def __init__(self, look_up: Callable[[str], str | None]) -> None:
+        self._look_up = look_up
+
+    def label(self, text: str) -> Labelled:
+        """What is written down for this path."""
+        if not _is_utf8(text):
+            return Labelled(None, "name_not_utf8")
+        label = self._look_up(text)
+        if label is None:
+            return Labelled(None, "no_row")
+        return Labelled(label, None if label else "empty_label")
 
 
 class NameLabeller:

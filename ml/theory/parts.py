@@ -3,10 +3,12 @@
 The API asks before an import what the import asks in earnest, so both ask here.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ml.theory.errors import InvalidInputError
 from ml.theory.splits import random_split, stratified_split
 
 Part = Literal["train", "valid", "test"]
@@ -16,7 +18,13 @@ LEAST_CLASSES = 2
 LEAST_TRAIN = 2
 """Batch norm in the new head has no variance of a single photo."""
 
-_PART_OF_FOLDER: dict[str, Part] = {name: name for name in PARTS} | {"val": "valid"}
+_NAMES: Mapping[Part, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "valid": ("valid", "validation", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""As Hugging Face's datasets read them (`SPLIT_KEYWORDS`)."""
+_PART_OF_NAME = {name: part for part, names in _NAMES.items() for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +53,21 @@ def random_parts(
 
 
 def folder_part(path: str) -> Part | None:
-    """The part that the path's first folder names: train, valid (or val) or test; else None."""
+    """The part that the path's first folder names as `part_named` reads it; else None."""
     folder, slash, _ = path.partition("/")
-    return _PART_OF_FOLDER.get(folder) if slash else None
+    return _PART_OF_NAME.get(folder) if slash else None
+
+
+def part_named(name: str) -> Part:
+    """The part of this name: train, valid, test, or another usual word for one of them.
+
+    Raises:
+        InvalidInputError: it names none.
+    """
+    if name not in _PART_OF_NAME:
+        known = ", ".join(_PART_OF_NAME)
+        raise InvalidInputError("part", f"it names no part; use one of {known}")
+    return _PART_OF_NAME[name]
 
 
 def shortage(labels: Sequence[str], parts: Sequence[Part | None]) -> Shortage | None:
@@ -62,17 +82,22 @@ def shortage(labels: Sequence[str], parts: Sequence[Part | None]) -> Shortage | 
             "no photo lies in a folder named train, valid, val or test",
             'put the photos into such folders, or send "split": {"rule": "random"}',
         )
-    if len(set(used)) < LEAST_CLASSES:
+    return shortage_of(dict(Counter(used)), sum(part == "train" for part in parts))
+
+
+def shortage_of(classes: Mapping[str, int], train: int) -> Shortage | None:
+    """As `shortage`, of photos that are counted already, by label and those that train."""
+    used = sum(classes.values())
+    if len(classes) < LEAST_CLASSES:
         return Shortage(
             "too_few_classes",
-            f"all {len(used)} photos have the one label {used[0]!r}",
+            f"all {used} photos have the one label {next(iter(classes), None)!r}",
             f"a classifier needs at least {LEAST_CLASSES} classes",
         )
-    train = sum(part == "train" for part in parts)
     if train < LEAST_TRAIN:
         return Shortage(
             "too_few_images",
-            f"of {len(used)} photos {train} would be left to train on",
+            f"of {used} photos {train} would be left to train on",
             f"at least {LEAST_TRAIN} are needed; lower valid_fraction or add photos",
         )
     return None

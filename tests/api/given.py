@@ -44,17 +44,35 @@ COMPARED: Mapping[str, Any] = {
 """What a presizing preview finds in the documentation."""
 
 
+NO_CHANGES: Mapping[str, Any] = {
+    "relabelled": {"count": 0, "items": []},
+    "excluded": {"count": 0, "items": []},
+    "new_classes": [],
+    "gone_classes": [],
+}
+
+
 def ready_dataset(
-    database: Database, *, labels: Sequence[str] = LABELS, train: int = 8, valid: int = 3
+    database: Database,
+    *,
+    labels: Sequence[str] = LABELS,
+    train: int = 8,
+    valid: int = 3,
+    changes: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """A dataset whose import has succeeded."""
+    """A dataset whose import has succeeded; with changes its report is that of a version."""
     dataset = a_dataset(database)
     counts = {"files": train + valid, "usable": train + valid, "train": train, "valid": valid}
     outcome = ImportOutcome(
         digest="d1",
         counts={**counts, "test": 0, "classes": len(labels)},
         classes=[{"label": label, "count": 4} for label in labels],
-        report={"files": train + valid, "usable": train + valid, "counts": counts},
+        report={
+            "files": train + valid,
+            "usable": train + valid,
+            "counts": counts,
+            "changes": changes,
+        },
     )
     job = leases.claim_next(database, "prepare", "worker-1", lease_ms=LEASE_MS)
     assert job is not None

@@ -163,6 +163,21 @@ def test_lists_show_the_newest_first_page_by_page(client: TestClient) -> None:
     assert "link" not in second.headers
 
 
+def test_a_list_shows_the_first_classes_of_each_dataset_and_the_dataset_itself_all(
+    client: TestClient, database: Database
+) -> None:
+    labels = [f"class {number:05}" for number in range(10_000)]
+    dataset = ready_dataset(database, labels=labels)
+
+    (listed,) = get(client, "/v1/datasets")["data"]
+    whole = get(client, f"/v1/datasets/{dataset.id}")
+
+    assert [entry["label"] for entry in whole["classes"]] == labels
+    assert listed["classes"] == whole["classes"][:100]
+    assert listed["counts"]["classes"] == 10_000
+    assert len(get(client, f"/v1/datasets/{dataset.id}/report")["classes"]) == 10_000
+
+
 def test_a_dataset_is_renamed(client: TestClient, database: Database) -> None:
     dataset = ready_dataset(database)
 
@@ -255,6 +270,8 @@ def test_items_are_listed_and_filtered(
     assert len(get(client, path)["data"]) == 3
     assert [item["path"] for item in get(client, f"{path}?label=dog")["data"]] == ["1.jpg"]
     assert [item["path"] for item in get(client, f"{path}?split=train")["data"]] == ["0.jpg"]
+    assert [item["path"] for item in get(client, f"{path}?path=2.jpg")["data"]] == ["2.jpg"]
+    assert get(client, f"{path}?path=2.jpg&split=train")["data"] == []
 
 
 def test_items_come_page_by_page(

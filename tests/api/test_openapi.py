@@ -15,6 +15,7 @@ from tests.api.given import get
 
 PATHS = {
     *("/v1/datasets", "/v1/datasets/{dataset_id}", "/v1/datasets/{dataset_id}/report"),
+    "/v1/datasets/{dataset_id}/versions",
     *("/v1/uploads", "/v1/uploads/{upload_id}"),
     *("/v1/datasets/{dataset_id}/items", "/v1/datasets/{dataset_id}/items/{item_id}/image"),
     *("/v1/lr-finds", "/v1/fine-tunes", "/v1/evaluations", "/v1/jobs", "/v1/jobs/{job_id}"),

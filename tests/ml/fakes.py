@@ -1,7 +1,7 @@
 """A listener that remembers, and tiny photos."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,7 @@ def pixels_of(
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
+    like: Callable[[], Iterable[Sequence[str]]] = tuple,
 ) -> Pixels:
     """The photos presized to 48 px."""
     return open_pixels(
@@ -83,6 +84,7 @@ def pixels_of(
         threads=2,
         on_progress=on_progress,
         should_stop=should_stop,
+        like=like,
     )
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import fcntl
 import multiprocessing
 import os
 from contextlib import closing
@@ -136,3 +137,42 @@ def test_a_photo_that_was_exchanged_is_named_and_not_stored(tmp_path: Path) -> N
 
     assert raised.value.path == photos[1].path
     assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+
+
+def test_photos_that_another_entry_holds_are_copied_and_not_decoded(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 5)
+    pixels_of(photos, tmp_path / "cache").close()
+    kept = [photos[number] for number in (0, 2, 4)]
+    wanted = [np.array(decode_rgb(photo.path)) for photo in kept]
+    for photo in photos:
+        photo.path.unlink()
+    lists = [["of no entry"], [photo.digest for photo in photos]]
+
+    with closing(pixels_of(kept, tmp_path / "cache", like=lambda: lists)) as pixels:
+        for position, image in enumerate(wanted):
+            assert np.array_equal(pixels.photo(position), image)
+
+
+def test_photos_that_the_other_entry_lacks_are_decoded(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 4)
+    pixels_of(photos[:2], tmp_path / "cache").close()
+    photos[0].path.unlink()
+    lists = [[photo.digest for photo in photos[:2]]]
+
+    with closing(pixels_of(photos, tmp_path / "cache", like=lambda: lists)) as pixels:
+        assert np.array_equal(pixels.photo(3), decode_rgb(photos[3].path))
+
+
+def test_an_entry_that_is_cut_short_or_being_built_gives_nothing(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", 3)
+    digests = [photo.digest for photo in photos]
+    entry = tmp_path / "cache" / cache_key(digests, 48)
+    pixels_of(photos, tmp_path / "cache").close()
+    with entry.with_suffix(".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        pixels_of(photos[1:], tmp_path / "cache", like=lambda: [digests]).close()
+    (entry / "pixels.bin").write_bytes(b"cut")
+    photos[0].path.unlink()
+
+    with pytest.raises(UnreadableImageError, match="no such file any more"):
+        pixels_of(photos[:2], tmp_path / "cache", like=lambda: [digests])

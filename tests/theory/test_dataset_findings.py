@@ -10,6 +10,7 @@ def photos(*labels: str, split: str = "train") -> list[Photo]:
     """One sound photo for each label, none like another."""
     return [
         Photo(
+            item_id=f"itm_{split}{number}",
             path=f"{split}_{label}_{number}.jpg",
             label=label,
             split=split,  # type: ignore[arg-type]  # one of the parts
@@ -47,10 +48,11 @@ def test_a_label_outside_train_is_named() -> None:
 
 
 def test_the_same_bytes_in_train_and_valid_are_a_leak_and_a_duplicate() -> None:
-    twin = replace(SOUND[0], path="twin.jpg", split="valid")
+    twin = replace(SOUND[0], item_id="itm_twin", path="twin.jpg", split="valid")
 
     assert codes([*SOUND, twin]) == ["train_valid_leak", "exact_duplicates"]
     assert found([*SOUND, twin], "train_valid_leak").examples == (("train_cat_0.jpg", "twin.jpg"),)
+    assert found([*SOUND, twin], "train_valid_leak").items == (("itm_train0", "itm_twin"),)
     assert found([*SOUND, twin], "exact_duplicates").count == 1
 
 
@@ -125,3 +127,20 @@ def test_examples_are_few_and_short_however_much_is_found() -> None:
 
     assert finding.count == 1000
     assert [len(example) for example in finding.examples] == [10]
+
+
+def test_what_ten_thousand_classes_have_to_be_told_stays_short() -> None:
+    labels = [f"{'x' * 4000}{number}" for number in range(10_000)]
+
+    every = [*photos(*labels), *photos("owl", split="valid")]
+    told = findings([replace(photo, fingerprint=None) for photo in every])
+
+    assert [finding.code for finding in told] == ["label_not_in_train", "few_photos"]
+    assert told[1].count == 10_000
+    assert all(len(finding.detail) < 2000 for finding in told)
+
+
+def test_control_characters_of_labels_are_escaped_in_words() -> None:
+    detail = found([*SOUND, *photos("a\nb\x1b[31m", split="valid")], "label_not_in_train").detail
+
+    assert detail == r"labels without a photo to train on: 'a\nb\x1b[31m'"

@@ -101,3 +101,9 @@ def test_a_group_of_spellings_is_one_finding() -> None:
     assert near_duplicates(["pug-dog", "Pug Dog", "pug_dog"]) == (
         NearDuplicate(("Pug Dog", "pug-dog", "pug_dog"), "spelling"),
     )
+
+
+def test_long_labels_are_not_compared_letter_by_letter() -> None:
+    labels = ["x" * 200, "x" * 201, "y" * 5, "y" * 6]
+
+    assert [each.labels for each in near_duplicates(labels)] == [("y" * 5, "y" * 6)]

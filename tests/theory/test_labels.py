@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.theory.errors import InvalidInputError, InvalidRegexError, NoGroupError
-from ml.theory.labels import Labeller, NameLabeller, RegexLabeller, make_labeller
+from ml.theory.labels import (
+    ImageFolderLabeller,
+    Labelled,
+    Labeller,
+    NameLabeller,
+    RegexLabeller,
+    TableLabeller,
+    make_labeller,
+)
 from tests.golden.figures import Case, cases
 
 PETS = r"^(.+)_\d+\.jpg$"
@@ -152,3 +160,29 @@ def test_the_parent_folder_is_the_last_one(
 def test_a_regex_rule_needs_a_pattern() -> None:
     with pytest.raises(InvalidInputError, match="the rule regex needs a pattern"):
         make_labeller("regex")
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("train/cat/1.jpg", "cat"),
+        ("cat/1.jpg", "cat"),
+        ("cat/train/1.jpg", "train"),
+        ("train/1.jpg", None),
+        ("1.jpg", None),
+    ],
+)
+def test_the_folder_of_a_part_is_no_class_of_an_image_folder(path: str, label: str | None) -> None:
+    found = ImageFolderLabeller().label(path)
+
+    assert (found.label, found.reason) == (label, None if label else "no_parent_folder")
+
+
+def test_a_table_says_what_is_written_down_and_why_nothing_is() -> None:
+    written = {"a.jpg": "cat", "b.jpg": "", "\udcff.jpg": "dog"}
+    labeller = TableLabeller(written.get)
+
+    assert labeller.label("a.jpg") == Labelled("cat", None)
+    assert labeller.label("b.jpg") == Labelled("", "empty_label")
+    assert labeller.label("c.jpg") == Labelled(None, "no_row")
+    assert labeller.label("\udcff.jpg") == Labelled(None, "name_not_utf8")

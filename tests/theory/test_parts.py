@@ -2,7 +2,8 @@
 
 import pytest
 
-from ml.theory.parts import Part, folder_part, random_parts, shortage
+from ml.theory.errors import InvalidInputError
+from ml.theory.parts import Part, folder_part, part_named, random_parts, shortage
 
 
 @pytest.mark.parametrize(
@@ -12,13 +13,35 @@ from ml.theory.parts import Part, folder_part, random_parts, shortage
         ("valid/1.jpg", "valid"),
         ("val/1.jpg", "valid"),
         ("test/1.jpg", "test"),
-        ("training/1.jpg", None),
+        ("training/1.jpg", "train"),
+        ("validation/1.jpg", "valid"),
+        ("Train/1.jpg", None),
         ("pug/train/1.jpg", None),
         ("train", None),
     ],
 )
 def test_the_first_folder_names_the_part(path: str, part: Part | None) -> None:
     assert folder_part(path) == part
+
+
+@pytest.mark.parametrize(
+    ("names", "part"),
+    [
+        (("train", "training"), "train"),
+        (("valid", "validation", "val", "dev"), "valid"),
+        (("test", "testing", "eval", "evaluation"), "test"),
+    ],
+)
+def test_parts_have_the_names_that_hugging_face_datasets_know(
+    names: tuple[str, ...], part: Part
+) -> None:
+    assert {part_named(name) for name in names} == {part}
+
+
+@pytest.mark.parametrize("name", ["", "Train", "holdout", "train "])
+def test_no_other_name_is_a_part(name: str) -> None:
+    with pytest.raises(InvalidInputError, match="use one of train, training, valid"):
+        part_named(name)
 
 
 @pytest.mark.parametrize("stratify", [True, False])

@@ -1,22 +1,45 @@
-"""Imports a dataset: fetches, lists, labels, decodes every file once, splits, reports."""
+"""Imports a dataset: fetches, lists, labels, decodes every file once, splits, reports.
+
+A version of a dataset is made of what was imported before.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from jobs import datasets
-from jobs.dataset_spec import DatasetSpec, FolderSplit, RegexLabels
+from jobs.dataset_spec import (
+    CsvSplit,
+    DatasetSpec,
+    ParentFolderLabels,
+    RandomSplit,
+    RegexLabels,
+    Split,
+)
+from jobs.datasets import ImportOutcome
 from jobs.disk_budget import least_bytes, require_free
 from jobs.source_limits import excess
-from ml.theory.labels import Labeller, make_labeller
-from ml.theory.parts import folder_part, random_parts, shortage
+from jobs.sources.label_files import FolderFiles, LabelFiles
+from jobs.sources.label_tables import LabelTable, file_names, label_table, part_table
+from jobs.sources.paths import printable
+from jobs.spec import DatasetImportSpec
+from ml.theory.labels import ImageFolderLabeller, Labeller, TableLabeller, make_labeller
+from ml.theory.parts import Part, folder_part, part_named, random_parts
 from worker.context import Context, Ending
+from worker.dataset_versions import version_of
 from worker.failures import JobFailedError
-from worker.import_report import outcome_of
+from worker.import_report import outcome_of, refuse_too_little
 from worker.items import Item, write_items
 from worker.photo_checks import Labelled, checked
 from worker.photo_sources import photos_of
 
 _EXAMPLES = 5
+_SKIP = ', or send "unmatched": "skip" to leave such files out'
+_REMEDIES = {
+    "regex": f"mend the pattern{_SKIP}",
+    "parent_folder": "put every photo into a folder that names its class",
+    "csv": f"mend the CSV file{_SKIP}",
+    "imagefolder": f"mend the folders or the metadata{_SKIP}",
+}
 
 
 def run(context: Context) -> Ending:
@@ -28,46 +51,66 @@ def run(context: Context) -> Ending:
         JobsError: the source cannot be used.
         StoppedError: it was broken off.
     """
-    request = DatasetSpec.model_validate(context.job.spec["request"])
-    photos = photos_of(context, request.source)
-    labelled = _labelled(request, photos.names)
-    _refuse_too_much(context, request, labelled)
-    items = checked(context, photos, labelled)
-    _refuse_too_many_unreadable(request, items)
-    items = _split(request, items)
-    _refuse_too_little(items)
+    spec = DatasetImportSpec.model_validate(context.job.spec)
+    if spec.version is None:
+        items, outcome = _imported(context, spec.request)
+    else:
+        items, outcome = version_of(context, spec.version, spec.request.source)
     write_items(context.artifacts.items_file(str(context.job.dataset_id)), items)
-    outcome = outcome_of(items, left_out=photos.left_out)
     return Ending(
         values={"result": {"digest": outcome.digest}},
         also=lambda connection: datasets.mark_ready(connection, context.job, outcome),
     )
 
 
+def _imported(context: Context, request: DatasetSpec) -> tuple[list[Item], ImportOutcome]:
+    photos = photos_of(context, request.source, label_files=file_names(request))
+    files = FolderFiles(photos.folder, context.readable_roots)
+    labelled = _labelled(request, labeller_of(request, photos.names, files), photos.names)
+    _refuse_too_much(context, request, labelled)
+    parts = _part_table(request, photos.names, files)
+    items = checked(context, photos, labelled)
+    _refuse_too_many_unreadable(request, items)
+    items = _split(request, items, parts)
+    refuse_too_little(items)
+    return items, outcome_of(items, left_out=photos.left_out)
+
+
 # --- labels ---------------------------------------------------------------------------------
 
 
-def _labelled(request: DatasetSpec, names: Sequence[str]) -> list[Labelled]:
-    labeller = labeller_of(request)
+def _labelled(request: DatasetSpec, labeller: Labeller, names: Sequence[str]) -> list[Labelled]:
     labelled = [(name, labeller.label(name).usable) for name in names]
     unmatched = [name for name, label in labelled if label is None]
-    skip = isinstance(request.labels, RegexLabels) and request.labels.unmatched == "skip"
+    rule = request.labels
+    skip = not isinstance(rule, ParentFolderLabels) and rule.unmatched == "skip"
     if len(unmatched) == len(labelled) or (unmatched and not skip):
         raise JobFailedError(
             "labels_unmatched",
             f"{len(unmatched)} of {len(labelled)} names have no label, such as "
-            + ", ".join(repr(name) for name in unmatched[:_EXAMPLES]),
-            'mend the pattern, or send "unmatched": "skip" to leave such files out',
+            + ", ".join(repr(printable(name)) for name in unmatched[:_EXAMPLES]),
+            _REMEDIES[rule.rule],
         )
     return labelled
 
 
-def labeller_of(request: DatasetSpec) -> Labeller:
-    """What reads a label from a path below the source."""
-    if isinstance(request.labels, RegexLabels):
-        rule = request.labels
+def labeller_of(request: DatasetSpec, names: Sequence[str], files: LabelFiles) -> Labeller:
+    """What reads the labels of these names, paths below the source.
+
+    Raises:
+        LabelFileInvalidError: a file of labels cannot be used.
+    """
+    rule = request.labels
+    if isinstance(rule, RegexLabels):
         return make_labeller("regex", pattern=rule.pattern, on=rule.on, group=rule.group)
-    return make_labeller("parent_folder")
+    if isinstance(rule, ParentFolderLabels):
+        return make_labeller("parent_folder")
+    table = label_table(rule, names, files)
+    if table is None:
+        return ImageFolderLabeller()
+    if rule.rule == "imagefolder" or rule.missing == "error":
+        table.require_photos(names)
+    return TableLabeller(table.value)
 
 
 def _refuse_too_much(context: Context, request: DatasetSpec, labelled: Sequence[Labelled]) -> None:
@@ -96,18 +139,32 @@ def _refuse_too_many_unreadable(request: DatasetSpec, items: Sequence[Item]) -> 
         )
 
 
-def _split(request: DatasetSpec, items: Sequence[Item]) -> list[Item]:
-    if isinstance(request.split, FolderSplit):
-        return [
-            replace(item, split=folder_part(item.path) if item.usable else None) for item in items
-        ]
-    labels = [str(item.label) for item in items if item.usable]
+def _part_table(
+    request: DatasetSpec, names: Sequence[str], files: LabelFiles
+) -> LabelTable[Part] | None:
     rule = request.split
-    drawn = iter(random_parts(labels, rule.valid_fraction, rule.seed, stratify=rule.stratify))
-    return [replace(item, split=next(drawn) if item.usable else None) for item in items]
+    if not isinstance(rule, CsvSplit):
+        return None
+    table = part_table(rule, files, part_named)
+    if rule.missing == "error":
+        table.require_photos(names)
+    return table
 
 
-def _refuse_too_little(items: Sequence[Item]) -> None:
-    lack = shortage([str(item.label) for item in items], [item.split for item in items])
-    if lack is not None:
-        raise JobFailedError(lack.code, lack.message, lack.remedy)
+def _split(
+    request: DatasetSpec, items: Sequence[Item], table: LabelTable[Part] | None
+) -> list[Item]:
+    usable = [item for item in items if item.usable]
+    parts = iter(_parts(request.split, usable, table))
+    return [replace(item, split=next(parts) if item.usable else None) for item in items]
+
+
+def _parts(
+    rule: Split, items: Sequence[Item], table: LabelTable[Part] | None
+) -> Sequence[Part | None]:
+    if isinstance(rule, CsvSplit) and table is not None:
+        return table.values(rule, [item.path for item in items])
+    if isinstance(rule, RandomSplit):
+        labels = [str(item.label) for item in items]
+        return random_parts(labels, rule.valid_fraction, rule.seed, stratify=rule.stratify)
+    return [folder_part(item.path) for item in items]

@@ -4,15 +4,16 @@ Importing this module loads the tensor library; the template process of a train 
 once.
 """
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 import torch
 
-from jobs import checkpoints, curves
+from jobs import checkpoints, curves, datasets
 from jobs.dataset_spec import DatasetSpec
 from ml import checkpoint
 from ml.backbones import check_weights
@@ -222,6 +223,7 @@ def presized(
             threads=threads,
             on_progress=listener.presized,
             should_stop=lambda: context.control.must_end,
+            like=lambda: _same_part_before(context, part),
         )
     except UnreadableImageError as problem:
         path_of = {
@@ -232,3 +234,12 @@ def presized(
             f"{path_of[problem.path]!r} cannot be read: {problem.reason}",
             "the file has changed since the import; register the dataset again",
         ) from problem
+
+
+def _same_part_before(context: Context, part: Part) -> Iterator[list[str]]:
+    """The digests of this part in the datasets that this one is a version of, the nearest first."""
+    splits = {item.split for item in part.items}
+    for ancestor in datasets.ancestors(context.database, str(context.job.dataset_id)):
+        with contextlib.suppress(FileNotFoundError):
+            items = read_items(context.artifacts.items_file(ancestor))
+            yield [str(item.digest) for item in items if item.split in splits]
