@@ -21,7 +21,7 @@ from tests.worker.photos import write_photos
 from worker.supervisor import Supervisor
 
 Work = Callable[[str], Supervisor]
-Register = Callable[[str], Dataset]
+Register = Callable[..., Dataset]
 Point = Callable[[str], None]
 
 LABELS = {"rule": "regex", "pattern": r"^(.+)_\d+\.jpg$"}
@@ -74,8 +74,8 @@ def photos(tmp_path: Path) -> dict[str, bytes]:
 def register(database: Database) -> Register:
     """Registers a dataset of an address in the object store."""
 
-    def run(url: str) -> Dataset:
-        body = {"name": "pets", "source": {"type": "s3", "url": url}, "labels": LABELS}
+    def run(url: str, **changes: object) -> Dataset:
+        body = {"name": "pets", "source": {"type": "s3", "url": url}, "labels": LABELS, **changes}
         with database.write() as connection:
             return datasets.register(connection, DatasetSpec.model_validate(body))
 
@@ -115,6 +115,26 @@ def test_a_prefix_makes_the_same_dataset_as_the_folder(
     }
     kept = {each.name for each in artifacts.dataset_folder(copied.id).iterdir()}
     assert kept == {"files", "items.parquet", "thumbs", "unpacked.json"}
+
+
+def test_a_csv_file_below_a_prefix_labels_its_photos(
+    database: Database,
+    work: Work,
+    bucket: ObjectStoreServer,
+    register: Register,
+    photos: dict[str, bytes],
+) -> None:
+    rows = [f"{name},{'even' if number % 2 else 'odd'}" for number, name in enumerate(photos)]
+    bucket.put({f"pets/{name}": content for name, content in photos.items()})
+    bucket.put({"pets/labels.csv": "\n".join(["path,label", *rows]).encode()})
+    rule = {"rule": "csv", "file": "labels.csv"}
+
+    made = register("s3://photos/pets/", labels=rule)
+    work("prepare")
+    made = ended(database, made)
+
+    assert made.error is None
+    assert made.classes == [{"label": "even", "count": 8}, {"label": "odd", "count": 8}]
 
 
 @pytest.mark.parametrize("name", ["pets.zip", "my pets+1.TAR.GZ"])
