@@ -34,6 +34,7 @@ from api.routes import (
     queue,
     results,
     retries,
+    samples,
     system,
     uploads,
 )
@@ -58,6 +59,7 @@ GUARD_OF: Mapping[ModuleType, Guard] = {
     retries: _JOBS,
     history: _JOBS,
     results: _JOBS,
+    samples: _JOBS,
     plots: _JOBS,
     models: _JOBS,
     architectures: _QUESTIONS,

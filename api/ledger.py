@@ -3,7 +3,7 @@
 Column names reach the SQL from the whitelists here only; everything a client sends is a parameter.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -13,14 +13,27 @@ import duckdb
 
 SORTABLE = (
     *("rank", "loss", "plain_loss", "p_label", "p_predicted", "margin", "share_of_total_loss"),
+    *("label_issue_score", "forgetting_events"),
     *("label", "predicted", "correct", "path", "item_id"),
 )
 _NUMBERS = frozenset(
-    {"loss", "plain_loss", "p_label", "p_predicted", "margin", "share_of_total_loss"}
+    {
+        *("loss", "plain_loss", "p_label", "p_predicted", "margin", "share_of_total_loss"),
+        "label_issue_score",
+    }
 )
 
-_KINDS: Mapping[str, type] = {**dict.fromkeys(_NUMBERS, float), "rank": int, "correct": bool}
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(_NUMBERS, float),
+    "rank": int,
+    "forgetting_events": int,
+    "correct": bool,
+}
 _MOST_ROWS = 2**63
+_ROWS_IN_A_GROUP = 2048
+
+BY_LOSS = "-loss"
+"""The order of the rows in the file."""
 
 Row = dict[str, Any]
 
@@ -70,6 +83,11 @@ class Order:
         if column not in SORTABLE:
             raise ValueError(f"{text!r} is not a column to sort by")
         return cls(column, text.startswith("-"))
+
+    @property
+    def text(self) -> str:
+        """What `parse` reads as this order."""
+        return f"-{self.column}" if self.descending else self.column
 
     @property
     def last(self) -> str:
@@ -172,6 +190,38 @@ class Ledgers:
         shown, more = found[:limit], len(found) > limit
         by_id = {row["item_id"]: row for row in self._whole(file, shown)}
         return [by_id[row["item_id"]] for row in shown], _position(shown[-1]) if more else None
+
+    def rows(
+        self, file: Path, chosen: Filter, order: Order, *, columns: str, at_once: int
+    ) -> Iterator[Row]:
+        """All chosen rows in order, ``at_once`` of them in memory.
+
+        As of a page, the places are found first: wide rows do not fit into the memory in which
+        they would have to be sorted.
+        """
+        for ranks in self._ranks(file, chosen, order, at_once):
+            these = Filter(
+                ("rank BETWEEN ? AND ?", "rank IN (SELECT unnest(?::BIGINT[]))"),
+                (min(ranks), max(ranks), ranks),
+            )
+            by_rank = {row["rank"]: row for row in self.select(file, columns, these)}
+            yield from (by_rank[rank] for rank in ranks)
+
+    def _ranks(
+        self, file: Path, chosen: Filter, order: Order, at_once: int
+    ) -> Iterator[Sequence[int]]:
+        sql = f"SELECT rank FROM read_parquet(?) WHERE {chosen.sql} ORDER BY {order.sql}"  # noqa: S608
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, [str(file), *chosen.parameters])
+            while found := cursor.fetchmany(at_once):
+                yield [rank for (rank,) in found]
+
+    def copy(self, file: Path, chosen: Filter, target: Path) -> None:
+        """The chosen rows are in the new Parquet file, whole and in the order of the old one."""
+        sql = f"SELECT * FROM read_parquet(?) WHERE {chosen.sql}"  # noqa: S608
+        with self._connection.cursor() as cursor:
+            rows = cursor.sql(sql, params=[str(file), *chosen.parameters])
+            rows.write_parquet(str(target), compression="zstd", row_group_size=_ROWS_IN_A_GROUP)
 
     def row(self, file: Path, item_id: str) -> Row | None:
         """The whole row of this photo; None when the ledger has no such photo."""
