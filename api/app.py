@@ -21,6 +21,7 @@ from api.problems import CODE_OF, Problem, from_domain, problem_responses, respo
 from api.routes import (
     api_keys,
     architectures,
+    comparisons,
     datasets,
     evaluations,
     explain,
@@ -55,6 +56,8 @@ GUARD_OF: Mapping[ModuleType, Guard] = {
     fine_tunes: _JOBS,
     evaluations: _JOBS,
     presizing_previews: _JOBS,
+    # before jobs, to which it would be the id of one
+    comparisons: _JOBS,
     jobs: _JOBS,
     retries: _JOBS,
     history: _JOBS,

@@ -6,7 +6,7 @@ from math import exp, inf, isfinite, log
 from pathlib import Path
 from typing import Any
 
-from api.ledger import Filter, Row
+from api.ledger import Filter, Row, Source
 from api.problems import Problem, at
 from api.schemas.confusions import ClassMetrics
 from api.schemas.samples import (
@@ -60,6 +60,12 @@ class JobLedger:
     def summand(self) -> str:
         """SQL of what a row adds to the total loss."""
         return "loss * weight" if self.has_weights else "loss"
+
+    @property
+    def source(self) -> Source:
+        """The part's rows for a join with those of another job."""
+        loss = "plain_loss" if "plain_loss" in self.columns else "loss"
+        return Source(self.file, self.within, loss)
 
     @property
     def chance_loss(self) -> float:

@@ -130,6 +130,27 @@ class Order:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Some rows of a file with the columns of both sides of a join."""
+
+    file: Path
+    chosen: Filter
+    loss: str
+    """SQL of the plain loss."""
+
+    @property
+    def sql(self) -> str:
+        """The rows as a table; its parameters are the file and those of the filter."""
+        columns = f"item_id, path, label, predicted, correct, {self.loss} AS loss, p_label"
+        return f"(SELECT {columns} FROM read_parquet(?) WHERE {self.chosen.sql})"  # noqa: S608
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """One for each ``?``."""
+        return (str(self.file), *self.chosen.parameters)
+
+
 @dataclass(slots=True)
 class Ledgers:
     """One in-memory DuckDB for the whole process, closed at the end of a ``with`` block."""
@@ -244,6 +265,14 @@ class Ledgers:
         """Rows of SQL expressions over the chosen rows; ``tail`` groups, orders and limits."""
         sql = f"SELECT {expressions} FROM read_parquet(?) WHERE {chosen.sql} {tail}"  # noqa: S608
         return self._rows(sql, [str(file), *chosen.parameters])
+
+    def joined(self, before: Source, after: Source, expressions: str, tail: str = "") -> list[Row]:
+        """Rows of SQL expressions over the photos of ``before`` and ``after``, by their ids."""
+        sql = (
+            f"SELECT {expressions} FROM {before.sql} AS before FULL JOIN {after.sql} AS after"  # noqa: S608
+            f" ON before.item_id = after.item_id {tail}"
+        )
+        return self._rows(sql, [*before.parameters, *after.parameters])
 
     def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         with self._connection.cursor() as cursor:

@@ -113,9 +113,11 @@ def queued(
         return store.submit(connection, job_type, made, dataset_id=dataset.id)
 
 
-def started(database: Database, job_type: JobType, dataset: Dataset) -> Job:
+def started(
+    database: Database, job_type: JobType, dataset: Dataset, spec: Mapping[str, Any] | None = None
+) -> Job:
     """A job on the dataset that is running."""
-    queued(database, job_type, dataset)
+    queued(database, job_type, dataset, spec)
     job = leases.claim_next(database, QUEUE_OF[job_type], "worker-1", lease_ms=LEASE_MS)
     assert job is not None
     leases.enter_phase(database, job.id, job.fence, "frozen")
@@ -192,9 +194,10 @@ def evaluated(
     artifacts: Artifacts,
     dataset: Dataset,
     columns: Mapping[str, Sequence[Any]] | None = None,
+    spec: Mapping[str, Any] | None = None,
 ) -> Job:
     """A fine-tune of one step with a ledger of three photos and the mean of their losses."""
-    job = started(database, JobType.FINE_TUNE, dataset)
+    job = started(database, JobType.FINE_TUNE, dataset, spec)
     take_step(database, job, 0)
     file = artifacts.attempt_folder(job.id, job.fence) / "samples-valid.parquet"
     a_ledger(dataset, file, columns)
