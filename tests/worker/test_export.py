@@ -80,7 +80,7 @@ def test_a_fine_tune_is_drawn_in_every_format(
     assert sum(row["count"] for row in rows_of(sureness["json"], "middle")) == 6
     error = trained.result["samples"]["valid"]["calibration"]["valid"]["expected_error"]
     line = f"valid part: expected calibration error {error:.3f}"
-    assert any(text.startswith(line) for text in texts_of(sureness["svg"]))
+    assert any(line in text for text in texts_of(sureness["svg"]))
     photos = rows_of(worst["json"], "url")
     assert len(photos) == 6
     assert all(photo["url"].startswith("data:image/jpeg;base64,") for photo in photos)
