@@ -40,7 +40,7 @@ def exported(client: TestClient, job: Job, media_type: str, query: str = "") -> 
     response = client.get(f"/v1/jobs/{job.id}/samples?{query}", headers={"Accept": media_type})
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].split(";")[0] == media_type
-    return response.content
+    return bytes(response.content)
 
 
 def lines(client: TestClient, job: Job, query: str = "") -> list[dict[str, str]]:

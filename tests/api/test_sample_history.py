@@ -1,75 +1,32 @@
 """What a ledger says beyond one loss for each photo: epochs, suspect labels, calibration."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
 
-from jobs import leases, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
-from jobs.datasets import Dataset
-from jobs.job import Job, JobType
-from jobs.models import Model
+from jobs.job import Job
 from ml.theory.calibration import calibration
 from tests.api.given import (
-    LABELS,
+    EVERY_COLUMN,
     LOGITS,
     LOSSES,
     MEAN_LOSS,
     TARGETS,
-    a_ledger,
     a_model,
     evaluated,
+    evaluated_fully,
     get,
     problem,
     ready_dataset,
-    started,
 )
-
-COLUMNS: Mapping[str, Any] = {
-    "predicted_by_epoch": pa.array([[1, 0], [1, 1], [1, 0]], pa.list_(pa.int64())),
-    "learning": ["learned", "learned", "forgotten"],
-    "forgetting_events": [0, 0, 1],
-    "label_issue_score": [0.1, 0.2, 0.9],
-    "is_label_issue": [False, False, True],
-}
-
-
-def with_everything(
-    database: Database,
-    artifacts: Artifacts,
-    dataset: Dataset,
-    split: str = "valid",
-    model: Model | None = None,
-) -> Job:
-    """A fine-tune, or a model's evaluation, whose ledger has every column."""
-    if model is None:
-        job = started(database, JobType.FINE_TUNE, dataset)
-    else:
-        asked = {"model": model.id, "split": split}
-        job = started(database, JobType.EVALUATION, dataset, asked)
-    file = artifacts.attempt_folder(job.id, job.fence) / f"samples-{split}.parquet"
-    a_ledger(dataset, file, COLUMNS)
-    found = calibration(LOGITS, TARGETS)
-    assert found is not None
-    entry = {"path": artifacts.relative(file), "digest": "l1", "count": 3, "mean_loss": MEAN_LOSS}
-    entry |= {"accuracy": 2 / 3, "calibration": {split: asdict(found)}}
-    result = {
-        "classes": list(LABELS),
-        "samples": {split: entry},
-        "reported_valid_loss": MEAN_LOSS,
-    }
-    leases.succeed(database, job.id, job.fence, values={"result": result})
-    return store.get(database, job.id)
 
 
 @pytest.fixture
 def job(database: Database, artifacts: Artifacts) -> Job:
-    return with_everything(database, artifacts, ready_dataset(database))
+    return evaluated_fully(database, artifacts, ready_dataset(database))
 
 
 @pytest.fixture
@@ -149,7 +106,7 @@ def test_an_evaluation_says_whether_its_model_has_learned_from_the_photos(
     client: TestClient, database: Database, artifacts: Artifacts, split: str, expected: bool
 ) -> None:
     dataset = ready_dataset(database)
-    job = with_everything(
+    job = evaluated_fully(
         database, artifacts, dataset, split, a_model(database, artifacts, dataset)
     )
 
@@ -160,7 +117,7 @@ def test_of_photos_of_another_dataset_it_is_not_known(
     client: TestClient, database: Database, artifacts: Artifacts
 ) -> None:
     model = a_model(database, artifacts, ready_dataset(database))
-    job = with_everything(database, artifacts, ready_dataset(database), "valid", model)
+    job = evaluated_fully(database, artifacts, ready_dataset(database), "valid", model)
 
     assert label_issues(client, job)["is_out_of_sample"] is None
 
@@ -170,7 +127,7 @@ def test_of_a_model_that_is_gone_it_is_not_known(
 ) -> None:
     dataset = ready_dataset(database)
     model = a_model(database, artifacts, dataset)
-    job = with_everything(database, artifacts, dataset, "valid", model)
+    job = evaluated_fully(database, artifacts, dataset, "valid", model)
     assert client.delete(f"/v1/models/{model.id}").status_code == 204
 
     assert label_issues(client, job)["is_out_of_sample"] is None
@@ -187,7 +144,7 @@ def test_a_ledger_of_an_earlier_version_is_read_without_what_it_does_not_have(
     row = get(client, f"/v1/jobs/{old.id}/samples?limit=1")["data"][0]
     summary = get(client, f"/v1/jobs/{old.id}/samples/summary")
 
-    for name in COLUMNS:
+    for name in EVERY_COLUMN:
         assert row[name] is None
     for name in ("learning", "label_issues", "calibration"):
         assert summary[name] is None

@@ -119,6 +119,7 @@ def test_an_epoch_report_is_consistent_with_itself(
     assert report.valid_loss == report.sample_losses.mean()
     assert report.sample_predictions is not None
     labels = [photo.label for photo in valid]
+    assert report.accuracy is not None
     assert report.accuracy == (report.sample_predictions == labels).mean()
     assert report.error_rate == 1 - report.accuracy
     assert report.train_loss == pytest.approx(np.mean(losses_of(listener)[-2:]))

@@ -14,6 +14,7 @@ from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import Job
 from ml.theory.forgetting import Learning
+from ml.theory.parts import Part
 from tests.jobs.given import a_job, running
 from worker.epoch_samples import read_epochs, write_epoch
 from worker.items import Item
@@ -25,7 +26,7 @@ SURE = log(98)
 """Of three classes, a logit of ln 98 beside two of 0 is a probability of 0.98."""
 
 
-def an_item(number: int, split: str = "valid") -> Item:
+def an_item(number: int, split: Part = "valid") -> Item:
     return Item(
         item_id=f"itm_{number}",
         path=f"{number}.jpg",
