@@ -6,7 +6,8 @@ from math import exp, inf, isfinite, log
 from pathlib import Path
 from typing import Any
 
-from api.ledger import Filter, Row, Source
+from api.ledger import Row
+from api.ledger_sql import Filter, Source
 from api.problems import Problem, at
 from api.schemas.confusions import ClassMetrics
 from api.schemas.samples import (

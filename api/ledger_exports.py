@@ -12,7 +12,8 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.job_ledger import JobLedger, probabilities_of, sample_of
-from api.ledger import BY_LOSS, Filter, Order, Row
+from api.ledger import Row
+from api.ledger_sql import BY_LOSS, Filter, Order
 from api.problems import at
 from api.services import Services
 
@@ -69,14 +70,11 @@ def exported(services: Services, wanted: Wanted, media_type: str) -> Response:
 
 
 def _rows(services: Services, wanted: Wanted, *, with_logits: bool) -> Iterator[Row]:
+    ledgers, file = services.ledgers, wanted.ledger.file
+    if not with_logits:
+        return ledgers.narrow_rows(file, wanted.chosen, wanted.order, at_once=_MOST_ROWS_AT_ONCE)
     at_once = min(_VALUES_AT_ONCE // len(wanted.ledger.classes) + 1, _MOST_ROWS_AT_ONCE)
-    return services.ledgers.rows(
-        wanted.ledger.file,
-        wanted.chosen,
-        wanted.order,
-        columns="*" if with_logits else "* EXCLUDE (logits)",
-        at_once=at_once if with_logits else _MOST_ROWS_AT_ONCE,
-    )
+    return ledgers.rows(file, wanted.chosen, wanted.order, at_once=at_once)
 
 
 def _json_lines(services: Services, wanted: Wanted) -> Iterator[str]:

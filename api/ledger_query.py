@@ -6,7 +6,7 @@ from fastapi import Depends, Query
 
 from api.dependencies import JobIdPath, ServicesDep
 from api.job_ledger import JobLedger, open_ledger
-from api.ledger import SORTABLE, Filter, Order
+from api.ledger_sql import SORTABLE, Filter, Order
 from api.problems import at
 from ml.theory.forgetting import Learning
 

@@ -12,7 +12,7 @@ from api.deletion import delete_folder
 from api.dependencies import DatasetIdPath, ItemIdPath, ServicesDep
 from api.idempotency import OnceDep
 from api.json_body import StrictRoute
-from api.ledger import Filter
+from api.ledger_sql import Filter
 from api.negotiation import IfMatch, expected_version, stale
 from api.pagination import PageDep, paged, take
 from api.problems import RETRY_AFTER_S, at, problem_responses

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api.dependencies import ItemIdPath, JobIdPath, ServicesDep
 from api.job_ledger import JobLedger, aggregate_of, sample_of
-from api.ledger import Filter, Order
 from api.ledger_exports import CSV, MEDIA_TYPES, NDJSON, PARQUET, Wanted, check_whole, exported
 from api.ledger_query import FilterDep, LedgerDep, OrderDep
+from api.ledger_sql import Filter, Order
 from api.negotiation import chosen_type
 from api.pagination import Page, PageDep, paged, seal, unseal
 from api.problems import Problem, problem_responses

@@ -167,7 +167,8 @@ MOST_MB = 200
 PROGRAM = """
 import resource, sys
 from pathlib import Path
-from api.ledger import Filter, Ledgers, Order
+from api.ledger import Ledgers
+from api.ledger_sql import Filter, Order
 
 file, spill, sort = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 with Ledgers(spill) as ledgers:
@@ -177,7 +178,7 @@ with Ledgers(spill) as ledgers:
         ledgers.copy(file, Filter(), spill / "copy.parquet")
         count = ledgers.select(spill / "copy.parquet", "count(*) AS n", Filter())[0]["n"]
     else:
-        rows = ledgers.rows(file, Filter(), Order.parse(sort), columns="*", at_once=400)
+        rows = ledgers.rows(file, Filter(), Order.parse(sort), at_once=400)
         count = sum(len(row["logits"]) for row in rows) // int(sys.argv[4])
     after_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(count, (after_kb - before_kb) // 1024)
