@@ -420,6 +420,17 @@ def test_a_ledger_of_all_parts_holds_each_of_them(artifacts: Artifacts) -> None:
     assert counts("train") == [[0, 0], [0, 1]]
 
 
+@pytest.mark.parametrize(
+    ("count", "cell_px", "fits"),
+    # a digit is 5 px wide in the smallest cells, and a little more than a fifth of large ones
+    [(9, 16, True), (99, 16, True), (9999, 16, False), (9999, 24, True), (123456, 110, True)],
+)
+def test_counts_are_written_where_the_widest_has_room_in_its_cell(
+    count: int, cell_px: int, fits: bool
+) -> None:
+    assert confusion.counts_fit([{"count": 1}, {"count": count}], cell_px) is fits
+
+
 def test_a_loss_that_is_not_finite_is_the_worst(tmp_path: Path) -> None:
     (tmp_path / "itm_2-256.jpg").write_bytes(b"\xff\xd8")
     columns = {name: ["a", "b", "c"] for name in ("label", "predicted")}
