@@ -17,7 +17,7 @@ import argparse
 import random
 import shutil
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from study import arguments, ended, keep, kept, net, print_table, run_once
@@ -25,8 +25,6 @@ from study import arguments, ended, keep, kept, net, print_table, run_once
 from cli.client import Client, Json
 from jobs.settings import client_key
 from jobs.sources.sample import sample_plan
-
-RANKINGS = ("label_issue_score", "loss")
 
 
 def main() -> None:
@@ -74,11 +72,8 @@ def judged(rows: Sequence[Json], wrong: set[str]) -> Json:
     count = sum(is_wrong.values())
     suspects = [row for row in rows if row["is_label_issue"]]
     tops = {
-        f"hits_by_{name}": sum(
-            is_wrong[row["item_id"]]
-            for row in sorted(rows, key=lambda row, name=name: -row[name])[:count]
-        )
-        for name in RANKINGS
+        f"hits_by_{name}": sum(is_wrong[row["item_id"]] for row in sorted(rows, key=key)[:count])
+        for name, key in RANKINGS.items()
     }
     return {
         "photos": len(rows),
@@ -87,6 +82,19 @@ def judged(rows: Sequence[Json], wrong: set[str]) -> Json:
         "hits": sum(is_wrong[row["item_id"]] for row in suspects),
         **tops,
     }
+
+
+def margin(row: Json) -> float:
+    """The label's probability less the largest other one."""
+    others = [each["p"] for each in row["breakdown"]["top"] if each["label"] != row["label"]]
+    return float(row["p_label"] - max(others))
+
+
+RANKINGS: dict[str, Callable[[Json], float]] = {
+    "score": lambda row: -row["label_issue_score"],
+    "margin": margin,
+}
+"""Most suspect first."""
 
 
 def show(studies: Sequence[Json]) -> None:

@@ -22,7 +22,7 @@ class LabelIssues:
     """How suspicious each label is."""
 
     scores: NDArray[np.float64]
-    """(N,), in [0, 1]; near 1 where the model is sure of another class."""
+    """(N,), in [0, 1]; near 1 where the model gives the label next to nothing."""
     suspects: NDArray[np.bool_]
     """(N,): the highest scores, as many as labels are estimated to be wrong."""
 
@@ -30,12 +30,13 @@ class LabelIssues:
 def label_issues(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> LabelIssues | None:
     """The issues of at least two different labels; None of fewer, or where a logit is not finite.
 
-    The score is half of one plus the largest other probability less the label's.
+    The score is one less the label's probability, cleanlab's self-confidence: by docs/results.md
+    it finds more wrong labels than the margin to the largest other class.
     """
     if len(np.unique(labels)) < _FEWEST_LABELS or not np.isfinite(logits).all():
         return None
     probabilities = cross_entropy.softmax(logits)
-    quality = get_label_quality_scores(labels, probabilities, method="normalized_margin")
+    quality = get_label_quality_scores(labels, probabilities, method="self_confidence")
     # one process: a trainer must not fork while a tensor library's threads are there
-    suspects = find_label_issues(labels, probabilities, filter_by="low_normalized_margin", n_jobs=1)
+    suspects = find_label_issues(labels, probabilities, filter_by="low_self_confidence", n_jobs=1)
     return LabelIssues(1 - np.asarray(quality), np.asarray(suspects))

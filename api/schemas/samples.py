@@ -48,7 +48,7 @@ _SAMPLE = {
     "predicted_by_epoch": ["beagle", "basset_hound", "basset_hound"],
     "learning": "forgotten",
     "forgetting_events": 1,
-    "label_issue_score": 0.97,
+    "label_issue_score": 0.998,
     "is_label_issue": True,
     "probabilities": None,
     "image": f"/v1/jobs/{JobIdExample}/samples/{ItemIdExample}/image?size=256",
@@ -96,8 +96,8 @@ class SampleResource(Resource):
     )
     label_issue_score: float | None = Field(
         default=None,
-        description="from 0 to 1: how sure the model is that another label is right; holds for "
-        "photos that it has not learned from",
+        description="from 0 to 1: how little the model believes the label; holds for photos that "
+        "it has not learned from",
     )
     is_label_issue: bool | None = Field(
         default=None, description="whether it is one of the labels estimated to be wrong"

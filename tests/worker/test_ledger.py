@@ -104,7 +104,7 @@ def test_without_predictions_of_every_epoch_nothing_is_said_of_them(tmp_path: Pa
     assert evaluated["loss_by_epoch"] == []
 
 
-def test_the_photo_of_which_the_network_is_surest_otherwise_is_the_most_suspect(
+def test_the_photo_whose_label_the_network_believes_least_is_the_most_suspect(
     tmp_path: Path,
 ) -> None:
     labels = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
@@ -112,9 +112,8 @@ def test_the_photo_of_which_the_network_is_surest_otherwise_is_the_most_suspect(
 
     rows, _ = written(tmp_path, labels, sure_of(*seen))
 
-    # half of 1 + 0.98 - 0.01, and of 1 + 0.01 - 0.98
-    assert rows[-1]["label_issue_score"] == pytest.approx(0.985)
-    assert [row["label_issue_score"] for row in rows[:-1]] == pytest.approx([0.015] * 9)
+    assert rows[-1]["label_issue_score"] == pytest.approx(0.99)
+    assert [row["label_issue_score"] for row in rows[:-1]] == pytest.approx([0.02] * 9)
     assert [row["is_label_issue"] for row in rows] == [False] * 9 + [True]
 
 
