@@ -41,7 +41,7 @@ def main() -> None:
         parser.error("--name is needed, and --into with --folder")
     with Client(asked.url, key=client_key()) as client:
         content = {"trials": [trial(client, asked, seed) for seed in range(asked.seeds)]}
-    asked.into = None
+    del asked.into
     keep("label-issues", asked, content)
     show([{"settings": vars(asked), **content}])
 
