@@ -33,6 +33,7 @@ from api.rate_limits import Limiter, RateLimits
 from api.routes import (
     api_keys,
     architectures,
+    comparisons,
     dataset_items,
     dataset_versions,
     datasets,
@@ -48,6 +49,7 @@ from api.routes import (
     queue,
     results,
     retries,
+    samples,
     system,
     uploads,
 )
@@ -79,10 +81,13 @@ GUARD_OF: Mapping[ModuleType, Guard] = {
     fine_tunes: _JOBS,
     evaluations: _JOBS,
     presizing_previews: _JOBS,
+    # before jobs, to which it would be the id of one
+    comparisons: _JOBS,
     jobs: _JOBS,
     retries: _JOBS,
     history: _QUESTIONS,
     results: _JOBS,
+    samples: _JOBS,
     plots: _JOBS,
     models: _JOBS,
     architectures: _QUESTIONS,

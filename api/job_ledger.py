@@ -1,24 +1,20 @@
 """The ledger of one job: which file it is, and its rows and sums as clients see them."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, isfinite, log
 from pathlib import Path
 from typing import Any
 
-from api.ledger import Filter, Row
+from api.ledger import Row
+from api.ledger_sql import Filter, Source
 from api.problems import Problem, at
+from api.schemas.confusions import ClassMetrics
 from api.schemas.samples import (
     Aggregate,
     Breakdown,
-    ClassMetrics,
     ClassScore,
-    LabelCount,
-    LeftOut,
-    LossQuantiles,
     SampleResource,
-    SampleSummary,
 )
 from api.services import Services
 from jobs import store
@@ -27,6 +23,8 @@ from jobs.job import Job, JobState, JobType
 from ml.theory import interpretation
 
 _TOP = 5
+_NUMBERED = frozenset({"logits", "predicted_by_epoch"})
+"""Columns that count the classes instead of naming them."""
 _WITH_LEDGER = frozenset({JobType.FINE_TUNE, JobType.EVALUATION})
 
 
@@ -42,6 +40,7 @@ class JobLedger:
     reported_loss: float | None
     within: Filter
     columns: tuple[str, ...]
+    calibration: Mapping[str, Any] | None
 
     @property
     def dataset_label(self) -> str:
@@ -62,6 +61,12 @@ class JobLedger:
     def summand(self) -> str:
         """SQL of what a row adds to the total loss."""
         return "loss * weight" if self.has_weights else "loss"
+
+    @property
+    def source(self) -> Source:
+        """The part's rows for a join with those of another job."""
+        loss = "plain_loss" if "plain_loss" in self.columns else "loss"
+        return Source(self.file, self.within, loss)
 
     @property
     def chance_loss(self) -> float:
@@ -97,6 +102,8 @@ def open_ledger(services: Services, job_id: str, split: str | None) -> JobLedger
         reported_loss=_reported(job),
         within=within,
         columns=services.ledgers.columns(file),
+        # ledgers of earlier versions have none
+        calibration=written[name].get("calibration", {}).get(split or name),
     )
 
 
@@ -120,32 +127,38 @@ def _reported(job: Job) -> float | None:
 def sample_of(ledger: JobLedger, row: Row, *, with_probabilities: bool) -> SampleResource:
     """One row as a client sees it."""
     own = f"/v1/jobs/{ledger.job.id}/samples/{row['item_id']}"
-    scores = _scores(ledger.classes, row["logits"], row["logsumexp"])
+    scores = _scores(ledger, row)
     top = sorted(scores, key=lambda score: -inf if score.logit is None else -score.logit)[:_TOP]
     return SampleResource.model_validate(
         {
             "dataset_label": row["label"],
-            **{name: value for name, value in row.items() if name != "logits"},
+            **{name: value for name, value in row.items() if name not in _NUMBERED},
+            "predicted_by_epoch": _names(ledger, row.get("predicted_by_epoch")),
             "breakdown": Breakdown(
                 logit_label=row["logit_label"],
                 logsumexp=row["logsumexp"],
                 loss=row["loss"] if row.get("plain_loss") is None else row["plain_loss"],
                 top=top,
             ),
-            "probabilities": {score.label: score.p for score in scores}
-            if with_probabilities
-            else None,
+            "probabilities": probabilities_of(ledger, row) if with_probabilities else None,
             "image": f"{own}/image?size=256",
         }
     )
 
 
-def _scores(
-    classes: Sequence[str], logits: Sequence[float], logsumexp: float | None
-) -> list[ClassScore]:
+def _names(ledger: JobLedger, places: Sequence[int] | None) -> list[str] | None:
+    return None if places is None else [ledger.classes[place] for place in places]
+
+
+def probabilities_of(ledger: JobLedger, row: Row) -> dict[str, float | None]:
+    """The softmax of the row, by class."""
+    return {score.label: score.p for score in _scores(ledger, row)}
+
+
+def _scores(ledger: JobLedger, row: Row) -> list[ClassScore]:
     return [
-        ClassScore(label=label, logit=logit, p=_probability(logit, logsumexp))
-        for label, logit in zip(classes, logits, strict=True)
+        ClassScore(label=label, logit=logit, p=_probability(logit, row["logsumexp"]))
+        for label, logit in zip(ledger.classes, row["logits"], strict=True)
     ]
 
 
@@ -165,61 +178,6 @@ def aggregate_of(services: Services, ledger: JobLedger, chosen: Filter) -> Aggre
     )
 
 
-_SUMMARY = """
-    count(*) AS count,
-    count(*) FILTER (correct) AS correct,
-    count(*) FILTER (loss IS NULL OR NOT isfinite(loss)) AS not_finite,
-    quantile_cont(loss, 0.5) FILTER (isfinite(loss)) AS p50,
-    quantile_cont(loss, 0.9) FILTER (isfinite(loss)) AS p90,
-    quantile_cont(loss, 0.99) FILTER (isfinite(loss)) AS p99,
-    max(loss) FILTER (isfinite(loss)) AS max
-"""
-
-
-def summary_of(services: Services, ledger: JobLedger) -> SampleSummary:
-    """The ledger in a few numbers."""
-    columns = f"{ledger.mean_loss} AS mean_loss, {_SUMMARY}"
-    (sums,) = services.ledgers.select(ledger.file, columns, ledger.within)
-    count = sums["count"]
-    return SampleSummary(
-        job_id=ledger.job.id,
-        split=ledger.split,
-        count=count,
-        correct=sums["correct"],
-        accuracy=sums["correct"] / count if count else None,
-        mean_loss=sums["mean_loss"],
-        reported_valid_loss=ledger.reported_loss,
-        chance_loss=ledger.chance_loss,
-        not_finite=sums["not_finite"],
-        loss=LossQuantiles(p50=sums["p50"], p90=sums["p90"], p99=sums["p99"], max=sums["max"]),
-        share_of_loss_in_worst_tenth=_worst_tenth(services, ledger, count),
-        left_out=_left_out(ledger),
-    )
-
-
-def _left_out(ledger: JobLedger) -> LeftOut:
-    """The photos of the chosen part that the job did not score; of all parts, where it is all."""
-    written: Mapping[str, Mapping[str, int]] = ledger.job.result.get("left_out", {})
-    chosen = [counts for part, counts in written.items() if ledger.split in {part, "all"}]
-    total: Counter[str] = Counter()
-    for counts in chosen:
-        total.update(counts)
-    labels = [LabelCount(label=label, count=total[label]) for label in sorted(total)]
-    return LeftOut(count=total.total(), labels=labels)
-
-
-def _worst_tenth(services: Services, ledger: JobLedger, count: int) -> float | None:
-    """The share of the chosen part's loss that its ``count / 10`` worst rows have."""
-    loss = ledger.summand
-    places = f"ORDER BY {loss} DESC NULLS LAST LIMIT {max(count // 10, 1):d}"
-    finite = ledger.within.also("isfinite(loss)")
-    worst = services.ledgers.select(ledger.file, f"{loss} AS loss", finite, places)
-    (total,) = services.ledgers.select(ledger.file, f"sum({loss}) AS loss", finite)
-    if not total["loss"]:
-        return None
-    return float(sum(row["loss"] for row in worst) / total["loss"])
-
-
 def confusion_counts(services: Services, ledger: JobLedger) -> list[list[int]]:
     """How often each class (row) was taken for each (column)."""
     places = {label: place for place, label in enumerate(ledger.classes)}
@@ -232,7 +190,7 @@ def confusion_counts(services: Services, ledger: JobLedger) -> list[list[int]]:
     return counts
 
 
-def mean_losses(services: Services, ledger: JobLedger) -> dict[str, float | None]:
+def class_losses(services: Services, ledger: JobLedger) -> dict[str, float | None]:
     """The mean loss of each class that has photos."""
     rows = services.ledgers.select(
         ledger.file, "label, avg(loss) AS mean_loss", ledger.within, "GROUP BY label"

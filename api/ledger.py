@@ -1,9 +1,6 @@
-"""Questions to the Parquet files that workers wrote, answered by DuckDB in 64 MB and one thread.
+"""Questions to the Parquet files that workers wrote, answered by DuckDB in 64 MB and one thread."""
 
-Column names reach the SQL from the whitelists here only; everything a client sends is a parameter.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -11,105 +8,11 @@ from typing import Any
 
 import duckdb
 
-SORTABLE = (
-    *("rank", "loss", "plain_loss", "p_label", "p_predicted", "margin", "share_of_total_loss"),
-    *("label", "predicted", "correct", "path", "item_id"),
-)
-_NUMBERS = frozenset(
-    {"loss", "plain_loss", "p_label", "p_predicted", "margin", "share_of_total_loss"}
-)
+from api.ledger_sql import Filter, Order, Source
 
-_KINDS: Mapping[str, type] = {**dict.fromkeys(_NUMBERS, float), "rank": int, "correct": bool}
-_MOST_ROWS = 2**63
+_ROWS_IN_A_GROUP = 2048
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which rows count; conditions are SQL with one ``?`` for each parameter."""
-
-    conditions: tuple[str, ...] = ()
-    parameters: tuple[Any, ...] = ()
-
-    @classmethod
-    def of(cls, equal: Mapping[str, Any], *, least: float | None, most: float | None) -> "Filter":
-        """Rows whose columns equal the values that are not None, with a loss in the range."""
-        wanted = [(f"{column} = ?", value) for column, value in equal.items() if value is not None]
-        if least is not None:
-            wanted.append(("loss >= ?", least))
-        if most is not None:
-            wanted.append(("loss <= ?", most))
-        return cls(tuple(condition for condition, _ in wanted), tuple(value for _, value in wanted))
-
-    def also(self, condition: str, *parameters: object) -> "Filter":
-        """Rows that satisfy the condition, too."""
-        return Filter((*self.conditions, condition), (*self.parameters, *parameters))
-
-    @property
-    def sql(self) -> str:
-        """The WHERE clause."""
-        return " AND ".join(f"({condition})" for condition in self.conditions) or "TRUE"
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A column of `SORTABLE` and a direction; what is not finite comes last in both."""
-
-    column: str
-    descending: bool
-
-    @classmethod
-    def parse(cls, text: str) -> "Order":
-        """The order that ``-loss`` or ``path`` stands for.
-
-        Raises:
-            ValueError: rows cannot be sorted by this.
-        """
-        column = text.removeprefix("-")
-        if column not in SORTABLE:
-            raise ValueError(f"{text!r} is not a column to sort by")
-        return cls(column, text.startswith("-"))
-
-    @property
-    def last(self) -> str:
-        """SQL that is true for rows without a place in the order."""
-        if self.column in _NUMBERS:
-            return f"({self.column} IS NULL OR NOT isfinite({self.column}))"
-        return f"({self.column} IS NULL)"
-
-    @property
-    def sql(self) -> str:
-        """The ORDER BY clause."""
-        direction = "DESC" if self.descending else "ASC"
-        value = f"CASE WHEN {self.last} THEN NULL ELSE {self.column} END"
-        return f"{self.last}, {value} {direction}, item_id"
-
-    def fits(self, position: Sequence[Any]) -> bool:
-        """Whether what a cursor holds is a position in this order: no client need be honest."""
-        if len(position) != 3 or not isinstance(position[0], bool) or not _is_text(position[2]):
-            return False
-        is_last, value, _ = position
-        if is_last:
-            return value is None
-        kind = _KINDS.get(self.column, str)
-        if kind is str:
-            return _is_text(value)
-        is_kind = type(value) is kind and isinstance(value, int | float)
-        return is_kind and abs(value) < _MOST_ROWS
-
-    def behind(self, chosen: Filter, position: Sequence[Any]) -> Filter:
-        """The rows that come after the row at this position (`place`)."""
-        is_last, value, item_id = position
-        if is_last:
-            return chosen.also(f"{self.last} AND item_id > ?", item_id)
-        sign = "<" if self.descending else ">"
-        return chosen.also(
-            f"{self.last} OR {self.column} {sign} ? OR ({self.column} = ? AND item_id > ?)",
-            value,
-            value,
-            item_id,
-        )
 
 
 @dataclass(slots=True)
@@ -173,6 +76,50 @@ class Ledgers:
         by_id = {row["item_id"]: row for row in self._whole(file, shown)}
         return [by_id[row["item_id"]] for row in shown], _position(shown[-1]) if more else None
 
+    def rows(self, file: Path, chosen: Filter, order: Order, *, at_once: int) -> Iterator[Row]:
+        """All chosen rows in order, whole, ``at_once`` of them in memory.
+
+        As of a page, the places are found first: wide rows do not fit into the memory in which
+        they would have to be sorted.
+        """
+        for ranks in self._ranks(file, chosen, order, at_once):
+            these = Filter(
+                ("rank BETWEEN ? AND ?", "rank IN (SELECT unnest(?::BIGINT[]))"),
+                (min(ranks), max(ranks), ranks),
+            )
+            by_rank = {row["rank"]: row for row in self.select(file, "*", these)}
+            yield from (by_rank[rank] for rank in ranks)
+
+    def narrow_rows(
+        self, file: Path, chosen: Filter, order: Order, *, at_once: int
+    ) -> Iterator[Row]:
+        """As `rows` without the logits: faster in any other order than that of the file."""
+        for rows in self._sorted(file, "* EXCLUDE (logits)", chosen, order, at_once):
+            yield from rows
+
+    def _ranks(
+        self, file: Path, chosen: Filter, order: Order, at_once: int
+    ) -> Iterator[Sequence[int]]:
+        for rows in self._sorted(file, "rank", chosen, order, at_once):
+            yield [row["rank"] for row in rows]
+
+    def _sorted(
+        self, file: Path, columns: str, chosen: Filter, order: Order, at_once: int
+    ) -> Iterator[list[Row]]:
+        sql = f"SELECT {columns} FROM read_parquet(?) WHERE {chosen.sql} ORDER BY {order.sql}"  # noqa: S608
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, [str(file), *chosen.parameters])
+            names = [column[0] for column in cursor.description or ()]
+            while found := cursor.fetchmany(at_once):
+                yield [dict(zip(names, row, strict=True)) for row in found]
+
+    def copy(self, file: Path, chosen: Filter, target: Path) -> None:
+        """The chosen rows are in the new Parquet file, whole and in the order of the old one."""
+        sql = f"SELECT * FROM read_parquet(?) WHERE {chosen.sql}"  # noqa: S608
+        with self._connection.cursor() as cursor:
+            rows = cursor.sql(sql, params=[str(file), *chosen.parameters])
+            rows.write_parquet(str(target), compression="zstd", row_group_size=_ROWS_IN_A_GROUP)
+
     def row(self, file: Path, item_id: str) -> Row | None:
         """The whole row of this photo; None when the ledger has no such photo."""
         rows = self.select(file, "*", Filter(("item_id = ?",), (item_id,)))
@@ -195,16 +142,19 @@ class Ledgers:
         sql = f"SELECT {expressions} FROM read_parquet(?) WHERE {chosen.sql} {tail}"  # noqa: S608
         return self._rows(sql, [str(file), *chosen.parameters])
 
+    def joined(self, before: Source, after: Source, expressions: str, tail: str = "") -> list[Row]:
+        """Rows of SQL expressions over the photos of ``before`` and ``after``, by their ids."""
+        sql = (
+            f"SELECT {expressions} FROM {before.sql} AS before FULL JOIN {after.sql} AS after"  # noqa: S608
+            f" ON before.item_id = after.item_id {tail}"
+        )
+        return self._rows(sql, [*before.parameters, *after.parameters])
+
     def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         with self._connection.cursor() as cursor:
             cursor.execute(sql, list(parameters))
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def _is_text(value: object) -> bool:
-    # half a surrogate pair is a string to Python and to nobody else
-    return isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def _position(row: Row) -> list[Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from api.admission import check_dependencies, check_inline_dataset, parts_of
 from api.auth import Caller
-from api.ledger import Filter
+from api.ledger_sql import Filter
 from api.problems import FieldProblem, Problem, at
 from api.references import References, invalid
 from api.services import Services

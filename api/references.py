@@ -64,17 +64,26 @@ class References:
             raise invalid(pointer, "not_found", f"{unknown}; see GET /v1/uploads") from unknown
         return upload
 
-    def hopeful_job(self, pointer: str, job_id: str) -> Job:
-        """The job, which has succeeded or still may.
+    def job(self, pointer: str, job_id: str) -> Job:
+        """The job.
 
         Raises:
-            Problem: there is no such job, or it will never succeed.
+            Problem: there is no such job.
         """
         try:
             job = store.get(self.database, job_id)
             self._require("job", job)
         except NotFoundError as unknown:
             raise invalid(pointer, "not_found", f"{unknown}; see GET /v1/jobs") from unknown
+        return job
+
+    def hopeful_job(self, pointer: str, job_id: str) -> Job:
+        """The job, which has succeeded or still may.
+
+        Raises:
+            Problem: there is no such job, or it will never succeed.
+        """
+        job = self.job(pointer, job_id)
         if job.state in _HOPELESS:
             detail = f"job {job.id} is {job.state}; name one that has succeeded or still may"
             raise invalid(pointer, "invalid", detail)

@@ -6,7 +6,7 @@ from typing import Any
 
 from api.admission import labels_of
 from api.auth import Caller, forbidden
-from api.ledger import Filter
+from api.ledger_sql import Filter
 from api.problems import FieldProblem, Problem, at
 from api.references import References
 from api.services import Services

@@ -16,13 +16,13 @@ FORMATS = ("svg", "png", "json")
 
 PLOTS_OF: Mapping[JobType, tuple[Plot, ...]] = {
     JobType.LR_FIND: ("lr-curve", "loss-curve", "lr-schedule"),
-    JobType.FINE_TUNE: ("loss-curve", "lr-schedule", "confusion", "top-losses"),
-    JobType.EVALUATION: ("confusion", "top-losses"),
+    JobType.FINE_TUNE: ("loss-curve", "lr-schedule", "confusion", "top-losses", "calibration"),
+    JobType.EVALUATION: ("confusion", "top-losses", "calibration"),
     JobType.PRESIZING_PREVIEW: ("presizing-preview",),
 }
 """Jobs of other types have no plots."""
 
-OF_A_PART = frozenset({"confusion", "top-losses"})
+OF_A_PART = frozenset({"confusion", "top-losses", "calibration"})
 """Plots of a ledger, which is about one part of the dataset."""
 
 

@@ -223,7 +223,13 @@ class DatasetImportSpec(JobFields):
 
 
 Plot = Literal[
-    "lr-curve", "loss-curve", "lr-schedule", "confusion", "top-losses", "presizing-preview"
+    "lr-curve",
+    "loss-curve",
+    "lr-schedule",
+    "confusion",
+    "top-losses",
+    "calibration",
+    "presizing-preview",
 ]
 
 

@@ -29,6 +29,8 @@ class Metrics:
     accuracy: float
     """Share of photos whose largest logit is their label's, in [0, 1]; the first on ties."""
     sample_losses: NDArray[np.float64]
+    sample_predictions: NDArray[np.int64]
+    """Class of each photo's largest logit; the first on ties."""
 
 
 def predict_logits(  # noqa: PLR0913  # each is a plain fact that callers hold separately
@@ -82,10 +84,12 @@ def metrics(
     weighted = weighted_losses(
         logits_NC, labels_N, class_weights=class_weights, label_smoothing=label_smoothing
     )
+    predicted_N = logits_NC.argmax(axis=1)
     return Metrics(
         loss=float(weighted.losses.mean()) if class_weights is None else weighted.mean,
-        accuracy=float((logits_NC.argmax(axis=1) == labels_N).mean()),
+        accuracy=float((predicted_N == labels_N).mean()),
         sample_losses=weighted.losses,
+        sample_predictions=predicted_N,
     )
 
 

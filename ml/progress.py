@@ -65,6 +65,8 @@ class EpochReport:
     """Wall-clock time of this epoch, its validation included, since its start or its resumption."""
     sample_losses: NDArray[np.float64] | None
     """Loss of each validation photo, in order."""
+    sample_predictions: NDArray[np.int64] | None
+    """The class that each was taken for, in the same order."""
 
 
 class Listener(Protocol):

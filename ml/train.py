@@ -293,4 +293,5 @@ def _epoch_report(run: TrainingRun, validation: Metrics | None, seconds: float) 
         error_rate=1 - validation.accuracy if validation else None,
         seconds=seconds,
         sample_losses=validation.sample_losses if validation else None,
+        sample_predictions=validation.sample_predictions if validation else None,
     )

@@ -115,9 +115,9 @@ def names(
                         "confidence": "medium", "reasons": ["rules_agree"]},
     }  # fmt: skip
     found = given.succeeded(database, JobType.LR_FIND, dataset, {"lr_curve": curve})
-    trained = given.evaluated(database, artifacts, dataset)
+    trained = given.evaluated_fully(database, artifacts, dataset)
     given.a_drawer(database)
-    for plot in ("confusion", "top-losses"):
+    for plot in ("confusion", "top-losses", "calibration"):
         client.get(f"/v1/jobs/{trained.id}/plots/{plot}.svg", headers={"Prefer": "wait=0"})
         given.draw(database, artifacts)
     preview = given.previewed(database, dataset)
@@ -132,6 +132,7 @@ def names(
         "PREVIEW": preview.id,
         "FIND": found.id,
         "JOB": trained.id,
+        "OTHER": given.evaluated(database, artifacts, dataset, spec={"seed": 43}).id,
         "ITEM": given.photo(dataset, 0),
         "MODEL": given.a_model(database, artifacts, dataset, job_id=trained.id).id,
         "RUN": given.started(database, JobType.FINE_TUNE, dataset).id,

@@ -3,7 +3,7 @@
 Shapes: N = photos, C = classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from jobs.artifacts import Artifacts, published, sha256_of
 from ml.theory import cross_entropy
+from ml.theory.calibration import Calibration, calibration
 from ml.theory.class_weights import WeightedLosses, weighted_losses
+from ml.theory.forgetting import histories
 from worker.items import Item
+from worker.label_issues import label_issues
 
 _FEWEST_ROWS, _MOST_ROWS, _LOGITS_IN_A_GROUP = 256, 4096, 500_000
 
@@ -24,11 +27,21 @@ Logits = NDArray[np.float32]
 Column = NDArray[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """What became of each photo after each epoch (E), in the order of the photos."""
+
+    losses: NDArray[np.float64]
+    """(N, E); NaN where it is not known."""
+    predictions: NDArray[np.int64] | None
+    """(N, E); None where one of them is not known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
     """What one pass over some photos came to, in the order of the photos.
 
-    ``loss_by_epoch`` has a row for each photo and a column for each earlier epoch.
+    ``kept_epoch`` is the last one of the ``history`` that led to the model, None for all of them.
     ``dataset_labels`` are those of the photos where they may be scored as other classes.
     """
 
@@ -38,7 +51,8 @@ class Evaluated:
     logits: Logits
     label_smoothing: float = 0.0
     class_weights: Sequence[float] | None = None
-    loss_by_epoch: NDArray[np.float64] | None = None
+    history: History | None = None
+    kept_epoch: int | None = None
     dataset_labels: Sequence[str] | None = None
 
 
@@ -49,6 +63,8 @@ class Totals:
     count: int
     mean_loss: float
     accuracy: float
+    calibration: Mapping[str, Calibration | None]
+    """Of each part that the photos are of, and of ``all`` where they are of several."""
 
 
 def write_ledger(path: Path, evaluated: Evaluated) -> Totals:
@@ -58,7 +74,7 @@ def write_ledger(path: Path, evaluated: Evaluated) -> Totals:
     arrays = {name: pa.array(values[order]) for name, values in columns.items()}
     arrays["rank"] = pa.array(np.arange(1, len(order) + 1))
     arrays["logits"] = _lists(evaluated.logits[order])
-    arrays["loss_by_epoch"] = _lists(_history(evaluated)[order])
+    arrays |= _history(evaluated, order)
     with published(path) as temporary:
         pq.write_table(
             pa.table(arrays),
@@ -70,6 +86,7 @@ def write_ledger(path: Path, evaluated: Evaluated) -> Totals:
         count=len(order),
         mean_loss=_mean_loss(columns),
         accuracy=float(columns["correct"].mean()),
+        calibration=_calibrations(evaluated),
     )
 
 
@@ -114,7 +131,8 @@ def _columns(evaluated: Evaluated) -> dict[str, Column]:
         columns["dataset_label"] = np.array(evaluated.dataset_labels, dtype=object)
     has_weights = evaluated.class_weights is not None
     columns |= {"weight": weighted.weights} if has_weights else {}
-    return columns | ({"plain_loss": plain} if smoothing or has_weights else {})
+    columns |= {"plain_loss": plain} if smoothing or has_weights else {}
+    return columns | _issues(evaluated) | _learning(evaluated, columns["correct"])
 
 
 def _mean_loss(columns: dict[str, Column]) -> float:
@@ -134,10 +152,56 @@ def _shares(loss: Column) -> Column:
     return loss / total if total > 0 else np.zeros_like(loss)
 
 
-def _history(evaluated: Evaluated) -> Column:
-    if evaluated.loss_by_epoch is None:
-        return np.empty((len(evaluated.labels), 0))
-    return evaluated.loss_by_epoch
+def _parts(evaluated: Evaluated) -> dict[str, NDArray[np.bool_]]:
+    """Which photos are of each part."""
+    splits = np.array([str(item.split) for item in evaluated.items])
+    return {str(name): splits == name for name in np.unique(splits)}
+
+
+def _calibrations(evaluated: Evaluated) -> dict[str, Calibration | None]:
+    parts = _parts(evaluated)
+    if len(parts) > 1:
+        parts["all"] = np.ones(len(evaluated.labels), bool)
+    return {
+        name: calibration(evaluated.logits[rows], evaluated.labels[rows])
+        for name, rows in parts.items()
+    }
+
+
+def _issues(evaluated: Evaluated) -> dict[str, Column]:
+    """Each part by itself: what is known of photos that were learned from is worth less."""
+    scores = np.full(len(evaluated.labels), np.nan)
+    suspects = np.zeros(len(evaluated.labels), bool)
+    for rows in _parts(evaluated).values():
+        found = label_issues(evaluated.logits[rows].astype(np.float64), evaluated.labels[rows])
+        if found is not None:
+            scores[rows], suspects[rows] = found.scores, found.suspects
+    return {"label_issue_score": scores, "is_label_issue": suspects}
+
+
+def _learning(evaluated: Evaluated, correct: Column) -> dict[str, Column]:
+    """What became of each photo up to the model that is kept; nothing without a history."""
+    history = evaluated.history
+    if history is None or history.predictions is None:
+        return {}
+    kept = evaluated.kept_epoch
+    epochs = history.predictions[:, : None if kept is None else kept + 1]
+    was_correct = epochs == evaluated.labels[:, None]
+    found = histories(np.column_stack([was_correct, correct]))
+    return {
+        "learning": np.array([str(each) for each in found.learning], dtype=object),
+        "forgetting_events": found.forgetting_events,
+    }
+
+
+def _history(evaluated: Evaluated, order: NDArray[np.int64]) -> dict[str, pa.ListArray]:
+    history = evaluated.history
+    if history is None:
+        return {"loss_by_epoch": _lists(np.empty((len(order), 0)))}
+    lists = {"loss_by_epoch": _lists(history.losses[order])}
+    if history.predictions is not None:
+        lists["predicted_by_epoch"] = _lists(history.predictions[order])
+    return lists
 
 
 def _lists(matrix: Column) -> pa.ListArray:

@@ -1,15 +1,11 @@
 """Writes what a run tells: progress twice a second, epochs and checkpoints at once."""
 
-import io
 import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from jobs import checkpoints, curves, leases
-from jobs.artifacts import published
 from jobs.checkpoints import Checkpoint
 from jobs.curves import CurvePoint, EpochRow
 from ml import checkpoint
@@ -18,6 +14,7 @@ from ml.training_state import TrainingState
 from worker.checkpoints import checkpoint_file, delete_others
 from worker.context import Context
 from worker.control import Order
+from worker.epoch_samples import write_epoch
 from worker.progress import ProgressWriter, Speed
 
 _COMMAND_OF = {
@@ -83,13 +80,9 @@ class JobListener:
         """The epoch's numbers are in the job's history, its losses beside the checkpoint."""
         self._flush()
         context = self._context
-        if report.sample_losses is not None:
-            path = context.folder / losses_file(report.epoch)
-            # straight to a file NumPy does not say why it cannot write, such as a full disk
-            content = io.BytesIO()
-            np.save(content, report.sample_losses)
-            with published(path) as temporary:
-                temporary.write_bytes(content.getvalue())
+        losses, predictions = report.sample_losses, report.sample_predictions
+        if losses is not None and predictions is not None:
+            write_epoch(context.folder, report.epoch, losses, predictions)
         row = EpochRow(
             epoch=report.epoch,
             phase=report.phase,
@@ -144,11 +137,6 @@ class JobListener:
             "steps": course.steps if course else None,
             "samples_per_second": rate,
         }
-
-
-def losses_file(epoch: int) -> str:
-    """Name of the file with the validation losses of one epoch."""
-    return f"losses-{epoch}.npy"
 
 
 def finite(value: float | None) -> float | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from api.dependencies import DatasetIdPath, ItemIdPath, ServicesDep
-from api.ledger import Filter
+from api.ledger_sql import Filter
 from api.pagination import PageDep, paged, take
 from api.problems import problem_responses
 from api.schemas.datasets import ItemList, ItemResource

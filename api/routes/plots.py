@@ -33,7 +33,8 @@ PlotName = Annotated[
     str,
     Path(
         max_length=64,
-        description="lr-curve, loss-curve, lr-schedule, confusion, top-losses or presizing-preview",
+        description="lr-curve, loss-curve, lr-schedule, confusion, top-losses, calibration or "
+        "presizing-preview",
         examples=["loss-curve"],
     ),
 ]
@@ -42,7 +43,7 @@ PlotFormat = Annotated[
 ]
 SplitQuery = Annotated[
     Literal["train", "valid", "test", "all"] | None,
-    Query(description="which part; of confusion and top-losses only"),
+    Query(description="which part; of confusion, top-losses and calibration only"),
 ]
 PreferWait = Annotated[
     str | None,
@@ -93,7 +94,7 @@ async def get_plot(  # noqa: PLR0913  (path, query string and headers)
     if_none_match: IfNoneMatch = None,
     prefer: PreferWait = None,
 ) -> Response:
-    """A learning-rate curve, a loss curve, a schedule, a confusion matrix or the worst photos.
+    """A curve, a schedule, a confusion matrix, the worst photos, or how sure the model is.
 
     The first request has it drawn, which takes a second or two; then it is served from a file. The
     loss curve and the schedule of a running job are drawn anew when it has moved on.

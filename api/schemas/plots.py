@@ -11,8 +11,8 @@ class PlotResource(Resource):
     """One plot of a job."""
 
     name: str = Field(
-        description="lr-curve, loss-curve, lr-schedule, confusion, top-losses or "
-        "presizing-preview; may grow"
+        description="lr-curve, loss-curve, lr-schedule, confusion, top-losses, calibration "
+        "or presizing-preview; may grow"
     )
     links: dict[str, str] = Field(description="the plot by its format: svg, png, json")
 

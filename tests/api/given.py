@@ -1,6 +1,7 @@
 """What workers leave behind, written by hand: ready datasets, models, finished jobs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from jobs.job import QUEUE_OF, Job, JobType
 from jobs.keys import Scope
 from jobs.models import Model
 from jobs.spec import SPEC_OF, ExportSpec, JobSpec
+from ml.theory.calibration import calibration
 from tests.jobs.given import LEASE_MS, a_dataset
 
 Headers = dict[str, str]
@@ -131,9 +133,11 @@ def queued(
         return store.submit(connection, job_type, made, dataset_id=dataset.id)
 
 
-def started(database: Database, job_type: JobType, dataset: Dataset) -> Job:
+def started(
+    database: Database, job_type: JobType, dataset: Dataset, spec: Mapping[str, Any] | None = None
+) -> Job:
     """A job on the dataset that is running."""
-    queued(database, job_type, dataset)
+    queued(database, job_type, dataset, spec)
     job = leases.claim_next(database, QUEUE_OF[job_type], "worker-1", lease_ms=LEASE_MS)
     assert job is not None
     leases.enter_phase(database, job.id, job.fence, "frozen")
@@ -210,9 +214,10 @@ def evaluated(
     artifacts: Artifacts,
     dataset: Dataset,
     columns: Mapping[str, Sequence[Any]] | None = None,
+    spec: Mapping[str, Any] | None = None,
 ) -> Job:
     """A fine-tune of one step with a ledger of three photos and the mean of their losses."""
-    job = started(database, JobType.FINE_TUNE, dataset)
+    job = started(database, JobType.FINE_TUNE, dataset, spec)
     take_step(database, job, 0)
     file = artifacts.attempt_folder(job.id, job.fence) / "samples-valid.parquet"
     a_ledger(dataset, file, columns)
@@ -220,6 +225,45 @@ def evaluated(
     result = {
         "classes": list(LABELS),
         "samples": {"valid": {**entry, "accuracy": 2 / 3}},
+        "reported_valid_loss": MEAN_LOSS,
+    }
+    leases.succeed(database, job.id, job.fence, values={"result": result})
+    return store.get(database, job.id)
+
+
+EVERY_COLUMN: Mapping[str, Any] = {
+    "predicted_by_epoch": pa.array([[1, 0], [1, 1], [1, 0]], pa.list_(pa.int64())),
+    "learning": ["learned", "learned", "forgotten"],
+    "forgetting_events": [0, 0, 1],
+    "label_issue_score": [0.1, 0.2, 0.9],
+    "is_label_issue": [False, False, True],
+}
+"""What earlier versions have not written, of the three photos."""
+
+
+def evaluated_fully(
+    database: Database,
+    artifacts: Artifacts,
+    dataset: Dataset,
+    split: str = "valid",
+    model: Model | None = None,
+) -> Job:
+    """A fine-tune, or a model's evaluation, whose ledger has every column."""
+    if model is None:
+        job = started(database, JobType.FINE_TUNE, dataset)
+        take_step(database, job, 0)
+    else:
+        asked = {"model": model.id, "split": split}
+        job = started(database, JobType.EVALUATION, dataset, asked)
+    file = artifacts.attempt_folder(job.id, job.fence) / f"samples-{split}.parquet"
+    a_ledger(dataset, file, EVERY_COLUMN)
+    found = calibration(LOGITS, TARGETS)
+    assert found is not None
+    entry = {"path": artifacts.relative(file), "digest": "l1", "count": 3, "mean_loss": MEAN_LOSS}
+    entry |= {"accuracy": 2 / 3, "calibration": {split: asdict(found)}}
+    result = {
+        "classes": list(LABELS),
+        "samples": {split: entry},
         "reported_valid_loss": MEAN_LOSS,
     }
     leases.succeed(database, job.id, job.fence, values={"result": result})

@@ -19,6 +19,7 @@ PATHS = {
     *("/v1/uploads", "/v1/uploads/{upload_id}"),
     *("/v1/datasets/{dataset_id}/items", "/v1/datasets/{dataset_id}/items/{item_id}/image"),
     *("/v1/lr-finds", "/v1/fine-tunes", "/v1/evaluations", "/v1/jobs", "/v1/jobs/{job_id}"),
+    "/v1/jobs/compare",
     *("/v1/presizing-previews", "/v1/jobs/{job_id}/presizing-preview"),
     *("/v1/jobs/{job_id}/cancel", "/v1/jobs/{job_id}/stop"),
     *("/v1/jobs/{job_id}/pause", "/v1/jobs/{job_id}/resume"),

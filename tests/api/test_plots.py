@@ -235,8 +235,8 @@ def test_a_job_without_plots_lists_none(client: TestClient, database: Database) 
 @pytest.mark.parametrize(
     ("file", "named"),
     [
-        ("lr-curve.svg", "loss-curve, lr-schedule, confusion, top-losses"),
-        ("nonsense.svg", "loss-curve, lr-schedule, confusion, top-losses"),
+        ("lr-curve.svg", "loss-curve, lr-schedule, confusion, top-losses, calibration"),
+        ("nonsense.svg", "loss-curve, lr-schedule, confusion, top-losses, calibration"),
         ("confusion.pdf", "svg, png, json, not as 'pdf'"),
     ],
 )

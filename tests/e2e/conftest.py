@@ -43,9 +43,20 @@ def stack(folder: Path, photos: Path) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def client(stack: Stack) -> Iterator[Client]:
-    """A client of the running stack."""
+    """A client of the running stack; in the end every ledger that was made adds up."""
     with Client(stack.url) as client:
         yield client
+        _check_every_ledger(client)
+
+
+def _check_every_ledger(client: Client) -> None:
+    for job in client.get("/v1/jobs", state="succeeded", limit=200)["data"]:
+        if "samples" not in job["links"]:
+            continue
+        aggregate = client.get(job["links"]["samples"], limit=1)["aggregate"]
+        confusion = client.get(job["links"]["confusion"])
+        assert abs(aggregate["mean_loss"] - aggregate["reported_valid_loss"]) <= 1e-5, job["id"]
+        assert aggregate["count"] == confusion["count"], job["id"]
 
 
 def dataset_body(photos: Path) -> Json:

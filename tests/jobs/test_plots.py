@@ -225,5 +225,5 @@ def test_only_succeeded_exports_of_the_same_plot_are_deleted(
 def test_every_type_of_job_with_plots_has_known_ones() -> None:
     assert {name for names in plots.PLOTS_OF.values() for name in names} == {
         *("lr-curve", "loss-curve", "lr-schedule", "confusion", "top-losses"),
-        "presizing-preview",
+        *("calibration", "presizing-preview"),
     }

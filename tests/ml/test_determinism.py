@@ -79,8 +79,14 @@ def bits_of(*runs: tuple[FineTuneOutcome, RememberingListener]) -> dict[str, obj
     weights = runs[-1][0].model.state_dict()
     return {
         "steps": steps,
-        "epochs": [dataclasses.replace(e, seconds=0, sample_losses=None) for e in epochs],
+        "epochs": [
+            dataclasses.replace(e, seconds=0, sample_losses=None, sample_predictions=None)
+            for e in epochs
+        ],
         "samples": [None if e.sample_losses is None else e.sample_losses.tobytes() for e in epochs],
+        "predictions": [
+            None if e.sample_predictions is None else e.sample_predictions.tolist() for e in epochs
+        ],
         "weights": {name: tensor.numpy().tobytes() for name, tensor in weights.items()},
         "kept_epoch": runs[-1][0].kept_epoch,
     }

@@ -71,6 +71,8 @@ def test_metrics_are_those_of_the_logits(valid: list[LabelledPhoto]) -> None:
 
     assert result is not None
     assert result.accuracy == 1.0
+    # of equal logits the first class
+    assert result.sample_predictions.tolist() == [0, 1]
     assert result.sample_losses == pytest.approx([np.log(2), np.log(4 / 3)])
     assert result.loss == pytest.approx((np.log(2) + np.log(4 / 3)) / 2)
 

@@ -110,14 +110,17 @@ def test_rates_start_at_the_frozen_peak_over_25_and_the_unfrozen_peak_over_5(
 
 
 def test_an_epoch_report_is_consistent_with_itself(
-    undisturbed: tuple[FineTuneOutcome, RememberingListener],
+    undisturbed: tuple[FineTuneOutcome, RememberingListener], valid: Photos
 ) -> None:
     _, listener = undisturbed
     report = listener.epochs[-1]
 
     assert report.sample_losses is not None
     assert report.valid_loss == report.sample_losses.mean()
+    assert report.sample_predictions is not None
+    labels = [photo.label for photo in valid]
     assert report.accuracy is not None
+    assert report.accuracy == (report.sample_predictions == labels).mean()
     assert report.error_rate == 1 - report.accuracy
     assert report.train_loss == pytest.approx(np.mean(losses_of(listener)[-2:]))
 

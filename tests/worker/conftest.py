@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from jobs import datasets, events, store
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.dataset_spec import DatasetSpec
 from jobs.job import Job, JobType
 from jobs.settings import Settings
 from jobs.spec import FineTuneSpec, JobSpec
+from tests.ledger_laws import check_every_ledger
 from tests.worker import small_device
 from tests.worker.photos import write_photos
 from worker.supervisor import Supervisor
@@ -74,6 +76,18 @@ def work(quick: Settings, database: Database) -> Iterator[Callable[[str], Superv
         supervisor.drain()
         thread.join()
         supervisor.close()
+
+
+@pytest.fixture(autouse=True)
+def lawful_ledgers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test is about, the ledgers that its jobs have made add up."""
+    if "database" not in request.fixturenames:
+        yield
+        return
+    database: Database = request.getfixturevalue("database")
+    settings: Settings = request.getfixturevalue("settings")
+    yield
+    check_every_ledger(database, Artifacts(settings.artifacts))
 
 
 @pytest.fixture

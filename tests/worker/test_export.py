@@ -71,15 +71,20 @@ def test_a_fine_tune_is_drawn_in_every_format(
     schedule = drawn(database, work, artifacts, asked(trained, "lr-schedule"))
     confusion = drawn(database, work, artifacts, asked(trained, "confusion", split="valid"))
     worst = drawn(database, work, artifacts, asked(trained, "top-losses", split="valid"))
+    sureness = drawn(database, work, artifacts, asked(trained, "calibration", split="valid"))
 
     steps = count_points(database, job.id)
     assert [row["step"] for row in rows_of(curve["json"], "raw")] == list(range(1, steps + 1))
     assert len(rows_of(schedule["json"], "momentum")) == steps
     assert sum(row["count"] for row in rows_of(confusion["json"], "count")) == 6
+    assert sum(row["count"] for row in rows_of(sureness["json"], "middle")) == 6
+    error = trained.result["samples"]["valid"]["calibration"]["valid"]["expected_error"]
+    line = f"valid part: expected calibration error {error:.3f}"
+    assert any(line in text for text in texts_of(sureness["svg"]))
     photos = rows_of(worst["json"], "url")
     assert len(photos) == 6
     assert all(photo["url"].startswith("data:image/jpeg;base64,") for photo in photos)
-    for picture in (curve, schedule, confusion, worst):
+    for picture in (curve, schedule, confusion, worst, sureness):
         texts = texts_of(picture["svg"])
         assert any("red & blue" in text for text in texts)
         assert any("squeezenet1_1 · dataset tiny (2 classes)" in text for text in texts)

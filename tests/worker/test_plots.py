@@ -13,9 +13,19 @@ import pytest
 
 from jobs.artifacts import Artifacts
 from jobs.curves import CurvePoint, EpochRow
-from worker.plots import confusion, loss_curve, lr_curve, lr_schedule, phases, theme, top_losses
+from ml.theory.calibration import Bin, reliability
+from worker.plots import (
+    calibration,
+    confusion,
+    loss_curve,
+    lr_curve,
+    lr_schedule,
+    phases,
+    theme,
+    top_losses,
+)
 from worker.plots.confusion import Matrix
-from worker.plots.ledger_rows import ledger_table, matrix_of, picture_url, worst_of
+from worker.plots.ledger_rows import bins_of, ledger_table, matrix_of, picture_url, worst_of
 from worker.plots.loss_curve import Training
 from worker.plots.phases import Span
 from worker.plots.rendering import render
@@ -108,6 +118,9 @@ CHARTS: dict[str, Any] = {
     "1000 classes": lambda: confusion.draw(THOUSAND_CLASSES, HEADING),
     "odd classes": lambda: confusion.draw(Matrix(np.eye(3, dtype=int), ["", "true", "1"]), HEADING),
     "one sample": lambda: top_losses.draw([Worst("cat", "dog", 2.0, 0.1, None)], HEADING),
+    "always right": lambda: calibration.draw(reliability([1.0, 1.0], [True, True]), HEADING),
+    "sure and wrong": lambda: calibration.draw(reliability([0.9, 0.2], [False, True]), HEADING),
+    "no photo was sure": lambda: calibration.draw(reliability([], []), HEADING),
     "losses not finite": lambda: top_losses.draw([Worst("cat", "dog", nan, nan, None)], HEADING),
 }
 
@@ -120,7 +133,9 @@ def test_every_chart_is_valid_whatever_there_is_to_draw(name: str) -> None:
     json.dumps(specification, allow_nan=False)
 
 
-@pytest.mark.parametrize("name", ["running", "eight groups", "rules with answers", "two classes"])
+@pytest.mark.parametrize(
+    "name", ["running", "eight groups", "rules with answers", "two classes", "sure and wrong"]
+)
 def test_every_chart_becomes_a_picture(name: str) -> None:
     files = render(CHARTS[name]())
 
@@ -364,6 +379,30 @@ def test_a_photo_tells_its_loss_and_the_probability_of_its_label(
     assert (row["label"], row["predicted"], row["numbers"]) == ("cat", "→ dog", text)
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "confidence", "pieces"),
+    [
+        (0.5, 0.75, [("as right as sure", 0.0, 0.5), ("too sure", 0.5, 0.75)]),
+        (1.0, 0.75, [("as right as sure", 0.0, 0.75), ("not sure enough", 0.75, 1.0)]),
+        (0.75, 0.75, [("as right as sure", 0.0, 0.75)]),
+        (0.0, 0.75, [("as right as sure", 0.0, 0.0), ("too sure", 0.0, 0.75)]),
+        (None, None, []),
+    ],
+)
+def test_a_bar_ends_at_how_sure_and_at_how_right_its_photos_are(
+    accuracy: float | None, confidence: float | None, pieces: list[tuple[str, float, float]]
+) -> None:
+    rows = calibration.piece_rows([Bin(0.7, 0.8, 4, confidence, accuracy)])
+
+    assert [(row["piece"], row["low"], row["high"]) for row in rows] == pieces
+
+
+def test_photos_without_a_finite_probability_are_in_no_bin() -> None:
+    columns = {"p_predicted": [0.9, None, nan], "correct": [True, True, False]}
+
+    assert sum(each.count for each in bins_of(pa.table(columns))) == 1
+
+
 def test_a_ledger_of_all_parts_holds_each_of_them(artifacts: Artifacts) -> None:
     artifacts.root.mkdir()
     rows = {"label": ["a", "b", "b"], "predicted": ["a", "a", "b"]}
@@ -379,6 +418,17 @@ def test_a_ledger_of_all_parts_holds_each_of_them(artifacts: Artifacts) -> None:
     assert counts("all") == [[1, 0], [1, 1]]
     assert counts("valid") == [[1, 0], [1, 0]]
     assert counts("train") == [[0, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("count", "cell_px", "fits"),
+    # a digit is 5 px wide in the smallest cells, and a little more than a fifth of large ones
+    [(9, 16, True), (99, 16, True), (9999, 16, False), (9999, 24, True), (123456, 110, True)],
+)
+def test_counts_are_written_where_the_widest_has_room_in_its_cell(
+    count: int, cell_px: int, fits: bool
+) -> None:
+    assert confusion.counts_fit([{"count": 1}, {"count": count}], cell_px) is fits
 
 
 def test_a_loss_that_is_not_finite_is_the_worst(tmp_path: Path) -> None:

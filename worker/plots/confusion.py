@@ -18,7 +18,9 @@ MOST_CLASSES = 40
 
 Counts = npt.NDArray[np.int64]
 
-_MOST_WITH_COUNTS = 25
+_SMALLEST_FONT_PX, _LARGEST_FONT_PX, _FONT_SHARE = 9, 16, 0.36
+_DIGIT_SHARE = 0.56
+"""Width of a digit, of its height."""
 _SIDE_PX, _LARGEST_CELL_PX, _SMALLEST_CELL_PX = 620, 110, 15
 _MOST_LEVEL_LABELS, _LONGEST_LEVEL_LABEL = 6, 12
 _RIGHT, _WRONG = ["#e3eef7", "#0b4f8a"], ["#fde3cf", "#b33a00"]
@@ -52,7 +54,7 @@ def draw(matrix: Matrix, heading: Heading) -> Any:  # noqa: ANN401  (altair's ch
     layers = [_cells(rows, names, is_right=True)]
     if any(not row["right"] for row in rows):
         layers.append(_cells(rows, names, is_right=False))
-    if len(places) <= _MOST_WITH_COUNTS:
+    if counts_fit(rows, _cell_px(len(names))):
         layers.append(_numbers(rows, names))
     side = _cell_px(len(names)) * len(names)
     view = alt.ViewConfig(fill=_EMPTY, stroke=None)
@@ -134,7 +136,7 @@ def _cells(rows: Sequence[dict[str, Any]], names: Sequence[str], *, is_right: bo
 
 
 def _numbers(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Any:  # noqa: ANN401
-    size = min(16, max(9, _cell_px(len(names)) * 0.36))
+    size = _font_px(_cell_px(len(names)))
     return (
         alt.Chart(inline(rows))
         .mark_text(fontSize=size)
@@ -145,6 +147,16 @@ def _numbers(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Any:  # no
             color=alt.Color("dark:N", legend=None, scale=_text_colours()),
         )
     )
+
+
+def counts_fit(rows: Sequence[dict[str, Any]], cell_px: int) -> bool:
+    """Whether the widest count has room in a cell."""
+    digits = max((len(str(row["count"])) for row in rows), default=1)
+    return digits * _DIGIT_SHARE * _font_px(cell_px) < cell_px
+
+
+def _font_px(cell_px: int) -> float:
+    return min(_LARGEST_FONT_PX, max(_SMALLEST_FONT_PX, cell_px * _FONT_SHARE))
 
 
 def _text_colours() -> alt.Scale:

@@ -13,6 +13,7 @@ _TITLES = {
     "lr-schedule": "Learning rates and momentum",
     "confusion": "Confusion matrix",
     "top-losses": "Largest losses",
+    "calibration": "Calibration",
     "presizing-preview": "Presizing preview",
 }
 _LONGEST_NAME = 40

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from jobs.artifacts import Artifacts
 from ml.theory import interpretation
+from ml.theory.calibration import Bin, reliability
 from worker.plots.confusion import Matrix
 from worker.plots.top_losses import MOST, Worst
 
@@ -59,6 +60,12 @@ def worst_of(table: pa.Table, thumbnails: Path) -> list[Worst]:
         )
         for row in rows
     ]
+
+
+def bins_of(table: pa.Table) -> tuple[Bin, ...]:
+    """The rows by how sure the network was, but for those whose probability is not finite."""
+    finite = table.filter(pc.is_finite(pc.field("p_predicted")))
+    return reliability(finite["p_predicted"].to_numpy(), finite["correct"].to_numpy())
 
 
 def picture_url(file: Path) -> str | None:

@@ -108,7 +108,7 @@ def loss_range(training: Training) -> tuple[float, float]:
 
 def _losses(training: Training, *, title: str | None) -> Any:  # noqa: ANN401
     points, scale = training.points, alt.Scale(domain=list(loss_range(training)), nice=False)
-    axis = alt.Axis(title="cross-entropy loss", tickCount=6)
+    axis = alt.Axis(title="cross-entropy loss, nats", tickCount=6)
     x = phases.step_axis(points, title=title)
     steps = alt.Chart(inline(step_rows(points))).encode(x=x, detail="phase:N")
     raw, smoothed = (alt.Y(f"{name}:Q", scale=scale, axis=axis) for name in ("raw", "smoothed"))

@@ -121,7 +121,7 @@ def loss_range(curve: Curve) -> tuple[float, float]:
 
 def _loss_axis(curve: Curve) -> Any:  # noqa: ANN401
     scale = alt.Scale(domain=list(loss_range(curve)), nice=False, zero=False)
-    axis = alt.Axis(title="loss", tickCount=6)
+    axis = alt.Axis(title="cross-entropy loss, nats", tickCount=6)
     return lambda field: alt.Y(f"{field}:Q", scale=scale, axis=axis)
 
 

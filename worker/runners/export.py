@@ -11,9 +11,11 @@ from jobs.artifacts import published
 from jobs.errors import NotFoundError
 from jobs.job import Job
 from jobs.spec import ExportSpec
+from ml.theory.calibration import expected_error
 from worker.context import Context, Ending
 from worker.failures import JobFailedError
 from worker.plots import (
+    calibration,
     confusion,
     loss_curve,
     lr_curve,
@@ -23,7 +25,7 @@ from worker.plots import (
     top_losses,
 )
 from worker.plots.headings import heading_of
-from worker.plots.ledger_rows import ledger_table, matrix_of, worst_of
+from worker.plots.ledger_rows import bins_of, ledger_table, matrix_of, worst_of
 from worker.plots.loss_curve import Training
 from worker.plots.preview_tiles import mean_line, preview_rows
 from worker.plots.theme import Heading
@@ -107,6 +109,21 @@ def _top_losses(context: Context, shown: Job, spec: ExportSpec, heading: Heading
     return top_losses.draw(worst, heading.and_line(line))
 
 
+def _calibration(context: Context, shown: Job, spec: ExportSpec, heading: Heading) -> Any:  # noqa: ANN401
+    bins = bins_of(_ledger(context, shown, spec, ["p_predicted", "correct"]))
+    line = f"{_part(spec)}: expected calibration error {expected_error(bins):.3f}"
+    return calibration.draw(bins, heading.and_line(f"{line}{_temperature(shown, spec)}"))
+
+
+def _temperature(shown: Job, spec: ExportSpec) -> str:
+    """The temperature that the worker fitted; nothing of ledgers of earlier versions."""
+    entries = shown.result["samples"]
+    found = entries.get(spec.split, entries.get("all", {})).get("calibration", {}).get(spec.split)
+    if not found or found["temperature"] is None:
+        return ""
+    return f" · best temperature {found['temperature']:.2f}"
+
+
 def _presizing_preview(context: Context, shown: Job, spec: ExportSpec, heading: Heading) -> Any:  # noqa: ANN401
     compared = shown.result["presizing_preview"]
     try:
@@ -146,5 +163,6 @@ _DRAW: Mapping[str, Callable[[Context, Job, ExportSpec, Heading], Any]] = {
     "lr-schedule": _lr_schedule,
     "confusion": _confusion,
     "top-losses": _top_losses,
+    "calibration": _calibration,
     "presizing-preview": _presizing_preview,
 }

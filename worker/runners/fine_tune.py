@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from jobs import curves, models
@@ -27,10 +26,11 @@ from ml.train import FineTuneOutcome, fine_tune
 from ml.training_state import TrainingState
 from worker.class_weights import class_weights_of, class_weights_values
 from worker.context import Context, Ending
+from worker.epoch_samples import read_epochs
 from worker.findings import DEFAULT_RULE, found_model, found_rate
 from worker.halving import halved_if_too_large, photos_at_once, pieces_of, pieces_values
 from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
-from worker.listener import Course, JobListener, losses_file
+from worker.listener import Course, JobListener
 from worker.resolved import (
     accumulate_values,
     environment_values,
@@ -225,22 +225,15 @@ def _write_samples(
         logits=logits,
         label_smoothing=task.spec.label_smoothing,
         class_weights=task.config.class_weights,
-        loss_by_epoch=_loss_by_epoch(task.context, outcome.epochs_done, len(part.items)),
+        history=read_epochs(
+            task.context.artifacts,
+            task.context.job,
+            epochs=outcome.epochs_done,
+            photos=len(part.items),
+        ),
+        kept_epoch=outcome.kept_epoch,
     )
     return write_ledger(path, evaluated), path
-
-
-def _loss_by_epoch(context: Context, epochs: int, photos: int) -> NDArray[np.float64]:
-    """One column per epoch, written by this attempt or by an earlier one."""
-    columns = np.full((photos, epochs), np.nan)
-    for epoch in range(epochs):
-        for fence in range(context.job.fence, 0, -1):
-            folder = context.artifacts.attempt_folder(context.job.id, fence)
-            path = folder / losses_file(epoch)
-            if path.exists():
-                columns[:, epoch] = np.load(path)
-                break
-    return columns
 
 
 def _write_model(task: _Task, outcome: FineTuneOutcome, totals: Totals | None) -> models.Model:
