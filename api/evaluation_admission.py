@@ -13,8 +13,8 @@ from ml.theory.errors import LabelsMismatchError
 from ml.theory.label_mapping import check_entries, scored_as
 
 
-def check_evaluation(services: Services, caller: Caller, spec: EvaluationSpec) -> None:
-    """The evaluation could start now.
+def checked_evaluation(services: Services, caller: Caller, spec: EvaluationSpec) -> EvaluationSpec:
+    """The evaluation, which could start now, of the very model that its alias leads to.
 
     Raises:
         Problem: it could not.
@@ -22,11 +22,12 @@ def check_evaluation(services: Services, caller: Caller, spec: EvaluationSpec) -
     """
     named = References(services.database, caller)
     model = named.model("/model", spec.model)
+    found = spec.model_copy(update={"model": model.id})
     check_dependencies(named, spec.depends_on)
     if isinstance(spec.dataset, DatasetSpec):
         check_inline_dataset(services, caller, spec.dataset)
         _check_labels(spec, model, None)
-        return
+        return found
     dataset = named.ready_dataset("/dataset", spec.dataset)
     _check_labels(spec, model, dataset)
     part = "usable" if spec.split == "all" else spec.split
@@ -37,6 +38,7 @@ def check_evaluation(services: Services, caller: Caller, spec: EvaluationSpec) -
             f"dataset {dataset.id} has no photos in its {spec.split} part; it has "
             + parts_of(dataset),
         )
+    return found
 
 
 def _check_labels(spec: EvaluationSpec, model: Model, dataset: Dataset | None) -> None:

@@ -170,10 +170,23 @@ LabelMapping = Annotated[
 """Label of a dataset to the class that it is scored as; None leaves its photos out."""
 
 
+ModelAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$", examples=["production"])]
+
+ModelRef = Annotated[
+    str,
+    Field(
+        pattern=r"^(mdl_\w+|[a-z0-9][a-z0-9.-]*)$",
+        max_length=64,
+        description="id or alias of a model; the model that an alias leads to when the job is "
+        "submitted is the one that counts",
+    ),
+]
+
+
 class EvaluationSpec(JobFields):
     """Per-sample cross-entropy of a model on one part of a dataset."""
 
-    model: str = Field(pattern=r"^mdl_", max_length=64, description="id of a model")
+    model: ModelRef
     dataset: DatasetRef = Field(
         description="id of a dataset, or the body of POST /v1/datasets to register one on the way"
     )

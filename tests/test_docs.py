@@ -119,7 +119,9 @@ def names(client: Client, database: Database, artifacts: Artifacts) -> dict[str,
         "FIND": found.id,
         "JOB": trained.id,
         "ITEM": given.photo(dataset, 0),
-        "MODEL": given.a_model(database, artifacts, dataset, job_id=trained.id).id,
+        "MODEL": given.a_model(
+            database, artifacts, dataset, job_id=trained.id, card=given.WHOLE_CARD
+        ).id,
         "RUN": given.started(database, JobType.FINE_TUNE, dataset).id,
     }
 
