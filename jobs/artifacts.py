@@ -60,6 +60,10 @@ class Artifacts:
         """The weights of one model."""
         return self.root / "models" / f"{model_id}.safetensors"
 
+    def onnx_file(self, model_id: str, digest: str) -> Path:
+        """One model for other programs; the name says the SHA-256 of the content."""
+        return self.root / "models" / f"{model_id}.{digest}.onnx"
+
     def uploads_folder(self) -> Path:
         """The uploaded archives."""
         return self.root / "uploads"

@@ -16,6 +16,7 @@ class JobType(StrEnum):
     PRESIZING_PREVIEW = "presizing_preview"
     EXPORT = "export"
     PROBE = "probe"
+    MODEL_EXPORT = "model_export"
 
 
 class JobState(StrEnum):
@@ -61,6 +62,7 @@ QUEUE_OF: Mapping[JobType, str] = {
     JobType.PRESIZING_PREVIEW: "prepare",
     JobType.EXPORT: "prepare",
     JobType.PROBE: "train",
+    JobType.MODEL_EXPORT: "prepare",
 }
 
 RESUMABLE = frozenset({JobType.FINE_TUNE})

@@ -247,6 +247,13 @@ class ExportSpec(JobFields):
     content: str = Field(description="digest of what is drawn; a running job's plots change")
 
 
+class ModelExportSpec(JobFields):
+    """A model as a file for other programs."""
+
+    model: str
+    format: Literal["onnx"] = "onnx"
+
+
 class ProbeSpec(JobFields):
     """A few steps of a training that was only planned, to see how long it would take."""
 
@@ -273,6 +280,7 @@ JobSpec = (
     | PresizingPreviewSpec
     | ExportSpec
     | ProbeSpec
+    | ModelExportSpec
 )
 
 SPEC_OF: dict[JobType, type[JobSpec]] = {
@@ -283,4 +291,5 @@ SPEC_OF: dict[JobType, type[JobSpec]] = {
     JobType.PRESIZING_PREVIEW: PresizingPreviewSpec,
     JobType.EXPORT: ExportSpec,
     JobType.PROBE: ProbeSpec,
+    JobType.MODEL_EXPORT: ModelExportSpec,
 }

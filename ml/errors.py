@@ -70,6 +70,13 @@ class CheckpointCorruptError(MlError):
         self.reason = reason
 
 
+class TooLargeForOnnxError(MlError):
+    """A model's weights do not fit into one ONNX file."""
+
+    def __init__(self, size_bytes: int, most_bytes: int) -> None:
+        super().__init__(f"the weights have {size_bytes} bytes; an ONNX file holds {most_bytes}")
+
+
 class EnvironmentChangedError(MlError):
     """A run would go on where its numbers cannot be the same as before.
 

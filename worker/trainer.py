@@ -36,6 +36,7 @@ RUNNERS = {
     JobType.PRESIZING_PREVIEW: "worker.runners.presizing_preview",
     JobType.EXPORT: "worker.runners.export",
     JobType.PROBE: "worker.runners.probe",
+    JobType.MODEL_EXPORT: "worker.runners.model_export",
 }
 """Modules by name: a worker that only imports datasets never loads a tensor library."""
 

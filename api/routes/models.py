@@ -1,29 +1,20 @@
-"""Trained models: list, read, edit, download, delete."""
+"""Trained models: list, read, edit, delete."""
 
-import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Body, Query, Request, Response
 
 from api.auth import CallerDep
 from api.deletion import delete_file
 from api.dependencies import ServicesDep
 from api.json_body import StrictRoute
-from api.negotiation import (
-    IfMatch,
-    IfNoneMatch,
-    check_range,
-    expected_version,
-    holds_newest,
-    stale,
-)
+from api.negotiation import IfMatch, expected_version, stale
 from api.pagination import PageDep, paged, take
-from api.problems import Problem, at, problem_responses
+from api.problems import at, problem_responses
 from api.references import ModelDep
 from api.schemas.models import ModelEdit, ModelList, ModelResource
 from api.services import Services
-from jobs import aliases, models
+from jobs import aliases, model_exports, models
 from jobs.models import Model, ModelFilter
 
 router = APIRouter(prefix="/v1/models", tags=["Models"], route_class=StrictRoute)
@@ -118,7 +109,11 @@ def delete_model(services: ServicesDep, model: ModelDep) -> None:
     The job that made it keeps everything else, and `model_id`, which then leads nowhere.
     """
     models.delete_model(services.database, model.id)
-    delete_file(services.artifacts.absolute(model.path))
+    for file in (
+        services.artifacts.absolute(model.path),
+        *model_exports.onnx_files(services.artifacts, model.id),
+    ):
+        delete_file(file)
 
 
 def _resource(services: Services, model: Model) -> ModelResource:
@@ -134,47 +129,3 @@ def _changes(edit: ModelEdit) -> dict[str, Any]:
     if not changes:
         raise at("", "validation_failed", "nothing to change; send name, aliases or metadata")
     return changes
-
-
-@router.get(
-    "/{model_id}/download",
-    operation_id="downloadModel",
-    summary="Download a model",
-    response_class=FileResponse,
-    responses={
-        200: {"content": {"application/octet-stream": {}}},
-        206: {"description": "The bytes that Range asks for."},
-        304: {"description": "The file is still as in If-None-Match."},
-        **problem_responses("not_found", "range_not_satisfiable", "validation_failed"),
-    },
-)
-def download_model(
-    services: ServicesDep,
-    model: ModelDep,
-    file_format: Annotated[
-        Literal["safetensors"], Query(alias="format", description="file format")
-    ] = "safetensors",
-    if_none_match: IfNoneMatch = None,
-    byte_range: Annotated[
-        str | None, Header(alias="range", description="bytes=0-99 sends these only")
-    ] = None,
-    if_range: Annotated[
-        str | None, Header(description="the ETag that Range counts for; else all is sent")
-    ] = None,
-) -> Response:
-    """The weights as a safetensors file; Range, If-Range and If-None-Match work."""
-    file = services.artifacts.absolute(model.path)
-    if not file.is_file():
-        raise Problem("not_found", f"the file of model {model.id} is not in the artifact store")
-    etag = f'"{model.digest}"'
-    if holds_newest(if_none_match, etag):
-        return Response(status_code=304, headers={"ETag": etag})
-    if byte_range is not None and if_range in {None, etag}:
-        check_range(byte_range, file.stat().st_size)
-    digest = base64.b64encode(bytes.fromhex(model.digest)).decode()
-    return FileResponse(
-        file,
-        media_type="application/octet-stream",
-        filename=f"{model.id}.{file_format}",
-        headers={"ETag": etag, "Repr-Digest": f"sha-256=:{digest}:"},
-    )

@@ -108,8 +108,8 @@ class JobResource(Resource):
     id: str
     object: Literal["job"] = "job"
     type: str = Field(
-        description="dataset_import, lr_find, fine_tune, evaluation, presizing_preview, export or "
-        "probe; may grow"
+        description="dataset_import, lr_find, fine_tune, evaluation, presizing_preview, export, "
+        "probe or model_export; may grow"
     )
     state: str = Field(
         description="queued, preparing, running, pausing, paused, cancelling, succeeded, failed "
@@ -237,6 +237,7 @@ _RESULTS: Mapping[JobType, tuple[str, ...]] = {
     JobType.PRESIZING_PREVIEW: ("presizing-preview", "plots"),
     JobType.EXPORT: (),
     JobType.PROBE: (),
+    JobType.MODEL_EXPORT: (),
 }
 
 
