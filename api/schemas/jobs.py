@@ -231,9 +231,9 @@ def _eta(job: Job, now_ms: int) -> Eta | None:
 
 _RESULTS: Mapping[JobType, tuple[str, ...]] = {
     JobType.DATASET_IMPORT: (),
-    JobType.LR_FIND: ("lr-curve", "loss-curve", "plots"),
-    JobType.FINE_TUNE: ("loss-curve", "samples", "confusion", "classes", "plots"),
-    JobType.EVALUATION: ("samples", "confusion", "classes", "plots"),
+    JobType.LR_FIND: ("lr-curve", "loss-curve", "plots", "reproduce"),
+    JobType.FINE_TUNE: (*("loss-curve", "samples", "confusion", "classes", "plots", "reproduce"),),
+    JobType.EVALUATION: ("samples", "confusion", "classes", "plots", "reproduce"),
     JobType.PRESIZING_PREVIEW: ("presizing-preview", "plots"),
     JobType.EXPORT: (),
     JobType.PROBE: (),
