@@ -52,6 +52,10 @@ class Artifacts:
         """What one attempt writes: a frozen old attempt can spoil only its own folder."""
         return self.job_folder(job_id) / f"a{fence}"
 
+    def inputs_folder(self, job_id: str) -> Path:
+        """The files that came with the request for one job, named by their places."""
+        return self.job_folder(job_id) / "inputs"
+
     def log_file(self, job_id: str, fence: int) -> Path:
         """What one attempt printed."""
         return self.attempt_folder(job_id, fence) / "log.txt"

@@ -17,6 +17,7 @@ class JobType(StrEnum):
     EXPORT = "export"
     PROBE = "probe"
     MODEL_EXPORT = "model_export"
+    PREDICT = "predict"
 
 
 class JobState(StrEnum):
@@ -63,6 +64,7 @@ QUEUE_OF: Mapping[JobType, str] = {
     JobType.EXPORT: "prepare",
     JobType.PROBE: "train",
     JobType.MODEL_EXPORT: "prepare",
+    JobType.PREDICT: "predict",
 }
 
 RESUMABLE = frozenset({JobType.FINE_TUNE})

@@ -254,6 +254,13 @@ class ModelExportSpec(JobFields):
     format: Literal["onnx"] = "onnx"
 
 
+class PredictSpec(JobFields):
+    """Photos that a request brought along, whose logits it waits for."""
+
+    model: str
+    images: int = Field(ge=1, description="how many; they lie in the job's folder")
+
+
 class ProbeSpec(JobFields):
     """A few steps of a training that was only planned, to see how long it would take."""
 
@@ -281,6 +288,7 @@ JobSpec = (
     | ExportSpec
     | ProbeSpec
     | ModelExportSpec
+    | PredictSpec
 )
 
 SPEC_OF: dict[JobType, type[JobSpec]] = {
@@ -292,4 +300,5 @@ SPEC_OF: dict[JobType, type[JobSpec]] = {
     JobType.EXPORT: ExportSpec,
     JobType.PROBE: ProbeSpec,
     JobType.MODEL_EXPORT: ModelExportSpec,
+    JobType.PREDICT: PredictSpec,
 }

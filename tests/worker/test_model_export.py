@@ -46,8 +46,8 @@ def test_an_exported_model_gives_the_logits_of_the_ledger(
     ledger = artifacts.absolute(trained.result["samples"]["valid"]["path"])
 
     for row in pq.read_table(ledger).to_pylist():
-        photo = Image.open(settings.dataset_roots[0] / "tiny" / row["path"])
-        photo = photo.resize((round(80 * 64 / 72), 64), Image.Resampling.BILINEAR)
+        stored = Image.open(settings.dataset_roots[0] / "tiny" / row["path"])
+        photo = stored.resize((round(80 * 64 / 72), 64), Image.Resampling.BILINEAR)
         pixels = draw(np.asarray(photo), centre_matrix(photo.size, 64), 64) / np.float32(255)
         (logits,) = session.run(None, {INPUT: pixels[None].astype(np.float32)})
         assert logits[0] == pytest.approx(row["logits"], abs=1e-4)
