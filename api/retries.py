@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from api.admission import check_fine_tune, check_import, check_lr_find, check_training_on
 from api.auth import Caller
-from api.evaluation_admission import checked_evaluation
+from api.evaluation_admission import checked_evaluation, checked_prediction
 from api.preview_admission import check_presizing_preview
 from api.problems import Problem
 from api.references import invalid
@@ -20,7 +20,13 @@ from jobs.dataset_spec import DatasetSpec, Spec
 from jobs.job import Job, JobState, JobType
 from jobs.models import Model
 from jobs.retries import Body
-from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
+from jobs.spec import (
+    EvaluationSpec,
+    FineTuneSpec,
+    LrFindSpec,
+    PredictionSpec,
+    PresizingPreviewSpec,
+)
 from jobs.submission import RunSpec
 
 _WHAT_CHANGES = "/overrides"
@@ -128,6 +134,8 @@ def _checked(
         check_lr_find(services, caller, spec)
     elif isinstance(spec, EvaluationSpec):
         return checked_evaluation(services, caller, spec)
+    elif isinstance(spec, PredictionSpec):
+        return checked_prediction(services, caller, spec)
     elif isinstance(spec, PresizingPreviewSpec):
         check_presizing_preview(services, caller, spec)
     else:

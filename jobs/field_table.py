@@ -6,13 +6,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jobs.dataset_spec import DatasetSpec, Spec
-from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
+from jobs.spec import (
+    EvaluationSpec,
+    FineTuneSpec,
+    LrFindSpec,
+    PredictionSpec,
+    PresizingPreviewSpec,
+)
 
 _REQUESTS: Mapping[str, type[Spec]] = {
     "POST /v1/datasets": DatasetSpec,
     "POST /v1/lr-finds": LrFindSpec,
     "POST /v1/fine-tunes": FineTuneSpec,
     "POST /v1/evaluations": EvaluationSpec,
+    "POST /v1/predictions": PredictionSpec,
     "POST /v1/presizing-previews": PresizingPreviewSpec,
 }
 _BOUNDS = {

@@ -18,6 +18,7 @@ class JobType(StrEnum):
     PROBE = "probe"
     MODEL_EXPORT = "model_export"
     PREDICT = "predict"
+    PREDICTION = "prediction"
 
 
 class JobState(StrEnum):
@@ -65,13 +66,20 @@ QUEUE_OF: Mapping[JobType, str] = {
     JobType.PROBE: "train",
     JobType.MODEL_EXPORT: "prepare",
     JobType.PREDICT: "predict",
+    JobType.PREDICTION: "train",
 }
 
 RESUMABLE = frozenset({JobType.FINE_TUNE})
 """Types with checkpoints, which can be paused and stopped half-way."""
 
 _RETRIABLE = frozenset(
-    {JobType.LR_FIND, JobType.FINE_TUNE, JobType.EVALUATION, JobType.PRESIZING_PREVIEW}
+    {
+        JobType.LR_FIND,
+        JobType.FINE_TUNE,
+        JobType.EVALUATION,
+        JobType.PREDICTION,
+        JobType.PRESIZING_PREVIEW,
+    }
 )
 _FAILED = frozenset({JobState.FAILED, JobState.CANCELLED})
 

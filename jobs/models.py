@@ -141,7 +141,7 @@ def _needs(model: Model) -> ColumnElement[bool]:
         columns.state.not_in([state.value for state in FINAL_STATES]),
         or_(
             and_(
-                columns.type == JobType.EVALUATION.value,
+                columns.type.in_([JobType.EVALUATION.value, JobType.PREDICTION.value]),
                 columns.spec["model"].as_string() == model.id,
             ),
             and_(

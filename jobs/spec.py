@@ -183,18 +183,12 @@ ModelRef = Annotated[
 ]
 
 
-class EvaluationSpec(JobFields):
-    """Per-sample cross-entropy of a model on one part of a dataset."""
+class _ScoringFields(JobFields):
+    """What evaluations and predictions have in common: a model and photos to look at."""
 
     model: ModelRef
     dataset: DatasetRef = Field(
         description="id of a dataset, or the body of POST /v1/datasets to register one on the way"
-    )
-    split: Literal["train", "valid", "test", "all"] = "valid"
-    label_mapping: LabelMapping = Field(
-        default={},
-        description="what a label of the dataset is scored as: a class of the model, or null to "
-        "leave its photos out; a label that is a class needs no entry",
     )
     batch_size: int = Field(default=64, ge=1, le=4096, description="photos in one forward pass")
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
@@ -202,6 +196,23 @@ class EvaluationSpec(JobFields):
         default="halve_batch",
         description="when a batch does not fit into memory: halve it, as often as needed",
     )
+
+
+class EvaluationSpec(_ScoringFields):
+    """Per-sample cross-entropy of a model on one part of a dataset."""
+
+    split: Literal["train", "valid", "test", "all"] = "valid"
+    label_mapping: LabelMapping = Field(
+        default={},
+        description="what a label of the dataset is scored as: a class of the model, or null to "
+        "leave its photos out; a label that is a class needs no entry",
+    )
+
+
+class PredictionSpec(_ScoringFields):
+    """What a model says of the photos of a dataset, whatever their labels."""
+
+    split: Literal["train", "valid", "test", "all"] = "all"
 
 
 class PresizingPreviewSpec(PresizedFields):
@@ -284,6 +295,7 @@ JobSpec = (
     | LrFindSpec
     | FineTuneSpec
     | EvaluationSpec
+    | PredictionSpec
     | PresizingPreviewSpec
     | ExportSpec
     | ProbeSpec
@@ -296,6 +308,7 @@ SPEC_OF: dict[JobType, type[JobSpec]] = {
     JobType.LR_FIND: LrFindSpec,
     JobType.FINE_TUNE: FineTuneSpec,
     JobType.EVALUATION: EvaluationSpec,
+    JobType.PREDICTION: PredictionSpec,
     JobType.PRESIZING_PREVIEW: PresizingPreviewSpec,
     JobType.EXPORT: ExportSpec,
     JobType.PROBE: ProbeSpec,

@@ -5,6 +5,7 @@ than loading a model does, so the process that predicts stays. The supervisor re
 the job in hand, replaces a process that died, and ends one that does not answer.
 """
 
+import importlib
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -18,14 +19,14 @@ from jobs import leases, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import LeaseLostError, NotFoundError, StoreUnavailableError
-from jobs.job import LEASED_STATES, Failure, Job, JobState
+from jobs.job import LEASED_STATES, Failure, Job, JobState, JobType
 from jobs.logs import configure_logging
 from jobs.queue import Doorbell
 from jobs.settings import Settings
 from worker.context import Context
 from worker.control import Undisturbed
 from worker.patience import until_answered
-from worker.trainer import become_a_process_of_its_own, do, end_with
+from worker.trainer import RUNNERS, become_a_process_of_its_own, do, end_with
 from worker.watch import Parts
 
 MOST_S = 60.0
@@ -55,8 +56,7 @@ class Resident:
 
     def do(self, job: Job) -> None:
         """The job is where its end says, or back in the queue."""
-        hand = self._hand if self._hand is not None else self._start()
-        self._hand = hand
+        hand = self.ready()
         try:
             hand.pipe.send((job.id, job.fence))
             answered = self._wait(hand, job)
@@ -66,6 +66,13 @@ class Resident:
             self.close()
         self._settle(job, answered=answered)
         self._parts.doorbell.happened(job.id)
+
+    def ready(self) -> _Hand:
+        """The process is there, or has begun to load what it needs."""
+        if self._hand is None or not self._hand.process.is_alive():
+            self.close()
+            self._hand = self._start()
+        return self._hand
 
     def close(self) -> None:
         """The process has ended, and another one will be started when it is needed."""
@@ -138,6 +145,7 @@ def serve(settings: Settings, pipe: Connection, lifeline: Connection) -> None:
     """Each job that comes through the pipe is done and answered, until the pipe is closed."""
     become_a_process_of_its_own()
     end_with(lifeline)
+    importlib.import_module(RUNNERS[JobType.PREDICT])
     configure_logging("console", settings.log_level)
     database, doorbell = Database(settings.database_url), Doorbell(settings.redis_url)
     while True:

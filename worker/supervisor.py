@@ -80,9 +80,12 @@ class Supervisor:
             self._parts.doorbell.close()
 
     def _warm_up(self) -> bool:
-        """Whether the template has loaded everything."""
+        """Whether the template has loaded everything; a process that stays may still do so."""
+        if self._resident is not None:
+            self._resident.ready()
+            return True
         # a job claimed earlier would wait for the template's imports while its lease runs out
-        if not self._is_warm and self._resident is None:
+        if not self._is_warm:
             first = self._parts.processes.Process(target=template.answer)
             try:
                 first.start()
@@ -91,7 +94,7 @@ class Supervisor:
                 log.warning("template_lost", error=repr(problem))
                 return False
             self._is_warm = first.exitcode == 0
-        return self._is_warm or self._resident is not None
+        return self._is_warm
 
     def _do(self, job: Job) -> bool:
         """Whether the job's attempt has begun and ended; else the job has gone back."""

@@ -38,6 +38,7 @@ RUNNERS = {
     JobType.PROBE: "worker.runners.probe",
     JobType.MODEL_EXPORT: "worker.runners.model_export",
     JobType.PREDICT: "worker.runners.predict",
+    JobType.PREDICTION: "worker.runners.prediction",
 }
 """Modules by name: a worker that only imports datasets never loads a tensor library."""
 

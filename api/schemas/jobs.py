@@ -109,7 +109,7 @@ class JobResource(Resource):
     object: Literal["job"] = "job"
     type: str = Field(
         description="dataset_import, lr_find, fine_tune, evaluation, presizing_preview, export, "
-        "probe, model_export or predict; may grow"
+        "probe, model_export, predict or prediction; may grow"
     )
     state: str = Field(
         description="queued, preparing, running, pausing, paused, cancelling, succeeded, failed "
@@ -239,6 +239,7 @@ _RESULTS: Mapping[JobType, tuple[str, ...]] = {
     JobType.PROBE: (),
     JobType.MODEL_EXPORT: (),
     JobType.PREDICT: (),
+    JobType.PREDICTION: ("predictions",),
 }
 
 

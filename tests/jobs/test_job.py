@@ -56,6 +56,7 @@ def test_what_needs_no_training_device_has_a_queue_of_its_own() -> None:
         "probe": "train",
         "model_export": "prepare",
         "predict": "predict",
+        "prediction": "train",
     }
 
 
@@ -100,6 +101,7 @@ def test_what_a_client_asked_for_can_be_asked_for_again_once_it_has_ended(state:
         JobType.PROBE: (),
         JobType.MODEL_EXPORT: (),
         JobType.PREDICT: (),
+        JobType.PREDICTION: ("retry",),
     }
 
     assert set(again) == set(JobType)
