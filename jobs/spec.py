@@ -26,7 +26,8 @@ from jobs.hyperparameters import (
     misfit,
 )
 from jobs.job import JobType
-from jobs.job_fields import DatasetRef, JobFields, PresizedFields
+from jobs.job_fields import JobFields, PresizedFields
+from jobs.scoring_fields import ScoringFields
 
 SPEC_VERSION = 1
 
@@ -170,35 +171,7 @@ LabelMapping = Annotated[
 """Label of a dataset to the class that it is scored as; None leaves its photos out."""
 
 
-ModelAlias = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$", examples=["production"])]
-
-ModelRef = Annotated[
-    str,
-    Field(
-        pattern=r"^(mdl_\w+|[a-z0-9][a-z0-9.-]*)$",
-        max_length=64,
-        description="id or alias of a model; the model that an alias leads to when the job is "
-        "submitted is the one that counts",
-    ),
-]
-
-
-class _ScoringFields(JobFields):
-    """What evaluations and predictions have in common: a model and photos to look at."""
-
-    model: ModelRef
-    dataset: DatasetRef = Field(
-        description="id of a dataset, or the body of POST /v1/datasets to register one on the way"
-    )
-    batch_size: int = Field(default=64, ge=1, le=4096, description="photos in one forward pass")
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    on_out_of_memory: Literal["halve_batch", "fail"] = Field(
-        default="halve_batch",
-        description="when a batch does not fit into memory: halve it, as often as needed",
-    )
-
-
-class EvaluationSpec(_ScoringFields):
+class EvaluationSpec(ScoringFields):
     """Per-sample cross-entropy of a model on one part of a dataset."""
 
     split: Literal["train", "valid", "test", "all"] = "valid"
@@ -209,7 +182,7 @@ class EvaluationSpec(_ScoringFields):
     )
 
 
-class PredictionSpec(_ScoringFields):
+class PredictionSpec(ScoringFields):
     """What a model says of the photos of a dataset, whatever their labels."""
 
     split: Literal["train", "valid", "test", "all"] = "all"

@@ -18,7 +18,7 @@ from api.schemas.resource import (
 )
 from jobs.dataset_spec import Metadata, Spec
 from jobs.models import Model
-from jobs.spec import ModelAlias
+from jobs.scoring_fields import ModelAlias
 from ml.theory.preprocessing import preprocessing
 
 
