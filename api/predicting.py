@@ -1,9 +1,10 @@
 """Predictions that a request waits for: a job that exists for as long as the request does."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-import structlog
 from starlette.concurrency import run_in_threadpool
 
 from api import side_jobs
@@ -13,7 +14,7 @@ from api.predict_body import SentImage
 from api.services import Services
 from jobs import store, verbs
 from jobs.errors import InvalidTransitionError, NotFoundError
-from jobs.ids import new_job_id
+from jobs.ids import JobId, new_job_id
 from jobs.job import QUEUE_OF, Job, JobType
 from jobs.models import Model
 from jobs.spec import PredictSpec
@@ -22,8 +23,6 @@ from jobs.store import Chain
 WAIT_S = 30.0
 _QUEUE = QUEUE_OF[JobType.PREDICT]
 _PRIORITY = 9
-
-log = structlog.get_logger(__name__)
 
 
 async def predicted(
@@ -38,8 +37,12 @@ async def predicted(
         Problem: nobody is there to predict, or nobody had the time; or the prediction failed.
     """
     await run_in_threadpool(side_jobs.require_worker, services, _QUEUE, purpose="predict")
-    job = await run_in_threadpool(_begin, services, caller, model, images)
+    job_id = new_job_id()
     try:
+        folder = services.artifacts.inputs_folder(job_id)
+        await run_in_threadpool(_write, folder, images)
+        spec = PredictSpec(model=model.id, images=len(images), priority=_PRIORITY)
+        job = await run_in_threadpool(_submit, services, caller, spec, job_id)
         job = await side_jobs.ended(services, job, WAIT_S)
         if not job.is_terminal:
             detail = f"the prediction was not done within {WAIT_S:g} s"
@@ -48,16 +51,16 @@ async def predicted(
         side_jobs.require_success(job, what="the prediction", fault=fault)
         return list(job.result["images"])
     finally:
-        await run_in_threadpool(_forget, services, job.id)
+        await run_in_threadpool(_forget, services, job_id)
 
 
-def _begin(services: Services, caller: Caller, model: Model, images: Sequence[SentImage]) -> Job:
-    job_id = new_job_id()
-    folder = services.artifacts.inputs_folder(job_id)
+def _write(folder: Path, images: Sequence[SentImage]) -> None:
     folder.mkdir(parents=True)
     for place, image in enumerate(images):
         (folder / str(place)).write_bytes(image.content)
-    spec = PredictSpec(model=model.id, images=len(images), priority=_PRIORITY)
+
+
+def _submit(services: Services, caller: Caller, spec: PredictSpec, job_id: JobId) -> Job:
     with services.database.write() as connection:
         job = store.submit(
             connection,
@@ -72,15 +75,10 @@ def _begin(services: Services, caller: Caller, model: Model, images: Sequence[Se
 
 
 def _forget(services: Services, job_id: str) -> None:
-    """The job is gone, its photos with it; one that still runs ends cancelled and goes later."""
-    try:
+    """The photos are gone, and so is the job; one that still runs ends cancelled and goes later."""
+    delete_folder(services.artifacts.inputs_folder(job_id))
+    with suppress(InvalidTransitionError, NotFoundError):
         verbs.cancel(services.database, job_id)
-    except InvalidTransitionError:
-        log.debug("prediction_over", job=job_id)
-    except NotFoundError:
-        return
-    try:
+    with suppress(InvalidTransitionError, NotFoundError):
         store.delete_job(services.database, job_id)
-    except (InvalidTransitionError, NotFoundError) as problem:
-        log.info("prediction_left", job=job_id, reason=str(problem))
-    delete_folder(services.artifacts.job_folder(job_id))
+        delete_folder(services.artifacts.job_folder(job_id))

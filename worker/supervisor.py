@@ -44,7 +44,8 @@ class Supervisor:
         # a template process imports everything once and runs nothing: a job starts by a fork,
         # in milliseconds, and gives its memory back by its exit
         processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(_PRELOADED.get(queue, []))
+        if queue in _PRELOADED:
+            processes.set_forkserver_preload(_PRELOADED[queue])
         self._queue = queue
         self._worker_id = worker_id
         self._busy = threading.Lock()
