@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from api.dependencies import ServicesDep
 from api.problems import Problem
 from jobs.errors import NotFoundError
+from jobs.ids import MODEL_PREFIX
 from jobs.keys import ApiKey, Scope
 from jobs.owners import TABLE_OF, owner_of
 from jobs.store import LOCAL_OWNER
@@ -102,11 +103,12 @@ class Guard:
 
 
 def _named(request: Request) -> list[tuple[str, str]]:
-    """Kind and id of the owned things in the path."""
+    """Kind and id of the owned things in the path; an alias leads to the caller's own only."""
+    named = [(kind, request.path_params.get(f"{kind}_id")) for kind in TABLE_OF]
     return [
-        (kind, request.path_params[f"{kind}_id"])
-        for kind in TABLE_OF
-        if f"{kind}_id" in request.path_params
+        (kind, identifier)
+        for kind, identifier in named
+        if identifier is not None and (kind != "model" or identifier.startswith(MODEL_PREFIX))
     ]
 
 

@@ -24,7 +24,11 @@ DatasetIdPath = Annotated[
 ]
 ModelIdPath = Annotated[
     str,
-    Path(max_length=64, description="id of a model", examples=["mdl_01jd2s4ah2f3kv8m6q0x5w9c7e"]),
+    Path(
+        max_length=64,
+        description="id or alias of a model",
+        examples=["mdl_01jd2s4ah2f3kv8m6q0x5w9c7e"],
+    ),
 ]
 UploadIdPath = Annotated[
     str,

@@ -75,6 +75,16 @@ def _accepted(connection: Connection, job: Job) -> StoredAnswer:
     return StoredAnswer(status=202, headers=headers, body=body)
 
 
+def in_progress(services: Services, job: Job) -> Response:
+    """The answer while a job makes what was asked for: 202, to ask again in a moment."""
+    return Response(
+        job_resource(services, job).model_dump_json(),
+        status_code=202,
+        media_type="application/json",
+        headers={"Location": f"/v1/jobs/{job.id}", "Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
 def submit(
     services: Services, caller: Caller, once: Once, spec: RunSpec, *, check: Callable[[], None]
 ) -> Response:

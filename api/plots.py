@@ -1,24 +1,23 @@
 """Plots that workers draw: what is asked for, whether its files are there, who is drawing them."""
 
-import asyncio
 import hashlib
 import json
 from importlib.metadata import version
 
 from starlette.concurrency import run_in_threadpool
 
+from api import side_jobs
 from api.deletion import delete_folder
 from api.job_ledger import open_ledger
-from api.problems import KINDS, RETRY_AFTER_S, Problem, at
+from api.problems import Problem, at
 from api.services import Services
-from jobs import curves, plots, presence, store
+from jobs import curves, plots, store
 from jobs.errors import NotFoundError, ResultNotReadyError
 from jobs.job import QUEUE_OF, Job, JobState, JobType
 from jobs.spec import ExportSpec, Plot
 
 _QUEUE = QUEUE_OF[JobType.EXPORT]
 _PRIORITY = 9
-_NO_WORKER_RETRY_S = 10
 
 
 def plots_of(job: Job) -> tuple[Plot, ...]:
@@ -90,18 +89,14 @@ async def drawn(services: Services, spec: ExportSpec, wait_s: float) -> ExportSp
     job = await run_in_threadpool(_begin, services, spec)
     if job is None:
         return spec
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + wait_s
-    while not job.is_terminal and loop.time() < deadline_s and not services.feed.is_ending:
-        try:
-            job = await services.feed.until_changed(job, deadline_s - loop.time())
-        except NotFoundError as deleted:
-            raise replaced(spec) from deleted
-    if job.state == JobState.SUCCEEDED:
-        return ExportSpec.model_validate(job.spec)
-    if job.is_terminal:
-        raise _failed(job)
-    return job
+    try:
+        job = await side_jobs.ended(services, job, wait_s)
+    except NotFoundError as deleted:
+        raise replaced(spec) from deleted
+    if not job.is_terminal:
+        return job
+    side_jobs.require_success(job, what="the drawing", fault="the plot could not be drawn")
+    return ExportSpec.model_validate(job.spec)
 
 
 def _begin(services: Services, spec: ExportSpec) -> Job | None:
@@ -111,12 +106,7 @@ def _begin(services: Services, spec: ExportSpec) -> Job | None:
     """
     if plots.is_drawn(services.artifacts, spec):
         return None
-    if not any(worker.queue == _QUEUE for worker in presence.present(services.database)):
-        raise Problem(
-            "no_workers",
-            f"no worker of the queue {_QUEUE!r} is there to draw {spec.plot}",
-            headers={"Retry-After": str(_NO_WORKER_RETRY_S)},
-        )
+    side_jobs.require_worker(services, _QUEUE, purpose=f"draw {spec.plot}")
     with services.database.write() as connection:
         job = plots.drawing_job(connection, services.artifacts, spec)
         replaced = plots.delete_older_exports(connection, spec) if job else []
@@ -131,13 +121,3 @@ def replaced(spec: ExportSpec) -> Problem:
     """What was drawn is already gone, because the plot was drawn again."""
     detail = f"a newer {spec.plot} has just replaced this one; ask again"
     return Problem("unavailable", detail, headers={"Retry-After": "1"})
-
-
-def _failed(job: Job) -> Problem:
-    if job.error is None:
-        detail = f"the drawing, job {job.id}, was cancelled; ask again"
-        headers = {"Retry-After": str(RETRY_AFTER_S)}
-        return Problem("result_not_ready", detail, headers=headers, members={"job_id": job.id})
-    code = job.error["code"] if job.error["code"] in KINDS else "internal"
-    detail = f"the plot could not be drawn: {job.error['message']}"
-    return Problem(code, detail, members={"job_id": job.id, "error": dict(job.error)})

@@ -38,7 +38,11 @@ KINDS: Mapping[str, Kind] = {
         409, "Dataset not ready", "Wait until the dataset is ready, then submit again."
     ),
     "dataset_in_use": Kind(409, "Dataset in use", "Cancel the jobs that need it, or wait."),
-    "model_in_use": Kind(409, "Model in use", "Cancel the jobs that need it, or wait."),
+    "model_in_use": Kind(
+        409,
+        "Model in use",
+        "Cancel the jobs that need it, or wait; give its aliases to another model.",
+    ),
     "upload_in_use": Kind(409, "Upload in use", "Wait until the import that needs it has ended."),
     "last_admin_key": Kind(409, "Last admin key", "Make another admin key, then revoke this one."),
     "idempotency_in_progress": Kind(

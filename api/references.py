@@ -1,10 +1,14 @@
 """The things that a body names, as far as they exist for its caller; problems say where."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from api.auth import Caller
+from fastapi import Depends
+
+from api.auth import Caller, CallerDep
+from api.dependencies import ModelIdPath, ServicesDep
 from api.problems import FieldProblem, Problem
-from jobs import datasets, models, store, uploads
+from jobs import aliases, datasets, store, uploads
 from jobs.database import Database
 from jobs.datasets import Dataset
 from jobs.errors import DatasetNotReadyError, NotFoundError
@@ -38,14 +42,14 @@ class References:
             raise DatasetNotReadyError(dataset.id, dataset.state)
         return dataset
 
-    def model(self, pointer: str, model_id: str) -> Model:
-        """The model.
+    def model(self, pointer: str, name: str) -> Model:
+        """The model of this id or alias.
 
         Raises:
             Problem: there is no such model.
         """
         try:
-            model = models.get(self.database, model_id)
+            model = aliases.named(self.database, name, owner=self.caller.owner)
             self._require("model", model)
         except NotFoundError as unknown:
             raise invalid(pointer, "not_found", f"{unknown}; see GET /v1/models") from unknown
@@ -115,6 +119,14 @@ class References:
     def _require(self, kind: str, thing: Dataset | Model | Job | Upload) -> None:
         if not self.caller.sees(thing.owner):
             raise NotFoundError(kind, thing.id)
+
+
+def _named_model(services: ServicesDep, caller: CallerDep, model_id: ModelIdPath) -> Model:
+    return aliases.named(services.database, model_id, owner=caller.owner)
+
+
+ModelDep = Annotated[Model, Depends(_named_model)]
+"""The model that the path names by its id or by an alias of the caller's owner."""
 
 
 def invalid(pointer: str, code: str, detail: str) -> Problem:

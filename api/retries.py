@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from api.admission import check_fine_tune, check_import, check_lr_find, check_training_on
 from api.auth import Caller
-from api.evaluation_admission import check_evaluation
+from api.evaluation_admission import checked_evaluation, checked_prediction
 from api.preview_admission import check_presizing_preview
 from api.problems import Problem
 from api.references import invalid
@@ -21,7 +21,13 @@ from jobs.dataset_spec import DatasetSpec, Spec
 from jobs.job import Job, JobState, JobType
 from jobs.models import Model
 from jobs.retries import Body
-from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
+from jobs.spec import (
+    EvaluationSpec,
+    FineTuneSpec,
+    LrFindSpec,
+    PredictionSpec,
+    PresizingPreviewSpec,
+)
 from jobs.submission import RunSpec
 from jobs.version_spec import VersionOf
 
@@ -45,7 +51,7 @@ def retried(
     model = None if request.continue_epochs is None else _kept_model(services, job)
     spec = _spec(job, _body(services, job, request))
     try:
-        _check(services, caller, spec)
+        spec = _checked(services, caller, spec)
         if model is not None and isinstance(spec, FineTuneSpec):
             check_training_on(services, caller, spec, model)
     except Problem as problem:
@@ -121,19 +127,24 @@ def _request_with(spec: type[Spec]) -> type[BaseModel]:
     return create_model("Overridden", overrides=(spec, ...))
 
 
-def _check(services: Services, caller: Caller, spec: RunSpec | DatasetSpec | VersionOf) -> None:
+def _checked(
+    services: Services, caller: Caller, spec: RunSpec | DatasetSpec | VersionOf
+) -> RunSpec | DatasetSpec | VersionOf:
     if isinstance(spec, FineTuneSpec):
         check_fine_tune(services, caller, spec)
     elif isinstance(spec, LrFindSpec):
         check_lr_find(services, caller, spec)
     elif isinstance(spec, EvaluationSpec):
-        check_evaluation(services, caller, spec)
+        return checked_evaluation(services, caller, spec)
+    elif isinstance(spec, PredictionSpec):
+        return checked_prediction(services, caller, spec)
     elif isinstance(spec, PresizingPreviewSpec):
         check_presizing_preview(services, caller, spec)
     elif isinstance(spec, VersionOf):
         check_version(services, caller, spec)
     else:
         check_import(services, caller, spec)
+    return spec
 
 
 def _at_its_place(problem: Problem, request: JobRetry) -> Problem:

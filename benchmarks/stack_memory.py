@@ -68,7 +68,7 @@ def _role(pid: int, parents: Mapping[int, int]) -> str | None:
         return "api" if len(line) == 2 else None
     if "worker.app" not in child:
         return None
-    queue = "train" if "train" in child else "prepare"
+    queue = next(name for name in ("train", "predict", "prepare") if name in child)
     # a trainer leads a session of its own; the template it was forked from does not
     if len(line) == 2:
         return f"worker ({queue})"

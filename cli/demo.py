@@ -93,7 +93,7 @@ def run_demo(data: DemoData, training: DemoTraining) -> None:
     if Path(training.weights).is_file():
         roots = (*roots, Path(training.weights).absolute().parent)
     with tempfile.TemporaryDirectory(prefix="tunesmith-demo-") as folder:
-        console.print(f"Starting the stack in {folder}: Redis, API and two workers …")
+        console.print(f"Starting the stack in {folder}: Redis, API and three workers …")
         report = console.print
         private = Stack(Path(folder), port=0, dataset_roots=roots, report=report, is_private=True)
         with private as stack:

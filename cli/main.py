@@ -104,7 +104,7 @@ def api() -> None:
 
 @app.command()
 def worker(
-    queue: Annotated[str, typer.Option(help="train or prepare")] = "train",
+    queue: Annotated[str, typer.Option(help="train, prepare or predict")] = "train",
 ) -> None:
     """Run one worker alone, with the settings of the environment."""
     _become("worker.app", "--queue", queue)

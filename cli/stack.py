@@ -166,6 +166,7 @@ class Stack:
             self._recipe("redis", *self._redis.arguments),
             self._recipe("api", python, "-m", "api.main"),
             self._recipe("worker-prepare", python, "-m", "worker.app", "--queue", "prepare"),
+            self._recipe("worker-predict", python, "-m", "worker.app", "--queue", "predict"),
         ]
         gpus = nvidia_devices() if self.settings.device == "auto" else 0
         for number in range(max(1, gpus)):

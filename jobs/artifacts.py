@@ -60,6 +60,10 @@ class Artifacts:
         """What one attempt writes: a frozen old attempt can spoil only its own folder."""
         return self.job_folder(job_id) / f"a{fence}"
 
+    def inputs_folder(self, job_id: str) -> Path:
+        """The files that came with the request for one job, named by their places."""
+        return self.job_folder(job_id) / "inputs"
+
     def log_file(self, job_id: str, fence: int) -> Path:
         """What one attempt printed."""
         return self.attempt_folder(job_id, fence) / "log.txt"
@@ -67,6 +71,10 @@ class Artifacts:
     def model_file(self, model_id: str) -> Path:
         """The weights of one model."""
         return self.root / "models" / f"{model_id}.safetensors"
+
+    def onnx_file(self, model_id: str, digest: str) -> Path:
+        """One model for other programs; the name says the SHA-256 of the content."""
+        return self.root / "models" / f"{model_id}.{digest}.onnx"
 
     def uploads_folder(self) -> Path:
         """The uploaded archives."""

@@ -94,7 +94,7 @@ class DatasetInUseError(JobsError):
 
 
 class ModelInUseError(JobsError):
-    """A job that is not finished needs the model, so it cannot be deleted."""
+    """An unfinished job needs the model, or an alias leads to it, so it cannot be deleted."""
 
     def __init__(self, model_id: str, users: Sequence[str]) -> None:
         super().__init__(f"model {model_id} is in use by {', '.join(users)}")

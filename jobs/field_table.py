@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jobs.dataset_spec import DatasetSpec, Spec
-from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
+from jobs.spec import (
+    EvaluationSpec,
+    FineTuneSpec,
+    LrFindSpec,
+    PredictionSpec,
+    PresizingPreviewSpec,
+)
 from jobs.version_spec import DatasetVersion
 
 _REQUESTS: Mapping[str, type[Spec]] = {
@@ -15,6 +21,7 @@ _REQUESTS: Mapping[str, type[Spec]] = {
     "POST /v1/lr-finds": LrFindSpec,
     "POST /v1/fine-tunes": FineTuneSpec,
     "POST /v1/evaluations": EvaluationSpec,
+    "POST /v1/predictions": PredictionSpec,
     "POST /v1/presizing-previews": PresizingPreviewSpec,
 }
 _BOUNDS = {

@@ -6,6 +6,9 @@ from typing import NewType
 from typeid import TypeID
 from typeid.core.errors import TypeIDException
 
+MODEL_PREFIX = "mdl_"
+"""What a model's id begins with, and no alias of one."""
+
 _TIME_BYTES = 6
 """A UUIDv7 begins with its time (RFC 9562)."""
 

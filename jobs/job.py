@@ -16,6 +16,9 @@ class JobType(StrEnum):
     PRESIZING_PREVIEW = "presizing_preview"
     EXPORT = "export"
     PROBE = "probe"
+    MODEL_EXPORT = "model_export"
+    PREDICT = "predict"
+    PREDICTION = "prediction"
 
 
 class JobState(StrEnum):
@@ -61,13 +64,22 @@ QUEUE_OF: Mapping[JobType, str] = {
     JobType.PRESIZING_PREVIEW: "prepare",
     JobType.EXPORT: "prepare",
     JobType.PROBE: "train",
+    JobType.MODEL_EXPORT: "prepare",
+    JobType.PREDICT: "predict",
+    JobType.PREDICTION: "train",
 }
 
 RESUMABLE = frozenset({JobType.FINE_TUNE})
 """Types with checkpoints, which can be paused and stopped half-way."""
 
 _RETRIABLE = frozenset(
-    {JobType.LR_FIND, JobType.FINE_TUNE, JobType.EVALUATION, JobType.PRESIZING_PREVIEW}
+    {
+        JobType.LR_FIND,
+        JobType.FINE_TUNE,
+        JobType.EVALUATION,
+        JobType.PREDICTION,
+        JobType.PRESIZING_PREVIEW,
+    }
 )
 _FAILED = frozenset({JobState.FAILED, JobState.CANCELLED})
 

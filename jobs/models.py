@@ -32,6 +32,16 @@ class Model:
     created_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFilter:
+    """Which models a list shows; None means any."""
+
+    dataset_id: str | None = None
+    name: str | None = None
+    alias: str | None = None
+    owner: str | None = None
+
+
 _EXAMPLES = 5
 _FIELDS = tuple(field.name for field in fields(Model))
 
@@ -74,22 +84,23 @@ def made_by(database: Database, job_id: str) -> Model | None:
 
 def list_models(
     database: Database,
+    chosen: ModelFilter,
     *,
-    dataset_id: str | None,
     after: str | None,
     limit: int,
-    owner: str | None = None,
 ) -> list[Model]:
-    """At most ``limit`` models, newest first, beginning behind the id ``after``.
-
-    Without a dataset those trained on any, without an owner those of all.
-    """
+    """At most ``limit`` models, newest first, beginning behind the id ``after``."""
     columns = tables.models.c
     query = select(tables.models).order_by(columns.id.desc()).limit(limit)
-    if dataset_id is not None:
-        query = query.where(columns.dataset_id == dataset_id)
-    if owner is not None:
-        query = query.where(columns.owner == owner)
+    for name in ("dataset_id", "name", "owner"):
+        value = getattr(chosen, name)
+        if value is not None:
+            query = query.where(columns[name] == value)
+    if chosen.alias is not None:
+        aliases = tables.model_aliases.c
+        query = query.where(
+            columns.id.in_(select(aliases.model_id).where(aliases.alias == chosen.alias))
+        )
     if after is not None:
         query = query.where(columns.id < after)
     with database.read() as connection:
@@ -101,7 +112,7 @@ def delete_model(database: Database, model_id: str) -> Model:
 
     Raises:
         NotFoundError: no model has this id.
-        ModelInUseError: a job that is not finished needs it.
+        ModelInUseError: a job that is not finished needs it, or an alias leads to it.
     """
     columns = tables.jobs.c
     with database.write() as connection:
@@ -109,9 +120,13 @@ def delete_model(database: Database, model_id: str) -> Model:
         # who submits a job that begins with this one's model has locked it, too
         connection.execute(select(columns.id).where(columns.id == maker_id).with_for_update())
         model = fetch(connection, model_id, lock=True)
-        users = connection.scalars(
-            select(columns.id).where(_needs(model)).order_by(columns.id).limit(_EXAMPLES)
-        ).all()
+        needy = select(columns.id).where(_needs(model)).order_by(columns.id).limit(_EXAMPLES)
+        users = list(connection.scalars(needy))
+        aliases = tables.model_aliases.c
+        names = connection.scalars(
+            select(aliases.alias).where(aliases.model_id == model_id).order_by(aliases.alias)
+        )
+        users += [f"the alias {name!r}" for name in names]
         if users:
             raise ModelInUseError(model_id, users)
         connection.execute(delete(tables.models).where(tables.models.c.id == model_id))
@@ -126,7 +141,7 @@ def _needs(model: Model) -> ColumnElement[bool]:
         columns.state.not_in([state.value for state in FINAL_STATES]),
         or_(
             and_(
-                columns.type == JobType.EVALUATION.value,
+                columns.type.in_([JobType.EVALUATION.value, JobType.PREDICTION.value]),
                 columns.spec["model"].as_string() == model.id,
             ),
             and_(

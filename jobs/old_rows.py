@@ -30,7 +30,9 @@ WORKER_SILENT_MS = DAY_MS
 """A worker not heard of for as long comes back, if at all, under another name."""
 
 _ENDED = [state.value for state in FINAL_STATES]
-_SIDE_TYPES = [JobType.PROBE.value, JobType.EXPORT.value]
+_SIDE_TYPES = [
+    kind.value for kind in (JobType.PROBE, JobType.EXPORT, JobType.MODEL_EXPORT, JobType.PREDICT)
+]
 _PROGRESS = "job.progress"
 _ANSWERS = "idempotency"
 

@@ -98,7 +98,9 @@ def orphans(database: Database, artifacts: Artifacts, *, grace_s: float) -> list
 def strangers(database: Database, artifacts: Artifacts) -> list[Path]:
     """Folders and models that nothing refers to and that are older than all in the database."""
     found, known = _look(artifacts, database)
-    models = (file for file in found.models if artifacts.relative(file) not in known.models)
+    models = (
+        file for file in found.models if _path_of_its_model(artifacts, file) not in known.models
+    )
     return sorted(
         path
         for path in (
@@ -202,9 +204,16 @@ def _models(
     for file in files:
         # a training that was suspended with its machine may still write the row of an old file
         is_old = _is_old(file, min(before_s, known.held_since_s - (time.time() - before_s)))
-        is_free = artifacts.relative(file) not in known.models
+        is_free = _path_of_its_model(artifacts, file) not in known.models
         if is_old and is_free and _is_of(known.since_ms, file):
             yield file
+
+
+def _path_of_its_model(artifacts: Artifacts, file: Path) -> str:
+    """An ONNX file belongs to the model whose id it begins with; other files to themselves."""
+    if file.suffix == ".onnx":
+        return artifacts.relative(artifacts.model_file(file.name.partition(".")[0]))
+    return artifacts.relative(file)
 
 
 def _left_by_finished(

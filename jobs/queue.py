@@ -19,7 +19,14 @@ from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-LOOK_TASKS = {"train": "tunesmith.train.look", "prepare": "tunesmith.prepare.look"}
+RESIDENT_QUEUE = "predict"
+"""The queue of jobs so short that one process does them all, with its models loaded."""
+
+LOOK_TASKS = {
+    "train": "tunesmith.train.look",
+    "prepare": "tunesmith.prepare.look",
+    RESIDENT_QUEUE: "tunesmith.predict.look",
+}
 """The task that a message on each queue names; the worker registers each of them."""
 
 EVENTS_CHANNEL = "tunesmith:events"
@@ -30,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 
 def make_celery(redis_url: str) -> Celery:
-    """The Celery application with both queues and no tasks; a mistyped queue fails at send."""
+    """The Celery application with all queues and no tasks; a mistyped queue fails at send."""
     app = Celery("tunesmith", broker=redis_url, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,

@@ -98,12 +98,16 @@ def read(connection: Connection, job_id: str) -> dict[str, Any] | None:
         select(needed.on_job_id).where(needed.job_id == job_id).order_by(needed.on_job_id)
     )
     models = select(tables.models).where(tables.models.c.job_id == job_id)
+    aliases = select(tables.model_aliases).where(
+        tables.model_aliases.c.model_id.in_(models.with_only_columns(tables.models.c.id))
+    )
     return {
         "schema": SCHEMA,
         "job": {key: value for key, value in job._mapping.items() if key not in COUNTERS},
         "depends_on": list(on_job_ids),
         "datasets": _dicts(connection, select(tables.datasets).where(datasets.id == imported)),
         "models": _dicts(connection, models),
+        "model_aliases": _dicts(connection, aliases.order_by(tables.model_aliases.c.alias)),
         **{name: _compact(connection, table, job_id) for name, table in COMPACT.items()},
     }
 

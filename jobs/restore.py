@@ -104,6 +104,7 @@ def _add(
             datasets = _add_made(connection, tables.datasets, record["datasets"])
             models = [each for each in record["models"] if _is_whole(artifacts, each, report)]
             models = _add_made(connection, tables.models, models)
+            _add_aliases(connection, record.get("model_aliases", []))
             if dry_run:
                 savepoint.rollback()
     except (SQLAlchemyError, KeyError, TypeError, ValueError) as problem:
@@ -135,6 +136,16 @@ def _add_made(connection: Connection, table: Table, rows: list[dict[str, Any]]) 
     for row in missing:
         connection.execute(insert(table).values(**row))
     return [row["id"] for row in missing]
+
+
+def _add_aliases(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Aliases of models that are there, as far as they lead nowhere yet."""
+    columns = tables.model_aliases.c
+    for row in rows:
+        same = (columns.owner == row["owner"], columns.alias == row["alias"])
+        is_free = connection.scalar(select(columns.alias).where(*same)) is None
+        if is_free and _has(connection, tables.models, row["model_id"]):
+            connection.execute(insert(tables.model_aliases).values(**row))
 
 
 def _has(connection: Connection, table: Table, identifier: str) -> bool:

@@ -9,7 +9,13 @@ from jobs.dataset_spec import DatasetSpec, Spec
 from jobs.errors import InvalidTransitionError, NotFoundError
 from jobs.hyperparameters import AUTO
 from jobs.job import Job, JobType, allowed_actions
-from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
+from jobs.spec import (
+    EvaluationSpec,
+    FineTuneSpec,
+    LrFindSpec,
+    PredictionSpec,
+    PresizingPreviewSpec,
+)
 from jobs.version_spec import VersionOf
 
 Body = Mapping[str, Any]
@@ -19,6 +25,7 @@ BODY_OF: Mapping[JobType, type[Spec]] = {
     JobType.LR_FIND: LrFindSpec,
     JobType.FINE_TUNE: FineTuneSpec,
     JobType.EVALUATION: EvaluationSpec,
+    JobType.PREDICTION: PredictionSpec,
     JobType.PRESIZING_PREVIEW: PresizingPreviewSpec,
 }
 """What a client sent for a job of each type that can be retried."""

@@ -117,6 +117,12 @@ class Settings(SourceLimits, FetchLimits, RetentionLimits, BackOff, BaseSettings
         le=200_000_000,
         description="pixels above which a photo is refused before it is decoded",
     )
+    model_cache_mb: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="mebibytes of models that a predict worker keeps loaded; the one in use counts",
+    )
     max_lost: int = Field(
         default=50, ge=1, le=1000, description="times a job may lose its worker before it fails"
     )

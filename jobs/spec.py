@@ -26,7 +26,8 @@ from jobs.hyperparameters import (
     misfit,
 )
 from jobs.job import JobType
-from jobs.job_fields import DatasetRef, JobFields, PresizedFields
+from jobs.job_fields import JobFields, PresizedFields
+from jobs.scoring_fields import ScoringFields
 from jobs.version_spec import VersionOf
 
 SPEC_VERSION = 1
@@ -171,25 +172,21 @@ LabelMapping = Annotated[
 """Label of a dataset to the class that it is scored as; None leaves its photos out."""
 
 
-class EvaluationSpec(JobFields):
+class EvaluationSpec(ScoringFields):
     """Per-sample cross-entropy of a model on one part of a dataset."""
 
-    model: str = Field(pattern=r"^mdl_", max_length=64, description="id of a model")
-    dataset: DatasetRef = Field(
-        description="id of a dataset, or the body of POST /v1/datasets to register one on the way"
-    )
     split: Literal["train", "valid", "test", "all"] = "valid"
     label_mapping: LabelMapping = Field(
         default={},
         description="what a label of the dataset is scored as: a class of the model, or null to "
         "leave its photos out; a label that is a class needs no entry",
     )
-    batch_size: int = Field(default=64, ge=1, le=4096, description="photos in one forward pass")
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    on_out_of_memory: Literal["halve_batch", "fail"] = Field(
-        default="halve_batch",
-        description="when a batch does not fit into memory: halve it, as often as needed",
-    )
+
+
+class PredictionSpec(ScoringFields):
+    """What a model says of the photos of a dataset, whatever their labels."""
+
+    split: Literal["train", "valid", "test", "all"] = "all"
 
 
 class PresizingPreviewSpec(PresizedFields):
@@ -242,6 +239,20 @@ class ExportSpec(JobFields):
     content: str = Field(description="digest of what is drawn; a running job's plots change")
 
 
+class ModelExportSpec(JobFields):
+    """A model as a file for other programs."""
+
+    model: str
+    format: Literal["onnx"] = "onnx"
+
+
+class PredictSpec(JobFields):
+    """Photos that a request brought along, whose logits it waits for."""
+
+    model: str
+    images: int = Field(ge=1, description="how many; they lie in the job's folder")
+
+
 class ProbeSpec(JobFields):
     """A few steps of a training that was only planned, to see how long it would take."""
 
@@ -265,9 +276,12 @@ JobSpec = (
     | LrFindSpec
     | FineTuneSpec
     | EvaluationSpec
+    | PredictionSpec
     | PresizingPreviewSpec
     | ExportSpec
     | ProbeSpec
+    | ModelExportSpec
+    | PredictSpec
 )
 
 SPEC_OF: dict[JobType, type[JobSpec]] = {
@@ -275,7 +289,10 @@ SPEC_OF: dict[JobType, type[JobSpec]] = {
     JobType.LR_FIND: LrFindSpec,
     JobType.FINE_TUNE: FineTuneSpec,
     JobType.EVALUATION: EvaluationSpec,
+    JobType.PREDICTION: PredictionSpec,
     JobType.PRESIZING_PREVIEW: PresizingPreviewSpec,
     JobType.EXPORT: ExportSpec,
     JobType.PROBE: ProbeSpec,
+    JobType.MODEL_EXPORT: ModelExportSpec,
+    JobType.PREDICT: PredictSpec,
 }

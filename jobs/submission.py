@@ -11,17 +11,24 @@ from jobs.hyperparameters import AUTO, NO_WEIGHTS, LearningRateFromJob, WeightsF
 from jobs.ids import JobId, new_job_id
 from jobs.job import Job, JobType
 from jobs.job_fields import DatasetRef
-from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PresizingPreviewSpec
+from jobs.spec import (
+    EvaluationSpec,
+    FineTuneSpec,
+    LrFindSpec,
+    PredictionSpec,
+    PresizingPreviewSpec,
+)
 from jobs.store import Chain
 from jobs.version_spec import VersionOf
 
-RunSpec = LrFindSpec | FineTuneSpec | EvaluationSpec | PresizingPreviewSpec
+RunSpec = LrFindSpec | FineTuneSpec | EvaluationSpec | PredictionSpec | PresizingPreviewSpec
 """What runs on a dataset."""
 
 _TYPE_OF: dict[type[RunSpec], JobType] = {
     LrFindSpec: JobType.LR_FIND,
     FineTuneSpec: JobType.FINE_TUNE,
     EvaluationSpec: JobType.EVALUATION,
+    PredictionSpec: JobType.PREDICTION,
     PresizingPreviewSpec: JobType.PRESIZING_PREVIEW,
 }
 
@@ -116,7 +123,7 @@ def _lock(connection: Connection, job_ids: list[str]) -> None:
 
 def _keep_model(connection: Connection, spec: RunSpec) -> None:
     """Whoever deletes the model that the job begins with waits, and then learns of the job."""
-    if isinstance(spec, EvaluationSpec):
+    if isinstance(spec, EvaluationSpec | PredictionSpec):
         models.fetch(connection, spec.model, lock=True)
     elif isinstance(spec, LrFindSpec | FineTuneSpec) and isinstance(spec.weights, WeightsFromJob):
         maker = store.fetch(connection, spec.weights.from_job)

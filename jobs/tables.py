@@ -171,6 +171,16 @@ models = Table(
     Index("ix_models_dataset", "dataset_id"),
 )
 
+model_aliases = Table(
+    "model_aliases",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    Column("alias", String(64), primary_key=True),
+    Column("model_id", String(64), ForeignKey("models.id"), nullable=False),
+    Column("moved_ms", BigInteger, nullable=False),
+    Index("ix_model_aliases_model", "model_id"),
+)
+
 uploads = Table(
     "uploads",
     metadata,

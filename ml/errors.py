@@ -75,6 +75,13 @@ class CheckpointForeignError(CheckpointCorruptError):
     """The checkpoint is whole, in the format of another version: earlier ones are so, too."""
 
 
+class TooLargeForOnnxError(MlError):
+    """A model's weights do not fit into one ONNX file."""
+
+    def __init__(self, size_bytes: int, most_bytes: int) -> None:
+        super().__init__(f"the weights have {size_bytes} bytes; an ONNX file holds {most_bytes}")
+
+
 class EnvironmentChangedError(MlError):
     """A run would go on where its numbers cannot be the same as before.
 

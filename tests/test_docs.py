@@ -134,7 +134,9 @@ def names(
         "JOB": trained.id,
         "OTHER": given.evaluated(database, artifacts, dataset, spec={"seed": 43}).id,
         "ITEM": given.photo(dataset, 0),
-        "MODEL": given.a_model(database, artifacts, dataset, job_id=trained.id).id,
+        "MODEL": given.a_model(
+            database, artifacts, dataset, job_id=trained.id, card=given.WHOLE_CARD
+        ).id,
         "RUN": given.started(database, JobType.FINE_TUNE, dataset).id,
     }
 

@@ -21,7 +21,7 @@ from jobs.database import Database
 from jobs.devices import nvidia_devices
 from jobs.errors import NewerDatabaseError, StoreUnavailableError
 from jobs.logs import configure_logging
-from jobs.queue import LOOK_TASKS, make_celery
+from jobs.queue import LOOK_TASKS, RESIDENT_QUEUE, make_celery
 from jobs.settings import Settings, load_settings
 from worker.supervisor import Supervisor
 
@@ -56,7 +56,8 @@ class Worker:
 
     def start(self) -> None:
         """The worker is on the list and looks for work, rung or not."""
-        forkserver.ensure_running()
+        if self.queue != RESIDENT_QUEUE:
+            forkserver.ensure_running()
         self._looking.start()
         self._keeping.start()
 

@@ -76,3 +76,15 @@ class Control:
         self._order = message.order
         self._lease_until_s = message.lease_until_s
         self._pipe.send(self._asked_at_s)
+
+
+class Undisturbed(Control):
+    """Stands where nobody gives orders: the work is over before an order could be given."""
+
+    def __init__(self) -> None:
+        """No pipe is watched."""
+
+    @property
+    def order(self) -> Order:
+        """To go on."""
+        return Order.CONTINUE

@@ -64,6 +64,7 @@ _CODES: dict[type[Exception], tuple[str, str]] = {
     ml.errors.LossDivergedError: ("loss_diverged", "use a lower learning_rate"),
     ml.errors.TooFewImagesError: ("too_few_images", "add photos or lower batch_size"),
     ml.errors.CheckpointCorruptError: ("checkpoint_corrupt", "submit the job again"),
+    ml.errors.TooLargeForOnnxError: ("too_large_for_onnx", "use the safetensors file"),
     ml.errors.EnvironmentChangedError: (
         "environment_changed",
         "submit the job again to train it from the start on this machine; with "

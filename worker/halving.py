@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs import curves
 from jobs.job import Job
-from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec
+from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec, PredictionSpec
 from ml.errors import StoppedError, is_out_of_memory
 from ml.theory import batch_counts
 from worker.context import Context
@@ -20,7 +20,7 @@ from worker.failures import JobFailedError
 OUT_OF_MEMORY = "out_of_memory"
 _FEWEST_TRAINED = 2  # normalisation has no variance of one photo
 
-Divisible = LrFindSpec | FineTuneSpec | EvaluationSpec
+Divisible = LrFindSpec | FineTuneSpec | EvaluationSpec | PredictionSpec
 """What is asked for in batches that may go through the network in pieces."""
 
 
@@ -44,7 +44,7 @@ def pieces_values(spec: Divisible, photos: int, pieces: int) -> dict[str, Any]:
     counts = _counts(spec, photos)
     at_once = math.ceil(counts.batch_size / pieces)
     values = {"batch_size": {"value": at_once, "origin": OUT_OF_MEMORY, "pieces": pieces}}
-    if isinstance(spec, EvaluationSpec):
+    if isinstance(spec, EvaluationSpec | PredictionSpec):
         return values
     together = {"value": counts.accumulate * pieces, "origin": OUT_OF_MEMORY}
     return {**values, "accumulate": together}
@@ -64,7 +64,7 @@ def halved_if_too_large(context: Context, spec: Divisible, photos: int) -> Itera
         if spec.on_out_of_memory == "fail" or not is_out_of_memory(problem):
             raise
         pieces, batch_size = 2 * pieces_of(context.job), _counts(spec, photos).batch_size
-        fewest = 1 if isinstance(spec, EvaluationSpec) else _FEWEST_TRAINED
+        fewest = 1 if isinstance(spec, EvaluationSpec | PredictionSpec) else _FEWEST_TRAINED
         if pieces > batch_size // fewest:
             raise _nothing_smaller(problem, math.ceil(2 * batch_size / pieces)) from problem
         values = pieces_values(spec, photos, pieces)

@@ -73,14 +73,14 @@ def write_ledger(path: Path, evaluated: Evaluated) -> Totals:
     order = np.argsort(-columns["loss"], kind="stable")
     arrays = {name: pa.array(values[order]) for name, values in columns.items()}
     arrays["rank"] = pa.array(np.arange(1, len(order) + 1))
-    arrays["logits"] = _lists(evaluated.logits[order])
+    arrays["logits"] = as_lists(evaluated.logits[order])
     arrays |= _history(evaluated, order)
     with published(path) as temporary:
         pq.write_table(
             pa.table(arrays),
             temporary,
             compression="zstd",
-            row_group_size=_row_group_size(len(evaluated.classes)),
+            row_group_size=row_group_size(len(evaluated.classes)),
         )
     return Totals(
         count=len(order),
@@ -95,7 +95,7 @@ def samples_entry(artifacts: Artifacts, path: Path, totals: Totals) -> dict[str,
     return {"path": artifacts.relative(path), "digest": sha256_of(path), **asdict(totals)}
 
 
-def _row_group_size(classes: int) -> int:
+def row_group_size(classes: int) -> int:
     """Rows that a reader with little memory can hold at once, logits included."""
     return max(_FEWEST_ROWS, min(_MOST_ROWS, _LOGITS_IN_A_GROUP // classes))
 
@@ -197,14 +197,14 @@ def _learning(evaluated: Evaluated, correct: Column) -> dict[str, Column]:
 def _history(evaluated: Evaluated, order: NDArray[np.int64]) -> dict[str, pa.ListArray]:
     history = evaluated.history
     if history is None:
-        return {"loss_by_epoch": _lists(np.empty((len(order), 0)))}
-    lists = {"loss_by_epoch": _lists(history.losses[order])}
+        return {"loss_by_epoch": as_lists(np.empty((len(order), 0)))}
+    lists = {"loss_by_epoch": as_lists(history.losses[order])}
     if history.predictions is not None:
-        lists["predicted_by_epoch"] = _lists(history.predictions[order])
+        lists["predicted_by_epoch"] = as_lists(history.predictions[order])
     return lists
 
 
-def _lists(matrix: Column) -> pa.ListArray:
+def as_lists(matrix: Column) -> pa.ListArray:
     """Row by row; every list has as many entries as the matrix has columns."""
     count, width = matrix.shape
     offsets = pa.array(np.arange(count + 1, dtype=np.int32) * width)

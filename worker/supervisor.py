@@ -10,16 +10,17 @@ from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import LeaseLostError, NotFoundError, StoreUnavailableError
 from jobs.job import QUEUE_OF, Job, JobType
-from jobs.queue import Doorbell
+from jobs.queue import RESIDENT_QUEUE, Doorbell
 from jobs.settings import Settings
 from worker import template
 from worker.patience import until_answered
+from worker.resident import Resident
 from worker.trainer import RUNNERS
 from worker.watch import Parts, Watch
 
 _PRELOADED = {
     queue: [template.__name__, *(RUNNERS[kind] for kind in JobType if QUEUE_OF[kind] == queue)]
-    for queue in sorted(set(QUEUE_OF.values()))
+    for queue in sorted(set(QUEUE_OF.values()) - {RESIDENT_QUEUE})
 }
 
 _NO_PROCESS = (OSError, EOFError)
@@ -43,7 +44,8 @@ class Supervisor:
         # a template process imports everything once and runs nothing: a job starts by a fork,
         # in milliseconds, and gives its memory back by its exit
         processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(_PRELOADED[queue])
+        if queue in _PRELOADED:
+            processes.set_forkserver_preload(_PRELOADED[queue])
         self._queue = queue
         self._worker_id = worker_id
         self._busy = threading.Lock()
@@ -55,6 +57,7 @@ class Supervisor:
             draining=threading.Event(),
             processes=processes,
         )
+        self._resident = Resident(self._parts) if queue == RESIDENT_QUEUE else None
 
     def work(self) -> None:
         """Everything claimable has been done; a second caller waits and finds nothing left."""
@@ -73,10 +76,15 @@ class Supervisor:
     def close(self) -> None:
         """The running job has gone back and the doorbell is silent."""
         with self._busy:
+            if self._resident is not None:
+                self._resident.close()
             self._parts.doorbell.close()
 
     def _warm_up(self) -> bool:
-        """Whether the template has loaded everything."""
+        """Whether the template has loaded everything; a process that stays may still do so."""
+        if self._resident is not None:
+            self._resident.ready()
+            return True
         # a job claimed earlier would wait for the template's imports while its lease runs out
         if not self._is_warm:
             first = self._parts.processes.Process(target=template.answer)
@@ -91,6 +99,9 @@ class Supervisor:
 
     def _do(self, job: Job) -> bool:
         """Whether the job's attempt has begun and ended; else the job has gone back."""
+        if self._resident is not None:
+            self._resident.do(job)
+            return True
         try:
             watch = Watch(self._parts, job)
         except _NO_PROCESS as problem:

@@ -36,6 +36,9 @@ RUNNERS = {
     JobType.PRESIZING_PREVIEW: "worker.runners.presizing_preview",
     JobType.EXPORT: "worker.runners.export",
     JobType.PROBE: "worker.runners.probe",
+    JobType.MODEL_EXPORT: "worker.runners.model_export",
+    JobType.PREDICT: "worker.runners.predict",
+    JobType.PREDICTION: "worker.runners.prediction",
 }
 """Modules by name: a worker that only imports datasets never loads a tensor library."""
 
@@ -60,8 +63,8 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
     Nothing ever comes through the lifeline; its end of file is the death of the worker.
     """
     control = Control(pipe, assignment.lease_until_s)
-    _become_a_process_of_its_own()
-    _end_with(lifeline)
+    become_a_process_of_its_own()
+    end_with(lifeline)
     database = Database(assignment.settings.database_url)
     context = Context(
         settings=assignment.settings,
@@ -73,7 +76,7 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
     )
     configure_logging("console", context.settings.log_level)
     try:
-        _do(context)
+        do(context)
     except LeaseLostError as problem:
         log.warning("fenced_off", reason=str(problem))
         sys.exit(EXIT_FENCED_OFF)
@@ -86,7 +89,13 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
         database.close()
 
 
-def _do(context: Context) -> None:
+def do(context: Context) -> None:
+    """The job has ended, or gone back where it is to go on; every failure is in its error.
+
+    Raises:
+        LeaseLostError: it belongs to another attempt.
+        StoreUnavailableError: the database is away.
+    """
     job, database = context.job, context.database
     try:
         ending = _run(context)
@@ -127,7 +136,8 @@ def _run(context: Context) -> Ending:
     return ending
 
 
-def _become_a_process_of_its_own() -> None:
+def become_a_process_of_its_own() -> None:
+    """No signal to the worker's group reaches this process; the worker's death ends it."""
     # a signal to the worker's process group must not reach the trainer: orders come by the pipe
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -136,7 +146,8 @@ def _become_a_process_of_its_own() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end_with(lifeline: Connection) -> None:
+def end_with(lifeline: Connection) -> None:
+    """The process ends as soon as nobody holds the other end of the lifeline any more."""
     # the control thread sees it, too, but cannot run while another one, in a library's code, keeps
     # the interpreter's lock; this signal's default is to end the process
     if sys.platform == "linux":

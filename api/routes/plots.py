@@ -6,10 +6,10 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import JobIdPath, ServicesDep
-from api.job_answers import job_resource
+from api.job_answers import in_progress
 from api.negotiation import IfNoneMatch, holds_newest, preferred_wait_s
 from api.plots import drawn, plots_of, replaced, wanted_plot
-from api.problems import RETRY_AFTER_S, problem_responses
+from api.problems import problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.plots import PlotList
 from api.services import Services
@@ -112,12 +112,7 @@ def _wait_s(prefer: str | None) -> float:
 
 def _answer(services: Services, found: ExportSpec | Job, file_format: str) -> Response:
     if isinstance(found, Job):
-        return Response(
-            job_resource(services, found).model_dump_json(),
-            status_code=202,
-            media_type="application/json",
-            headers={"Location": f"/v1/jobs/{found.id}", "Retry-After": str(RETRY_AFTER_S)},
-        )
+        return in_progress(services, found)
     try:
         content = plots.plot_file(services.artifacts, found, file_format).read_bytes()
     except FileNotFoundError as deleted:

@@ -110,8 +110,8 @@ class JobResource(Resource):
     id: str
     object: Literal["job"] = "job"
     type: str = Field(
-        description="dataset_import, lr_find, fine_tune, evaluation, presizing_preview, export or "
-        "probe; may grow"
+        description="dataset_import, lr_find, fine_tune, evaluation, presizing_preview, export, "
+        "probe, model_export, predict or prediction; may grow"
     )
     state: str = Field(
         description="queued, preparing, running, pausing, paused, cancelling, succeeded, failed "
@@ -233,12 +233,15 @@ def _eta(job: Job, now_ms: int) -> Eta | None:
 
 _RESULTS: Mapping[JobType, tuple[str, ...]] = {
     JobType.DATASET_IMPORT: (),
-    JobType.LR_FIND: ("lr-curve", "loss-curve", "plots"),
-    JobType.FINE_TUNE: ("loss-curve", "samples", "confusion", "classes", "plots"),
-    JobType.EVALUATION: ("samples", "confusion", "classes", "plots"),
+    JobType.LR_FIND: ("lr-curve", "loss-curve", "plots", "reproduce"),
+    JobType.FINE_TUNE: (*("loss-curve", "samples", "confusion", "classes", "plots", "reproduce"),),
+    JobType.EVALUATION: ("samples", "confusion", "classes", "plots", "reproduce"),
     JobType.PRESIZING_PREVIEW: ("presizing-preview", "plots"),
     JobType.EXPORT: (),
     JobType.PROBE: (),
+    JobType.MODEL_EXPORT: (),
+    JobType.PREDICT: (),
+    JobType.PREDICTION: ("predictions",),
 }
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from starlette.testclient import TestClient
 
+from api.schemas.models import ModelResource
 from api.schemas.presizing_previews import PresizingPreview
 from jobs import datasets, keys, leases, models, plots, presence, store
 from jobs.artifacts import Artifacts
@@ -36,6 +37,19 @@ LOGITS = ((2.0, 0.0), (0.0, 1.0), (3.0, 0.0))
 TARGETS = (0, 1, 1)
 LOSSES = (log(1 + exp(-2.0)), log(1 + exp(-1.0)), log(1 + exp(3.0)))
 MEAN_LOSS = sum(LOSSES) / 3
+
+MODEL_CARD: Mapping[str, Any] = {
+    "size": 224,
+    "presize": 460,
+    "presize_mode": "single",
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+"""The card of a model that was made before cards knew more."""
+
+_DOCUMENTED: Any = ModelResource.model_config["json_schema_extra"]
+WHOLE_CARD: Mapping[str, Any] = {**MODEL_CARD, **_DOCUMENTED["example"]["card"]}
+"""The card of a model in the documentation."""
 
 _SHOWN: Any = PresizingPreview.model_config["json_schema_extra"]
 COMPARED: Mapping[str, Any] = {
@@ -109,7 +123,7 @@ def a_model(
         dataset_id=dataset.id,
         architecture="resnet18",
         classes=LABELS,
-        card={"size": 224, **(card or {})},
+        card={**MODEL_CARD, **(card or {})},
         path=artifacts.relative(file),
         digest="ab" * 32,
         size_bytes=100,

@@ -208,3 +208,113 @@ def test_the_model_of_another_owner_is_not_deleted(
 
     problem(refused, 404, "not_found")
     assert artifacts.model_file(model.id).exists()
+
+
+# --- cards, names and aliases ---------------------------------------------------------------
+
+
+def test_a_card_says_how_a_photo_becomes_an_input(client: TestClient, model: Model) -> None:
+    shown = get(client, f"/v1/models/{model.id}")
+
+    wanted = shown["card"]["preprocessing"]
+    assert (wanted["mode"], wanted["orientation"]) == ("single", "exif")
+    assert (wanted["presize"], wanted["size"]) == (460, 224)
+    assert wanted["mean"] == [0.485, 0.456, 0.406]
+    assert [step.split(" ")[0] for step in wanted["steps"]] == [
+        *("decode", "where", "resize", "values", "subtract")
+    ]
+    # made before cards knew more
+    assert (shown["card"]["hyperparameters"], shown["aliases"]) == (None, [])
+
+
+def test_a_model_is_renamed_and_found_by_its_name(client: TestClient, model: Model) -> None:
+    edit = {"name": "pets", "metadata": {"stage": "try"}}
+
+    edited = client.patch(f"/v1/models/{model.id}", json=edit).json()
+
+    assert (edited["name"], edited["metadata"], edited["version"]) == ("pets", {"stage": "try"}, 2)
+    assert [m["id"] for m in get(client, "/v1/models?name=pets")["data"]] == [model.id]
+    assert get(client, "/v1/models?name=cars")["data"] == []
+
+
+def test_an_alias_stands_where_an_id_does(
+    client: TestClient, model: Model, database: Database, artifacts: Artifacts
+) -> None:
+    other = a_model(database, artifacts, ready_dataset(database))
+    for each in (model, other):
+        client.patch(f"/v1/models/{each.id}", json={"aliases": ["production"]})
+
+    assert get(client, "/v1/models/production")["id"] == other.id
+    assert client.get("/v1/models/production/download").status_code == 200
+    assert [m["id"] for m in get(client, "/v1/models?alias=production")["data"]] == [other.id]
+    assert get(client, f"/v1/models/{model.id}")["aliases"] == []
+    body = {"model": "production", "dataset": other.dataset_id}
+    made = client.post("/v1/evaluations", json=body)
+    # the alias may move while the job waits
+    assert made.json()["hyperparameters"]["model"] == other.id
+
+
+def test_an_edit_of_an_older_version_is_refused(client: TestClient, model: Model) -> None:
+    path = f"/v1/models/{model.id}"
+    client.patch(path, json={"aliases": ["production"]})
+
+    late = client.patch(path, json={"name": "late"}, headers={"If-Match": '"v1"'})
+
+    assert "another version than v1" in problem(late, 412, "precondition_failed")["detail"]
+    assert client.patch(path, json={"name": "x"}, headers={"If-Match": '"v2"'}).is_success
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"aliases": ["mdl_1"]}, "/aliases/0"),
+        ({"aliases": ["Production"]}, "/aliases/0"),
+        ({"aliases": [""]}, "/aliases/0"),
+        ({"aliases": None}, "/aliases"),
+        ({"metadata": None}, "/metadata"),
+        ({"alias": "production"}, "/alias"),
+        ({}, ""),
+    ],
+)
+def test_an_edit_that_makes_no_sense_is_refused(
+    client: TestClient, model: Model, body: dict[str, object], pointer: str
+) -> None:
+    response = client.patch(f"/v1/models/{model.id}", json=body)
+
+    problem(response, 422, "validation_failed", pointer)
+
+
+def test_a_model_with_an_alias_is_not_deleted(client: TestClient, model: Model) -> None:
+    path = f"/v1/models/{model.id}"
+    client.patch(path, json={"aliases": ["production"]})
+
+    refused = problem(client.delete("/v1/models/production"), 409, "model_in_use")
+
+    assert "the alias 'production'" in refused["detail"]
+    client.patch(path, json={"aliases": []})
+    assert client.delete(path).status_code == 204
+
+
+def test_an_alias_that_leads_nowhere_is_named(client: TestClient, model: Model) -> None:
+    body = {"model": "production", "dataset": model.dataset_id}
+
+    for response, status, code in (
+        (client.get("/v1/models/production"), 404, "not_found"),
+        (client.post("/v1/evaluations", json=body), 422, "validation_failed"),
+    ):
+        assert "'production'" in problem(response, status, code)["detail"]
+
+
+def test_another_owners_alias_is_not_found(
+    locked: TestClient, database: Database, artifacts: Artifacts
+) -> None:
+    model = a_model(database, artifacts, ready_dataset(database))
+    mine = bearer(database, Scope.JOBS_WRITE, owner="local")
+    edited = locked.patch(f"/v1/models/{model.id}", json={"aliases": ["production"]}, headers=mine)
+
+    others = bearer(database, Scope.JOBS_WRITE, owner="ben")
+
+    assert edited.is_success
+    assert get(locked, "/v1/models/production", **mine)["id"] == model.id
+    problem(locked.get("/v1/models/production", headers=others), 404, "not_found")
+    problem(locked.delete("/v1/models/production", headers=others), 404, "not_found")

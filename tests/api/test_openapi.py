@@ -31,6 +31,8 @@ PATHS = {
     *("/v1/jobs/{job_id}/samples/{item_id}", "/v1/jobs/{job_id}/samples/{item_id}/image"),
     *("/v1/jobs/{job_id}/confusion", "/v1/jobs/{job_id}/classes"),
     *("/v1/jobs/{job_id}/plots", "/v1/jobs/{job_id}/plots/{name}.{file_format}"),
+    *("/v1/jobs/{job_id}/reproduce", "/v1/models/{model_id}/predict"),
+    *("/v1/predictions", "/v1/jobs/{job_id}/predictions"),
     *("/v1/models", "/v1/models/{model_id}", "/v1/models/{model_id}/download"),
     *("/v1/architectures", "/v1/architectures/{name}"),
     *("/v1/api-keys", "/v1/api-keys/{key_id}"),

@@ -34,7 +34,7 @@ def test_a_database_without_tables_is_not_ready(settings: Settings, artifacts: A
 def test_the_queue_lists_depth_and_workers(client: TestClient) -> None:
     queue = get(client, "/v1/queue")
 
-    assert [entry["name"] for entry in queue["queues"]] == ["prepare", "train"]
+    assert [entry["name"] for entry in queue["queues"]] == ["predict", "prepare", "train"]
     assert queue["workers"] == []
 
 

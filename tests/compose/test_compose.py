@@ -19,7 +19,7 @@ from jobs.database import Database
 from jobs.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-OWN = {"secrets", "migrate", "api", "worker-train", "worker-prepare"}
+OWN = {"secrets", "migrate", "api", "worker-train", "worker-prepare"} | {"worker-predict"}
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 GPU_COMPOSE = (ROOT / "docker-compose.gpu.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

@@ -52,7 +52,7 @@ def assert_one_model(database: Database, job_id: str) -> models.Model:
     """The only model that the job has made."""
     (model,) = (
         model
-        for model in models.list_models(database, dataset_id=None, after=None, limit=10_000)
+        for model in models.list_models(database, models.ModelFilter(), after=None, limit=10_000)
         if model.job_id == job_id
     )
     return model

@@ -20,6 +20,9 @@ from jobs.spec import (
     FineTuneSpec,
     JobSpec,
     LrFindSpec,
+    ModelExportSpec,
+    PredictionSpec,
+    PredictSpec,
     PresizingPreviewSpec,
     ProbeSpec,
 )
@@ -41,6 +44,9 @@ SPECS: Mapping[JobType, JobSpec] = {
     JobType.PRESIZING_PREVIEW: PresizingPreviewSpec(dataset="ds_1"),
     JobType.EXPORT: ExportSpec(job="job_1", plot="loss-curve", content="1"),
     JobType.PROBE: ProbeSpec(fine_tune=FineTuneSpec(dataset="ds_1")),
+    JobType.MODEL_EXPORT: ModelExportSpec(model="mdl_1"),
+    JobType.PREDICT: PredictSpec(model="mdl_1", images=1),
+    JobType.PREDICTION: PredictionSpec(model="mdl_1", dataset="ds_1"),
 }
 
 

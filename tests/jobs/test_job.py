@@ -54,6 +54,9 @@ def test_what_needs_no_training_device_has_a_queue_of_its_own() -> None:
         "presizing_preview": "prepare",
         "export": "prepare",
         "probe": "train",
+        "model_export": "prepare",
+        "predict": "predict",
+        "prediction": "train",
     }
 
 
@@ -96,6 +99,9 @@ def test_what_a_client_asked_for_can_be_asked_for_again_once_it_has_ended(state:
         JobType.DATASET_IMPORT: ("retry",) if failed else (),
         JobType.EXPORT: (),
         JobType.PROBE: (),
+        JobType.MODEL_EXPORT: (),
+        JobType.PREDICT: (),
+        JobType.PREDICTION: ("retry",),
     }
 
     assert set(again) == set(JobType)

@@ -10,7 +10,7 @@ from jobs.database import Database
 from jobs.errors import JobsError, ModelInUseError, NotFoundError
 from jobs.hyperparameters import WeightsFromJob
 from jobs.job import FINAL_STATES, Job, JobState, JobType
-from jobs.models import Model
+from jobs.models import Model, ModelFilter
 from jobs.spec import EvaluationSpec, FineTuneSpec
 from jobs.submission import RunSpec, submit
 from tests.jobs import given
@@ -34,9 +34,9 @@ def test_models_are_listed_newest_first_in_pages(database: Database) -> None:
         given.a_model(database),
     )
 
-    first = models.list_models(database, dataset_id=None, after=None, limit=2)
-    rest = models.list_models(database, dataset_id=None, after=first[-1].id, limit=2)
-    chosen = models.list_models(database, dataset_id="ds_1", after=None, limit=9)
+    first = models.list_models(database, ModelFilter(), after=None, limit=2)
+    rest = models.list_models(database, ModelFilter(), after=first[-1].id, limit=2)
+    chosen = models.list_models(database, ModelFilter(dataset_id="ds_1"), after=None, limit=9)
 
     assert (first, rest, chosen) == ([new, other], [old], [new, old])
 

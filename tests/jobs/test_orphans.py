@@ -216,6 +216,23 @@ def test_nothing_of_this_database_is_strange(database: Database, artifacts: Arti
     assert strangers(database, artifacts) == []
 
 
+def test_an_exported_file_goes_when_its_model_has_gone(
+    database: Database, artifacts: Artifacts
+) -> None:
+    job = given.job_in(database, JobState.SUCCEEDED)
+    model_id = new_model_id()
+    own = written(artifacts.model_file(model_id))
+    given.a_model(database, id=model_id, job_id=job.id, path=artifacts.relative(own))
+    exported = written(artifacts.onnx_file(model_id, "ab" * 32))
+    of_nobody = written(artifacts.onnx_file(new_model_id(), "cd" * 32))
+
+    assert remove(database, artifacts) == [of_nobody]
+
+    assert own.exists()
+    assert exported.exists()
+    assert strangers(database, artifacts) == []
+
+
 def test_the_size_of_a_folder_is_that_of_all_its_files(artifacts: Artifacts) -> None:
     for name, content in {"a/b/c": b"123", "a/d": b"45", "e": b""}.items():
         written(artifacts.root / name).write_bytes(content)

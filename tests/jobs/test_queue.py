@@ -119,12 +119,12 @@ def test_a_doorbell_may_be_closed_twice(nobody: str) -> None:
     bell.close()
 
 
-def test_celery_knows_both_queues_and_makes_no_others(nobody: str) -> None:
+def test_celery_knows_the_queues_and_makes_no_others(nobody: str) -> None:
     app = make_celery(nobody)
 
-    assert set(app.amqp.queues) == {"train", "prepare"}
+    assert set(app.amqp.queues) == {"train", "prepare", "predict"}
     assert not app.conf.task_create_missing_queues
-    assert set(LOOK_TASKS) == {"train", "prepare"}
+    assert set(LOOK_TASKS) == {"train", "prepare", "predict"}
 
 
 def test_a_message_is_a_signal_that_is_never_repeated(nobody: str) -> None:

@@ -253,7 +253,8 @@ def test_no_secret_is_in_the_files(database: Database, artifacts: Artifacts) -> 
     record = json.loads(artifacts.record_file(job.id).read_bytes())
 
     assert record.keys() == {
-        "schema", "job", "depends_on", "datasets", "models", "events", "curve", "epochs"
+        "schema", "job", "depends_on", "datasets", "models", "model_aliases", "events", "curve",
+        "epochs",
     }  # fmt: skip
 
 

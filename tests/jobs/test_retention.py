@@ -19,7 +19,7 @@ from jobs.retention_limits import RetentionLimits
 from tests.jobs import given
 
 LIMITS = RetentionLimits(progress_days=2, side_jobs_days=4, pixel_cache_bytes=15)
-SIDE = [JobType.PROBE, JobType.EXPORT]
+SIDE = [JobType.PROBE, JobType.EXPORT, JobType.MODEL_EXPORT, JobType.PREDICT]
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_only_a_finished_job_is_done_again(state: JobState, database: Database) 
     assert caught.value.allowed_actions == allowed_actions(job.type, state)
 
 
-@pytest.mark.parametrize("job_type", [JobType.EXPORT, JobType.PROBE])
+@pytest.mark.parametrize("job_type", [JobType.EXPORT, JobType.PROBE, JobType.MODEL_EXPORT])
 def test_what_no_client_has_asked_for_is_not_done_again(
     job_type: JobType, database: Database
 ) -> None:

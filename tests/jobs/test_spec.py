@@ -327,7 +327,7 @@ def test_metadata_has_at_most_sixteen_keys() -> None:
     [
         (LrFindSpec, {"dataset": "pets"}),
         (FineTuneSpec, {"dataset": "job_1"}),
-        (EvaluationSpec, {"model": "resnet34", "dataset": "ds_1"}),
+        (EvaluationSpec, {"model": "job_1", "dataset": "ds_1"}),
         (LearningRateFromJob, {"from_job": "ds_1"}),
     ],
 )

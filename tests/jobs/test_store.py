@@ -84,7 +84,11 @@ def test_unfinished_jobs_are_counted_by_queue_and_state(database: Database) -> N
     given.a_job(database)
     verbs.cancel(database, given.a_job(database).id)
 
-    assert store.queue_counts(database) == {"prepare": {}, "train": {"queued": 2, "running": 1}}
+    assert store.queue_counts(database) == {
+        "predict": {},
+        "prepare": {},
+        "train": {"queued": 2, "running": 1},
+    }
 
 
 def test_an_edit_of_a_stale_version_is_not_made(database: Database) -> None:

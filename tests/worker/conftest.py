@@ -13,7 +13,7 @@ from jobs import datasets, events, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.dataset_spec import DatasetSpec
-from jobs.job import Job, JobType
+from jobs.job import Job, JobState, JobType
 from jobs.settings import Settings
 from jobs.spec import FineTuneSpec, JobSpec
 from tests.ledger_laws import check_every_ledger
@@ -96,6 +96,16 @@ def dataset_id(quick: Settings, database: Database, work: Callable[[str], Superv
     folder = quick.dataset_roots[0] / "tiny"
     write_photos(folder)
     return import_folder(database, work, folder).id
+
+
+@pytest.fixture
+def trained(database: Database, work: Callable[[str], Supervisor], dataset_id: str) -> Job:
+    """A fine-tune of one epoch with its ledger and its model."""
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, epochs=1), dataset_id)
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    return ended
 
 
 def import_folder(

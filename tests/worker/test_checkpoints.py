@@ -139,6 +139,6 @@ def _assert_equal_runs(
     assert first == second
     weights = {
         model.job_id: artifacts.absolute(model.path).read_bytes()
-        for model in models.list_models(database, dataset_id=None, after=None, limit=10)
+        for model in models.list_models(database, models.ModelFilter(), after=None, limit=10)
     }
     assert weights[undisturbed.id] == weights[disturbed.id]

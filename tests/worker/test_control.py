@@ -62,7 +62,7 @@ def test_a_process_whose_threads_cannot_run_ends_with_its_lifeline() -> None:
 
 
 def _be_deaf(lifeline: Connection, tells: Connection) -> None:
-    trainer._end_with(lifeline)
+    trainer.end_with(lifeline)
     tells.send("listening")
     # backtracks for longer than anybody lives, and keeps the interpreter's lock meanwhile
     re.match(r"(a+)+$", "a" * 100 + "b")

@@ -34,7 +34,7 @@ def test_a_drained_fine_tune_goes_on_to_the_bit_where_it_was(
     assert ended.state == JobState.SUCCEEDED, ended.error
     first, second = (curves.read_points(database, job.id) for job in (undisturbed, drained))
     assert [point.loss for point in first] == [point.loss for point in second]
-    made = models.list_models(database, dataset_id=None, after=None, limit=10)
+    made = models.list_models(database, models.ModelFilter(), after=None, limit=10)
     weights = [artifacts.absolute(model.path).read_bytes() for model in made]
     assert len(weights) == 2
     assert weights[0] == weights[1]

@@ -86,6 +86,23 @@ def test_the_rows_of_the_ledger_average_to_the_reported_loss(
         assert len(row["loss_by_epoch"]) == 3
 
 
+def test_the_card_of_a_model_is_complete_without_its_job_and_its_dataset(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, epochs=1), dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    card = models.get(database, str(ended.model_id)).card
+    assert card["dataset_digest"] == datasets.get(database, dataset_id).digest
+    assert card["hyperparameters"] == ended.spec
+    assert card["resolved"] == ended.resolved
+    assert card["versions"]["torch"] == ended.resolved["torch"]["value"]
+    assert card["metrics"]["valid_loss"] == ended.result["reported_valid_loss"]
+    assert (card["presize"], card["size"]) == (64, 64)
+
+
 def test_layer_decay_trains_every_block_at_its_own_rate(
     database: Database, work: Work, dataset_id: str
 ) -> None:
@@ -481,7 +498,7 @@ def _assert_equal_runs(
     assert [point.loss for point in first] == [point.loss for point in second]
     weights = [
         artifacts.absolute(model.path).read_bytes()
-        for model in models.list_models(database, dataset_id=None, after=None, limit=10)
+        for model in models.list_models(database, models.ModelFilter(), after=None, limit=10)
         if model.job_id in {first_id, second_id}
     ]
     assert len(weights) == 2

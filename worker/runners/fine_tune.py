@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ from worker.findings import DEFAULT_RULE, found_model, found_rate
 from worker.halving import halved_if_too_large, photos_at_once, pieces_of, pieces_values
 from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
 from worker.listener import Course, JobListener
+from worker.model_card import card_values
 from worker.resolved import (
     accumulate_values,
     environment_values,
@@ -257,7 +258,14 @@ def _write_model(task: _Task, outcome: FineTuneOutcome, totals: Totals | None) -
         dataset_id=str(context.job.dataset_id),
         architecture=spec.architecture,
         classes=list(task.material.classes),
-        card={**asdict(card), "metrics": _metrics(totals), **_lineage(task)},
+        card=card_values(
+            card,
+            context.job,
+            totals,
+            resolved=_resolved(task, outcome),
+            dataset_digest=task.material.dataset_digest,
+            parent_id=None if task.around.model is None else task.around.model.model_id,
+        ),
         path=context.artifacts.relative(path),
         digest=sha256_of(path),
         size_bytes=path.stat().st_size,
@@ -265,17 +273,6 @@ def _write_model(task: _Task, outcome: FineTuneOutcome, totals: Totals | None) -
         version=1,
         created_ms=0,
     )
-
-
-def _lineage(task: _Task) -> dict[str, Any]:
-    found = task.around.model
-    return {"parent_id": None if found is None else found.model_id}
-
-
-def _metrics(totals: Totals | None) -> dict[str, Any]:
-    if totals is None:
-        return {}
-    return {"valid_loss": totals.mean_loss, "accuracy": totals.accuracy, "count": totals.count}
 
 
 def _dated(connection: Connection, model: models.Model) -> models.Model:

@@ -53,6 +53,7 @@ class Material:
 
     classes: tuple[str, ...]
     parts: dict[str, Part]
+    dataset_digest: str | None = None
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Of each part the photos that have no class, by their label; only where there are some."""
 
@@ -152,6 +153,7 @@ def read_material(
     return Material(
         classes=names,
         parts={name: _part(chosen[name], folder, index) for name in chosen},
+        dataset_digest=dataset.digest,
         left_out=_left_out({name: chosen[name] for name in PARTS}, index),
     )
 

@@ -1,0 +1,92 @@
+"""Files of trained models: download."""
+
+import base64
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies import ServicesDep
+from api.job_answers import in_progress
+from api.model_files import ModelFile, onnx_file, own_file
+from api.negotiation import IfNoneMatch, check_range, holds_newest, preferred_wait_s
+from api.problems import problem_responses
+from api.references import ModelDep
+from api.schemas.jobs import JobResource
+from jobs.job import Job
+
+LONGEST_WAIT_S = 60.0
+
+router = APIRouter(prefix="/v1/models/{model_id}", tags=["Models"])
+
+ByteRange = Annotated[str | None, Header(alias="range", description="bytes=0-99 sends these only")]
+IfRange = Annotated[
+    str | None, Header(description="the ETag that Range counts for; else all is sent")
+]
+PreferWait = Annotated[
+    str | None, Header(description="wait=30 waits for an ONNX file that is yet to be written")
+]
+
+
+@router.get(
+    "/download",
+    operation_id="downloadModel",
+    summary="Download a model",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        202: {"description": "It is being written; Location is the job.", "model": JobResource},
+        206: {"description": "The bytes that Range asks for."},
+        304: {"description": "The file is still as in If-None-Match."},
+        **problem_responses(
+            "not_found",
+            "result_not_ready",
+            "range_not_satisfiable",
+            "validation_failed",
+            "internal",
+            "no_workers",
+        ),
+    },
+)
+async def download_model(  # noqa: PLR0913  (path, query string and headers)
+    services: ServicesDep,
+    model: ModelDep,
+    *,
+    file_format: Annotated[
+        Literal["safetensors", "onnx"], Query(alias="format", description="file format")
+    ] = "safetensors",
+    if_none_match: IfNoneMatch = None,
+    byte_range: ByteRange = None,
+    if_range: IfRange = None,
+    prefer: PreferWait = None,
+) -> Response:
+    """The model as a safetensors or ONNX file; Range, If-Range and If-None-Match work.
+
+    The first request for the ONNX file has it written, which takes some seconds: 202 with the job
+    in Location, then 200. The graph takes pixels in [0, 1] and normalises them itself; its
+    metadata have the classes and the preprocessing.
+    """
+    if file_format == "onnx":
+        wait_s = preferred_wait_s(prefer, longest_s=LONGEST_WAIT_S)
+        found = await onnx_file(services, model, wait_s)
+        if isinstance(found, Job):
+            return await run_in_threadpool(in_progress, services, found)
+    else:
+        found = await run_in_threadpool(own_file, services, model)
+    etag = f'"{found.digest}"'
+    if holds_newest(if_none_match, etag):
+        return Response(status_code=304, headers={"ETag": etag})
+    if byte_range is not None and if_range in {None, etag}:
+        check_range(byte_range, found.path.stat().st_size)
+    return _sent(found, f"{model.id}.{file_format}", etag)
+
+
+def _sent(file: ModelFile, name: str, etag: str) -> Response:
+    digest = base64.b64encode(bytes.fromhex(file.digest)).decode()
+    return FileResponse(
+        file.path,
+        media_type="application/octet-stream",
+        filename=name,
+        headers={"ETag": etag, "Repr-Digest": f"sha-256=:{digest}:"},
+    )

@@ -1,0 +1,178 @@
+"""A process that does one short job after another and keeps what it has loaded.
+
+A trainer is forked for one job and gives everything back by its end. A prediction takes less time
+than loading a model does, so the process that predicts stays. The supervisor renews the lease of
+the job in hand, replaces a process that died, and ends one that does not answer.
+"""
+
+import importlib
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+import structlog
+
+from jobs import leases, store
+from jobs.artifacts import Artifacts
+from jobs.database import Database
+from jobs.errors import LeaseLostError, NotFoundError, StoreUnavailableError
+from jobs.job import LEASED_STATES, Failure, Job, JobState, JobType
+from jobs.logs import configure_logging
+from jobs.queue import Doorbell
+from jobs.settings import Settings
+from worker.context import Context
+from worker.control import Undisturbed
+from worker.patience import until_answered
+from worker.trainer import RUNNERS, become_a_process_of_its_own, do, end_with
+from worker.watch import Parts
+
+MOST_S = 60.0
+"""Seconds for one job: whoever asked has long been told that nobody had the time."""
+
+_LOOK_S = 0.25
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hand:
+    """The process, and how it is spoken to; the lifeline's end of file is the worker's death."""
+
+    process: SpawnProcess
+    pipe: Connection
+    lifeline: Connection
+
+
+class Resident:
+    """The worker's end: jobs go in one after the other, exit codes never come out."""
+
+    def __init__(self, parts: Parts, *, most_s: float = MOST_S) -> None:
+        self._parts = parts
+        self._most_s = most_s
+        self._hand: _Hand | None = None
+
+    def do(self, job: Job) -> None:
+        """The job is where its end says, or back in the queue."""
+        hand = self.ready()
+        try:
+            hand.pipe.send((job.id, job.fence))
+            answered = self._wait(hand, job)
+        except (BrokenPipeError, ConnectionResetError):
+            answered = False
+        if not answered:
+            self.close()
+        self._settle(job, answered=answered)
+        self._parts.doorbell.happened(job.id)
+
+    def ready(self) -> _Hand:
+        """The process is there, or has begun to load what it needs."""
+        if self._hand is None or not self._hand.process.is_alive():
+            self.close()
+            self._hand = self._start()
+        return self._hand
+
+    def close(self) -> None:
+        """The process has ended, and another one will be started when it is needed."""
+        if self._hand is not None:
+            self._hand.process.kill()
+            self._hand.process.join()
+            self._hand.pipe.close()
+            self._hand.lifeline.close()
+            self._hand = None
+
+    def _start(self) -> _Hand:
+        # not forked: this process has threads, and the template would load for those who never ask
+        processes = multiprocessing.get_context("spawn")
+        theirs, ours = processes.Pipe()
+        their_lifeline, lifeline = processes.Pipe(duplex=False)
+        process = processes.Process(
+            target=serve, args=(self._parts.settings, theirs, their_lifeline), name="resident"
+        )
+        process.start()
+        theirs.close()
+        their_lifeline.close()
+        return _Hand(process, ours, lifeline)
+
+    def _wait(self, hand: _Hand, job: Job) -> bool:
+        """Whether the process has answered; it died, or was too slow, otherwise."""
+        began_s = renewed_s = time.monotonic()
+        while not wait([hand.pipe, hand.process.sentinel], timeout=_LOOK_S):
+            now_s = time.monotonic()
+            if now_s - began_s > self._most_s:
+                log.warning("resident_killed", job=job.id, reason=f"above {self._most_s:g} s")
+                return False
+            if now_s - renewed_s > self._parts.settings.renew_s:
+                self._renew(job)
+                renewed_s = now_s
+        try:
+            return hand.pipe.poll() and hand.pipe.recv() == job.id
+        except (EOFError, ConnectionResetError):
+            return False
+
+    def _renew(self, job: Job) -> None:
+        lease_ms = int(self._parts.settings.lease_s * 1000)
+        try:
+            leases.renew(self._parts.database, job.id, job.fence, lease_ms=lease_ms)
+        except (LeaseLostError, NotFoundError, StoreUnavailableError) as problem:
+            # whatever it is, the end of the job will tell
+            log.warning("not_renewed", job=job.id, reason=str(problem))
+
+    def _settle(self, job: Job, *, answered: bool) -> None:
+        """A job that its process could not end goes back, or fails when that happens again."""
+        failure = Failure(
+            code="worker_lost",
+            message="the process that predicts died, or stood still, twice in a row",
+            hint="look at the workers' logs and memory",
+        )
+        database = self._parts.database
+        move: Callable[[], JobState] = lambda: (  # noqa: E731  (tried until it is answered)
+            leases.release(database, job.id, job.fence)
+            if answered
+            else leases.record_crash(database, job.id, job.fence, failure)
+        )
+        try:
+            now = until_answered(lambda: store.get(database, job.id))
+            if now.fence == job.fence and now.state in LEASED_STATES:
+                until_answered(move)
+        except (LeaseLostError, NotFoundError) as problem:
+            log.warning("fenced_off", reason=str(problem))
+
+
+def serve(settings: Settings, pipe: Connection, lifeline: Connection) -> None:
+    """Each job that comes through the pipe is done and answered, until the pipe is closed."""
+    become_a_process_of_its_own()
+    end_with(lifeline)
+    importlib.import_module(RUNNERS[JobType.PREDICT])
+    configure_logging("console", settings.log_level)
+    database, doorbell = Database(settings.database_url), Doorbell(settings.redis_url)
+    while True:
+        try:
+            job_id, fence = pipe.recv()
+        except EOFError:
+            return
+        try:
+            _do(settings, database, doorbell, job_id, fence)
+        except (LeaseLostError, NotFoundError, StoreUnavailableError) as problem:
+            log.warning("not_done", job=job_id, reason=str(problem))
+        pipe.send(job_id)
+
+
+def _do(
+    settings: Settings, database: Database, doorbell: Doorbell, job_id: str, fence: int
+) -> None:
+    job = store.get(database, job_id)
+    if job.fence != fence:
+        raise LeaseLostError(job_id, fence)
+    do(
+        Context(
+            settings=settings,
+            database=database,
+            artifacts=Artifacts(settings.artifacts),
+            doorbell=doorbell,
+            job=job,
+            control=Undisturbed(),
+        )
+    )
