@@ -42,6 +42,7 @@ from api.routes import (
     fine_tunes,
     history,
     jobs,
+    limits,
     lr_finds,
     model_files,
     models,
@@ -101,6 +102,7 @@ GUARD_OF: Mapping[ModuleType, Guard] = {
     architectures: _QUESTIONS,
     explain: _QUESTIONS,
     queue: _QUESTIONS,
+    limits: _QUESTIONS,
     api_keys: _KEYS,
 }
 """What each router below /v1 asks of a caller; without an entry here it is not served."""

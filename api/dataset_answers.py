@@ -9,6 +9,7 @@ from api.idempotency import Once
 from api.problems import RETRY_AFTER_S
 from api.schemas.datasets import DatasetResource
 from api.services import Services
+from jobs import quotas
 from jobs.datasets import Dataset
 from jobs.idempotency import StoredAnswer
 
@@ -21,6 +22,7 @@ def register_once(
 
     def act(connection: Connection) -> StoredAnswer:
         made.append(register(connection))
+        quotas.require_within(connection, services.settings, made[0].owner)
         return _accepted(made[0])
 
     return once.create(act, then=lambda: services.doorbell.ring("prepare", made[0].job_id))

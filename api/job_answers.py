@@ -11,7 +11,7 @@ from api.idempotency import Once
 from api.problems import RETRY_AFTER_S
 from api.schemas.jobs import JobResource, Standing, WaitsFor
 from api.services import Services
-from jobs import dependencies, store, submission
+from jobs import dependencies, quotas, store, submission
 from jobs.idempotency import StoredAnswer
 from jobs.job import QUEUE_OF, Job, JobState
 from jobs.submission import RunSpec, Submitted
@@ -110,6 +110,7 @@ def queue_once(services: Services, once: Once, prepare: Callable[[], Queue]) -> 
 
     def act(connection: Connection) -> StoredAnswer:
         submitted = queue(connection)
+        quotas.require_within(connection, services.settings, submitted.job.owner)
         queued.extend((*submitted.before, submitted.job))
         return _accepted(connection, submitted.job)
 

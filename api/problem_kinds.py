@@ -100,6 +100,9 @@ KINDS: Mapping[str, Kind] = {
     "rate_limited": Kind(
         429, "Rate limited", "Wait for Retry-After; RateLimit shows what is left beforehand."
     ),
+    "quota_exceeded": Kind(
+        429, "Quota exceeded", "Delete what is not needed, or wait for jobs to end: GET /v1/limits."
+    ),
     "internal": Kind(500, "Internal error", "Tell the operator the request_id."),
     "no_workers": Kind(503, "No workers", "Start a worker of the queue that is named."),
     "unavailable": Kind(503, "Unavailable", "Try again in a moment."),
@@ -111,6 +114,7 @@ DATASET_PROBLEMS = (
     "archive_invalid",
     "archive_too_large",
     "disk_full",
+    "quota_exceeded",
     "source_forbidden",
     "source_unreachable",
     "invalid_regex",

@@ -32,6 +32,7 @@ CODE_OF: Mapping[type[Exception], str] = {
     jobs_errors.DigestMismatchError: "digest_mismatch",
     jobs_errors.LabelFileInvalidError: "label_file_invalid",
     jobs_errors.DiskFullError: "disk_full",
+    jobs_errors.QuotaExceededError: "quota_exceeded",
     jobs_errors.SourceForbiddenError: "source_forbidden",
     jobs_errors.SourceUnreachableError: "source_unreachable",
     jobs_errors.SourceInterruptedError: "source_unreachable",

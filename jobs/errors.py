@@ -12,6 +12,7 @@ JobsError
 ├── ArchiveInvalidError           the archive is broken, hostile, or none
 ├── ArchiveTooLargeError          unpacking the archive would take more than is allowed
 ├── LabelFileInvalidError         a label file is absent, or a line of it cannot be used
+├── QuotaExceededError            an owner would have more than one may
 ├── DiskFullError                 the disk has less space than the work needs
 ├── SourceForbiddenError          the source lies where nobody may read from
 ├── SourceUnreachableError        the source cannot be listed or fetched
@@ -135,6 +136,17 @@ class LabelFileInvalidError(JobsError):
 
 class DiskFullError(JobsError):
     """The disk has less free space than is needed beside what must stay free."""
+
+
+class QuotaExceededError(JobsError):
+    """An owner would have more of something than one may; nothing was made."""
+
+    def __init__(self, thing: str, limit: int) -> None:
+        super().__init__(
+            f"this would be more than the {limit} {thing.replace('_', ' ')} that one owner may have"
+        )
+        self.thing = thing
+        self.limit = limit
 
 
 class SourceForbiddenError(JobsError):

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from jobs.back_off import BackOff
 from jobs.fetch_limits import FetchLimits
+from jobs.quota_limits import QuotaLimits
 from jobs.retention_limits import RetentionLimits
 from jobs.source_limits import SourceLimits
 
@@ -34,7 +35,7 @@ class SettingsError(Exception):
     """An environment variable has a value that cannot be used."""
 
 
-class Settings(SourceLimits, FetchLimits, RetentionLimits, BackOff, BaseSettings):
+class Settings(SourceLimits, FetchLimits, QuotaLimits, RetentionLimits, BackOff, BaseSettings):
     """What the processes of one installation share."""
 
     model_config = SettingsConfigDict(env_prefix="TUNESMITH_", frozen=True)

@@ -28,7 +28,7 @@ from api.receiving import (
 )
 from api.schemas.uploads import UploadList, UploadResource
 from api.services import Services
-from jobs import idempotency, uploads
+from jobs import idempotency, quotas, uploads
 from jobs.idempotency import Claim, StoredAnswer
 from jobs.uploads import Received, Upload
 
@@ -69,6 +69,7 @@ _BODY: dict[str, Any] = {
         "archive_invalid",
         "validation_failed",
         "idempotency_key_reused",
+        "quota_exceeded",
         "disk_full",
     ),
 )
@@ -227,7 +228,9 @@ def _kept(
     added: list[Upload] = []
 
     def act(connection: Connection) -> StoredAnswer:
-        added.append(uploads.add(connection, upload_id, received, owner=owner))
+        upload = uploads.add(connection, upload_id, received, owner=owner)
+        quotas.require_within(connection, services.settings, owner)
+        added.append(upload)
         return _created(services, added[0])
 
     try:

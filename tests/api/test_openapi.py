@@ -26,6 +26,7 @@ PATHS = {
     "/v1/jobs/{job_id}/retry",
     *("/v1/jobs/{job_id}/events", "/v1/jobs/{job_id}/stream", "/v1/jobs/{job_id}/logs"),
     "/v1/jobs/{job_id}/stream-tokens",
+    "/v1/limits",
     *("/v1/jobs/{job_id}/loss-curve", "/v1/jobs/{job_id}/lr-curve"),
     *("/v1/jobs/{job_id}/samples", "/v1/jobs/{job_id}/samples/summary"),
     *("/v1/jobs/{job_id}/samples/{item_id}", "/v1/jobs/{job_id}/samples/{item_id}/image"),
