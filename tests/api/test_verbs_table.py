@@ -121,7 +121,7 @@ def test_a_retry_is_another_job_each_time_and_the_first_stays_as_it_was(
     assert snapshot(database, job.id) == seen
 
 
-@pytest.mark.parametrize("state", FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
 @pytest.mark.parametrize("verb", VERBS)
 def test_no_verb_changes_a_final_state(
     client: TestClient, database: Database, state: JobState, verb: str
@@ -136,7 +136,7 @@ def test_no_verb_changes_a_final_state(
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.PREPARING, JobState.RUNNING])
 @pytest.mark.parametrize("verb", ["stop", "pause", "resume", "retry"])
-@pytest.mark.parametrize("job_type", set(JobType) - {JobType.FINE_TUNE})
+@pytest.mark.parametrize("job_type", sorted(set(JobType) - {JobType.FINE_TUNE}))
 def test_a_job_without_checkpoints_can_only_be_cancelled(
     client: TestClient, database: Database, job_type: JobType, verb: str, state: JobState
 ) -> None:
@@ -149,7 +149,7 @@ def test_a_job_without_checkpoints_can_only_be_cancelled(
     assert snapshot(database, job.id) == seen
 
 
-@pytest.mark.parametrize("state", FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
 @pytest.mark.parametrize("job_type", [JobType.EXPORT, JobType.PROBE])
 def test_plots_and_probes_are_never_done_again(
     client: TestClient, database: Database, job_type: JobType, state: JobState

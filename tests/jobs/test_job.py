@@ -80,15 +80,15 @@ def test_a_fine_tune_allows_what_its_state_allows(
     assert allowed_actions(JobType.FINE_TUNE, state) == actions
 
 
-@pytest.mark.parametrize("state", set(JobState) - FINAL_STATES)
-@pytest.mark.parametrize("job_type", set(JobType) - {JobType.FINE_TUNE})
+@pytest.mark.parametrize("state", sorted(set(JobState) - FINAL_STATES))
+@pytest.mark.parametrize("job_type", sorted(set(JobType) - {JobType.FINE_TUNE}))
 def test_a_job_without_checkpoints_can_only_be_cancelled(
     job_type: JobType, state: JobState
 ) -> None:
     assert allowed_actions(job_type, state) == ("cancel",)
 
 
-@pytest.mark.parametrize("state", FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
 def test_what_a_client_asked_for_can_be_asked_for_again_once_it_has_ended(state: JobState) -> None:
     failed = state != JobState.SUCCEEDED
     again: dict[JobType, tuple[str, ...]] = {

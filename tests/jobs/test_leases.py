@@ -165,7 +165,7 @@ def test_a_job_that_nobody_holds_takes_no_writes(
 
 
 @pytest.mark.parametrize("move", WRITES.values(), ids=WRITES.keys())
-@pytest.mark.parametrize("state", FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
 def test_a_finished_job_takes_no_writes(state: JobState, move: Move, database: Database) -> None:
     job = given.job_in(database, state)
     seen = given.snapshot(database, job.id)
@@ -177,7 +177,7 @@ def test_a_finished_job_takes_no_writes(state: JobState, move: Move, database: D
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
-@pytest.mark.parametrize("state", FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
 def test_ending_a_finished_job_again_changes_nothing(
     state: JobState, end: Move, database: Database
 ) -> None:

@@ -140,7 +140,7 @@ def test_one_young_file_keeps_the_whole_folder(database: Database, artifacts: Ar
     assert remove(database, artifacts) == []
 
 
-@pytest.mark.parametrize("state", set(JobState) - FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(set(JobState) - FINAL_STATES))
 def test_nothing_of_an_unfinished_job_is_ever_touched(
     state: JobState, database: Database, artifacts: Artifacts
 ) -> None:
@@ -152,7 +152,7 @@ def test_nothing_of_an_unfinished_job_is_ever_touched(
     assert left(artifacts) == files
 
 
-@pytest.mark.parametrize("state", FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
 def test_a_finished_job_keeps_its_results_and_no_checkpoint(
     state: JobState, database: Database, artifacts: Artifacts
 ) -> None:

@@ -68,7 +68,7 @@ def test_the_rate_of_a_job_that_is_retried_is_found_anew_for_the_retry(database:
     assert store.made_for(database, first.job.id, JobType.LR_FIND) == first.before[0]
 
 
-@pytest.mark.parametrize("state", set(JobState) - FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(set(JobState) - FINAL_STATES))
 def test_only_a_finished_job_is_done_again(state: JobState, database: Database) -> None:
     job = given.job_in(database, state)
 
@@ -88,7 +88,7 @@ def test_what_no_client_has_asked_for_is_not_done_again(
         retries.require_retriable(job)
 
 
-@pytest.mark.parametrize("job_type", set(retries.BODY_OF) - {JobType.DATASET_IMPORT})
+@pytest.mark.parametrize("job_type", sorted(set(retries.BODY_OF) - {JobType.DATASET_IMPORT}))
 def test_the_body_of_a_job_asks_for_the_same_job(job_type: JobType, database: Database) -> None:
     job = given.job_in(database, JobState.FAILED, job_type)
 

@@ -109,7 +109,7 @@ def test_progress_does_not_make_an_edit_stale(database: Database) -> None:
     assert store.edit(database, job.id, {"name": "a"}, expected_version=1) is not None
 
 
-@pytest.mark.parametrize("state", FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
 def test_a_finished_job_can_be_deleted(state: JobState, database: Database) -> None:
     job = given.job_in(database, state)
 
@@ -120,7 +120,7 @@ def test_a_finished_job_can_be_deleted(state: JobState, database: Database) -> N
     assert given.history(database, job.id) == []
 
 
-@pytest.mark.parametrize("state", set(JobState) - FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(set(JobState) - FINAL_STATES))
 def test_an_unfinished_job_is_not_deleted(state: JobState, database: Database) -> None:
     job = given.job_in(database, state)
 

@@ -66,7 +66,7 @@ def test_a_verb_that_the_state_forbids_changes_nothing(
     assert verb not in caught.value.allowed_actions
 
 
-@pytest.mark.parametrize("state", FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_final_state_never_changes(state: JobState, verb: str, database: Database) -> None:
     job = given.job_in(database, state)
