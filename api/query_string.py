@@ -1,6 +1,7 @@
 """Parameters of the query string: one that an operation does not have is refused, not ignored."""
 
 import difflib
+import re
 from typing import Any
 
 from fastapi import Request
@@ -8,6 +9,8 @@ from fastapi import Request
 from api.problems import FieldProblem, Problem
 
 _SHOWN_CHARACTERS = 100
+_ENTRY = re.compile(r"([a-z_]+)\[.{1,64}\]", re.DOTALL)
+"""One entry of an object, as in ``metadata[owner]``."""
 
 
 async def refuse_unknown(request: Request) -> None:
@@ -39,8 +42,8 @@ def _parameters(request: Request) -> dict[str, dict[str, Any]]:
 def _is_among(name: str, known: dict[str, dict[str, Any]]) -> bool:
     if name in known:
         return True
-    base, bracket, _ = name.partition("[")
-    return bool(bracket) and known.get(base, {}).get("style") == "deepObject"
+    entry = _ENTRY.fullmatch(name)
+    return entry is not None and known.get(entry[1], {}).get("style") == "deepObject"
 
 
 def _problem(name: str, known: list[str]) -> FieldProblem:

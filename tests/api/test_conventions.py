@@ -121,6 +121,8 @@ def test_every_parameter_that_is_documented_is_accepted(client: TestClient) -> N
 def test_a_key_of_metadata_is_a_parameter_of_lists_of_jobs_alone(client: TestClient) -> None:
     assert get(client, "/v1/jobs?metadata[owner]=ana")["data"] == []
     problem(client.get("/v1/uploads?metadata[owner]=ana"), 422, "validation_failed")
+    for malformed in ("metadata[owner", "metadata[]", "metadata[owner]x"):
+        problem(client.get(f"/v1/jobs?{malformed}=ana"), 422, "validation_failed")
 
 
 def _query_of(operation: dict[str, Any]) -> list[dict[str, Any]]:

@@ -4,15 +4,18 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import pytest
 from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.main import Server, config_of
+from jobs.database import Database
 from jobs.logs import configure_logging
 from jobs.settings import Settings
-from tests.api.given import CATS, problem
+from tests.api.given import CATS, MODEL_CARD, problem
+from tests.jobs.given import a_model
 
 INJECTED = "%0d%0aX-Evil:%201%0d%0a%0d%0a<b>"
 BIDI, BELL = "\u202e", "\x07"
@@ -36,11 +39,14 @@ def test_an_address_never_becomes_a_header(client: TestClient, path: str) -> Non
     assert all(value.isprintable() for value in response.headers.values())
 
 
-def test_the_link_to_the_next_page_keeps_what_was_asked_as_text(client: TestClient) -> None:
-    for number in range(2):
-        client.post("/v1/datasets", json={**CATS, "name": str(number)})
+def test_the_link_to_the_next_page_keeps_what_was_asked_as_text(
+    client: TestClient, database: Database
+) -> None:
+    asked = f"{INJECTED}%3E;%20rel=%22other%22"
+    for _ in range(2):
+        a_model(database, name=unquote(asked), card=MODEL_CARD)
 
-    response = client.get(f"/v1/datasets?limit=1&x={INJECTED}%3E;%20rel=%22other%22")
+    response = client.get(f"/v1/models?limit=1&name={asked}")
 
     link = response.headers["link"]
     assert link.isprintable()

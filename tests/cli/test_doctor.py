@@ -83,7 +83,7 @@ def test_a_sound_installation_is_healthy_and_every_part_was_looked_at(
     assert code == 0
     assert set(found) == {
         *("database", "settings", "artifacts", "redis", "device", "models", "leftovers"),
-        *("worker prepare", "worker train"),
+        *("worker predict", "worker prepare", "worker train"),
     }
     assert found["database"]["found"].endswith("current, writable, whole")
     assert "gives back what it gets" in found["redis"]["found"]

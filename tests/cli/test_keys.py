@@ -165,6 +165,7 @@ def test_an_unknown_key_is_named(tunesmith: Command) -> None:
 def test_a_database_without_tables_is_to_be_migrated_first(
     tunesmith: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "empty.db").touch()
     monkeypatch.setenv("TUNESMITH_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
 
     code, _, err = tunesmith("keys", "list")

@@ -167,6 +167,6 @@ def _requirements(text: str) -> Iterator[str]:
 
 
 def _pins(path: Path) -> Iterator[str]:
-    """Each ``name==version ; marker`` of a requirements file, without its hashes."""
+    """Each ``name==version`` of a requirements file; on which systems it counts is left out."""
     for requirement in _requirements(path.read_text()):
-        yield " ".join(part for part in shlex.split(requirement) if not part.startswith("--hash"))
+        yield shlex.split(requirement)[0]
