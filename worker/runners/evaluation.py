@@ -1,7 +1,6 @@
 """Per-sample cross-entropy of a model on one part of a dataset."""
 
 from collections.abc import Mapping
-from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -10,23 +9,18 @@ import torch
 from jobs import models
 from jobs.spec import EvaluationSpec
 from ml.device import environment, resolve_precision
-from ml.evaluate import Logits, predict_logits
-from ml.model_file import load_model
 from ml.train import EVALUATING
 from worker.context import Context, Ending
 from worker.failures import JobFailedError
-from worker.halving import halved_if_too_large, photos_at_once, pieces_of, pieces_values
+from worker.halving import halved_if_too_large, pieces_of, pieces_values
 from worker.ledger import Evaluated, samples_entry, write_ledger
-from worker.listener import JobListener
 from worker.resolved import environment_values
+from worker.runners.scoring import scored
 from worker.runners.training import (
     ALL_PARTS,
     Material,
-    Part,
     prepare_device,
-    presized,
     read_material,
-    tell_precision,
 )
 
 
@@ -47,7 +41,7 @@ def run(context: Context) -> Ending:
     if not part.items:
         raise _no_photo(context, spec, is_left_out=bool(left_out))
     with halved_if_too_large(context, spec, len(part.photos)):
-        logits = _logits(context, spec, model, part, device)
+        logits = scored(context, spec, model, part, device, phase=EVALUATING)
     path = context.folder / f"samples-{spec.split}.parquet"
     totals = write_ledger(
         path,
@@ -93,28 +87,3 @@ def _no_photo(context: Context, spec: EvaluationSpec, *, is_left_out: bool) -> J
         detail = f"label_mapping leaves out every photo of {part}"
         return JobFailedError("too_few_images", detail, "map a label to a class")
     return JobFailedError("too_few_images", f"{part} has no photo", "choose another split")
-
-
-def _logits(
-    context: Context,
-    spec: EvaluationSpec,
-    model: models.Model,
-    part: Part,
-    device: torch.device,
-) -> Logits:
-    listener = JobListener(context)
-    listener.phase("presizing")
-    classifier, card = load_model(context.artifacts.absolute(model.path))
-    opened = presized(context, part, card.presize, listener, mode=card.presize_mode)
-    with closing(opened) as pixels:
-        listener.phase(EVALUATING)
-        return predict_logits(
-            classifier.to(device),
-            pixels,
-            part.photos,
-            size=card.size,
-            batch_size=photos_at_once(spec, context.job),
-            precision=tell_precision(spec.precision, device, listener),
-            device=device,
-            command=listener.command,
-        )

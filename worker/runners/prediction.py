@@ -1,28 +1,22 @@
 """What a model says of every photo in one part of a dataset, whatever their labels."""
 
-from contextlib import closing
 from pathlib import Path
-
-import torch
 
 from jobs import models
 from jobs.artifacts import sha256_of
 from jobs.dataset_spec import DatasetSpec
-from jobs.models import Model
 from jobs.spec import PredictionSpec
 from ml.device import environment, resolve_precision
-from ml.evaluate import Logits, predict_logits
-from ml.model_file import load_model
 from ml.photos import LabelledPhoto
 from worker.context import Context, Ending
 from worker.failures import JobFailedError
 from worker.findings import found_dataset
-from worker.halving import halved_if_too_large, photos_at_once, pieces_of, pieces_values
+from worker.halving import halved_if_too_large, pieces_of, pieces_values
 from worker.items import Item, read_items
-from worker.listener import JobListener
 from worker.prediction_ledger import write_predictions
 from worker.resolved import environment_values
-from worker.runners.training import ALL_PARTS, Part, prepare_device, presized, tell_precision
+from worker.runners.scoring import scored
+from worker.runners.training import ALL_PARTS, Part, prepare_device
 
 PREDICTING = "predicting"
 _NO_CLASS = 0
@@ -41,7 +35,7 @@ def run(context: Context) -> Ending:
     device = prepare_device(context)
     part = _part(context, spec)
     with halved_if_too_large(context, spec, len(part.photos)):
-        logits = _logits(context, spec, model, part, device)
+        logits = scored(context, spec, model, part, device, phase=PREDICTING)
     path = context.folder / f"predictions-{spec.split}.parquet"
     counts = write_predictions(path, part.items, model.classes, logits)
     precision = resolve_precision(spec.precision, device)
@@ -80,24 +74,3 @@ def _part(context: Context, spec: PredictionSpec) -> Part:
 
 def _photo(item: Item, path: Path) -> LabelledPhoto:
     return LabelledPhoto(item_id=item.item_id, path=path, digest=str(item.digest), label=_NO_CLASS)
-
-
-def _logits(
-    context: Context, spec: PredictionSpec, model: Model, part: Part, device: torch.device
-) -> Logits:
-    listener = JobListener(context)
-    listener.phase("presizing")
-    classifier, card = load_model(context.artifacts.absolute(model.path))
-    opened = presized(context, part, card.presize, listener, mode=card.presize_mode)
-    with closing(opened) as pixels:
-        listener.phase(PREDICTING)
-        return predict_logits(
-            classifier.to(device),
-            pixels,
-            part.photos,
-            size=card.size,
-            batch_size=photos_at_once(spec, context.job),
-            precision=tell_precision(spec.precision, device, listener),
-            device=device,
-            command=listener.command,
-        )

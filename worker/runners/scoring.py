@@ -1,0 +1,48 @@
+"""A model's logits of one part of a dataset, for jobs that train nothing."""
+
+from contextlib import closing
+
+import torch
+
+from jobs.models import Model
+from jobs.spec import EvaluationSpec, PredictionSpec
+from ml.evaluate import Logits, predict_logits
+from ml.model_file import load_model
+from worker.context import Context
+from worker.halving import photos_at_once
+from worker.listener import JobListener
+from worker.runners.training import Part, presized, tell_precision
+
+
+def scored(  # each is a plain fact that callers hold separately
+    context: Context,
+    spec: EvaluationSpec | PredictionSpec,
+    model: Model,
+    part: Part,
+    device: torch.device,
+    *,
+    phase: str,
+) -> Logits:
+    """The logits of the part's photos in their order; ``phase`` is what the job shows meanwhile.
+
+    Raises:
+        CheckpointCorruptError: the model's file is not what was written.
+        JobFailedError: a photo has changed since the import or cannot be read.
+        StoppedError: the job is to end.
+    """
+    listener = JobListener(context)
+    listener.phase("presizing")
+    classifier, card = load_model(context.artifacts.absolute(model.path))
+    opened = presized(context, part, card.presize, listener, mode=card.presize_mode)
+    with closing(opened) as pixels:
+        listener.phase(phase)
+        return predict_logits(
+            classifier.to(device),
+            pixels,
+            part.photos,
+            size=card.size,
+            batch_size=photos_at_once(spec, context.job),
+            precision=tell_precision(spec.precision, device, listener),
+            device=device,
+            command=listener.command,
+        )
