@@ -16,8 +16,9 @@ from torch import Tensor
 from ml.cache import Pixels
 from ml.config import AugmentConfig
 from ml.images import Rgb
-from ml.sampling import Floats, Matrix, draw_batch, draw_batch_on_device
+from ml.sampling import Floats, draw_batch, draw_batch_on_device
 from ml.theory.presize_geometry import AugmentDraws, centre_matrix, draw_augmentation
+from ml.warping import warp_batch
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -63,7 +64,9 @@ def augmented_batch(
     tables_B3T = lighting_tables(
         [draw.brightness for draw in draws], [draw.contrast for draw in draws]
     )
-    return _batch(photos, matrices, tables_B3T, size, device)
+    if device.type == "cpu":
+        return _channels_first(warp_batch(photos, matrices, tables_B3T, size))
+    return draw_batch_on_device(photos, matrices, tables_B3T, size, device).permute(0, 3, 1, 2)
 
 
 def centred_batch(
@@ -75,7 +78,9 @@ def centred_batch(
     neutral_B3T = lighting_tables(
         [NEUTRAL_BRIGHTNESS] * len(photos), [NEUTRAL_CONTRAST] * len(photos)
     )
-    return _batch(photos, matrices, neutral_B3T, size, device)
+    if device.type == "cpu":
+        return _channels_first(draw_batch(photos, matrices, neutral_B3T, size))
+    return draw_batch_on_device(photos, matrices, neutral_B3T, size, device).permute(0, 3, 1, 2)
 
 
 def lighting_tables(brightness_B: Sequence[float], contrast_B: Sequence[float]) -> Floats:
@@ -119,15 +124,6 @@ def _width_height(photo: Rgb) -> tuple[int, int]:
     return photo.shape[1], photo.shape[0]
 
 
-def _batch(
-    photos: Sequence[Rgb],
-    matrices: Sequence[Matrix],
-    tables_B3T: Floats,
-    size: int,
-    device: torch.device,
-) -> Tensor:
-    if device.type == "cpu":
-        images_BSS3 = torch.from_numpy(draw_batch(photos, matrices, tables_B3T, size))
-    else:
-        images_BSS3 = draw_batch_on_device(photos, matrices, tables_B3T, size, device)
-    return images_BSS3.permute(0, 3, 1, 2)
+def _channels_first(images_BSS3: Floats) -> Tensor:
+    """The same numbers as (B, 3, S, S), channels last in memory."""
+    return torch.from_numpy(images_BSS3).permute(0, 3, 1, 2)

@@ -11,6 +11,7 @@ Matrices map output to input coordinates. Shapes: B = batch, S = side of the out
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,13 +54,27 @@ def draw_batch(
     return out_BSS3
 
 
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What of a photo is read, and where; the mean of all readings is the picture."""
+
+    photo: Rgb
+    taps: Matrix
+    """(4, 3, 3), or (1, 3, 3): output to ``photo``."""
+
+
+def readings_of(photo: Rgb, matrix: Matrix, size: int) -> Readings:
+    """Only the part of the photo that is read, averaged down where readings would miss pixels."""
+    photo, matrix = _read_part(*_shrunk(photo, matrix, size), size)
+    return Readings(photo, _taps(matrix, size))
+
+
 def draw(photo: Rgb, matrix: Matrix, size: int) -> NDArray[np.uint8]:
     """One photo through its homography: levels of shape (3, S, S)."""
-    photo, matrix = _shrunk(photo, matrix, size)
-    photo, matrix = _read_part(photo, matrix, size)
-    height, width = photo.shape[:2]
-    photo_13HW = torch.from_numpy(photo.astype(np.float32)).permute(2, 0, 1)[None]
-    grids = [_grid(tap, size, width, height) for tap in _taps(matrix, size)]
+    readings = readings_of(photo, matrix, size)
+    height, width = readings.photo.shape[:2]
+    photo_13HW = torch.from_numpy(readings.photo.astype(np.float32)).permute(2, 0, 1)[None]
+    grids = [_grid(tap, size, width, height) for tap in readings.taps]
     drawn_13RS = F.grid_sample(
         photo_13HW,
         torch.from_numpy(np.concatenate(grids))[None],
