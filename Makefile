@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 UV := $(BIN)/uv
 
 # the demo's data: your photos, or none for photos that the service draws itself
@@ -11,7 +12,7 @@ PATTERN ?= ^(.+)_\d+\.jpg$$
 ARCH ?=
 WEIGHTS ?=
 
-.PHONY: help install demo up test test-faults test-browser test-architectures test-compose test-fast check lint types arch fmt architectures lock clean docs pictures bench-quick hooks
+.PHONY: help install demo up test test-faults test-browser test-architectures test-compose test-fast check lint types arch fmt architectures lock clean docs pictures bench bench-quick hooks
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -95,6 +96,14 @@ docs: install ## write the reference of request fields
 
 pictures: install ## make the pictures of docs/techniques.md anew, by its own requests (minutes)
 	$(BIN)/python -m docs.pictures.make
+
+bench: install $(PEERS)/.installed ## beside fastai and others, in one run (an hour; BENCH='--quick' three minutes)
+	$(BIN)/python benchmarks/bench.py $(BENCH)
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(UV) pip install --quiet --python $(PEERS)/bin/python -r $<
+	touch $@
 
 bench-quick: install ## times of the main job, cold beside warm (a minute); OUT=--out keeps them as JSON
 	$(BIN)/python benchmarks/quick.py $(OUT)

@@ -19,10 +19,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from job_times import JobTime, PhaseTime, timed
 from machine import machine_facts
 from rich.console import Console
 from rich.table import Table
@@ -52,31 +52,6 @@ FINE_TUNE: Json = {"epochs": 4, "freeze_epochs": 0, "discriminative": "off"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseTime:
-    """One phase of a job; ``images`` passed through it, None where that says nothing."""
-
-    phase: str
-    seconds: float
-    images: int | None
-
-    @property
-    def images_per_s(self) -> float | None:
-        """Throughput; None without images or time."""
-        return self.images / self.seconds if self.images and self.seconds else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobTime:
-    """One job from its POST to its last event, in seconds; ``phases`` are in order."""
-
-    name: str
-    post_to_answer_s: float
-    post_to_running_s: float
-    total_s: float
-    phases: list[PhaseTime]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Everything that was measured in one run."""
 
@@ -85,61 +60,6 @@ class Timings:
     stack_ready_s: float
     jobs: list[JobTime]
     peak_resident_mib: dict[str, float]
-
-
-# --- time -----------------------------------------------------------------------------------
-
-
-def timed(client: Client, name: str, path: str, body: Json, images: dict[str, int]) -> JobTime:
-    """The job has been submitted, has succeeded, and its events say how long what took.
-
-    Args:
-        client: of the running stack.
-        name: what the job is called in the table.
-        path: where it is posted.
-        body: what is posted.
-        images: photos that pass through a phase; those trained on are counted by the job.
-
-    Raises:
-        RuntimeError: the job did not succeed.
-    """
-    posted_s = time.time()
-    created = client.post(path, body)
-    answered_s = time.time()
-    job_id = created.get("job_id") or created["id"]
-    for _ in client.follow(job_id):
-        pass
-    job = client.get(f"/v1/jobs/{job_id}")
-    if job["state"] != "succeeded":
-        raise RuntimeError(f"{name} is {job['state']}: {job['error']}")
-    events = list(_events(client, job_id))
-    marks = [(_unix_s(e), e["data"]["phase"]) for e in events if e["type"] == "job.phase_changed"]
-    end_s = _unix_s(events[-1])
-    spent: dict[str, float] = {}
-    for (begin_s, phase), (until_s, _) in pairwise([*marks, (end_s, "")]):
-        spent[phase] = spent.get(phase, 0.0) + until_s - begin_s
-    if "batch_size" in body:
-        trained = job["progress"]["step"] * body["batch_size"]
-        images = images | {"sweeping": trained, "unfrozen": trained}
-    return JobTime(
-        name=name,
-        post_to_answer_s=answered_s - posted_s,
-        post_to_running_s=marks[0][0] - posted_s,
-        total_s=end_s - posted_s,
-        phases=[PhaseTime(phase=p, seconds=s, images=images.get(p)) for p, s in spent.items()],
-    )
-
-
-def _events(client: Client, job_id: str) -> Iterator[Json]:
-    page = client.get(f"/v1/jobs/{job_id}/events", limit=200)
-    yield from page["data"]
-    while page["has_more"]:
-        page = client.get(f"/v1/jobs/{job_id}/events", limit=200, after=page["next_cursor"])
-        yield from page["data"]
-
-
-def _unix_s(event: Json) -> float:
-    return datetime.fromisoformat(event["at"]).timestamp()
 
 
 # --- the run --------------------------------------------------------------------------------

@@ -1,0 +1,115 @@
+r"""Jobs over HTTP beside fastai, a plain torchvision loop, torch-lr-finder and Lightning.
+
+    make bench                                      everything (an hour on two cores)
+    make bench BENCH='--quick'                      a try of each pair (three minutes)
+    make bench BENCH='--photos pets=~/photos/pets --only session --times 5 --out'
+
+Both sides of a pair run in turn, in one go, on one machine, so the ratios say something where the
+seconds do not; close other programs all the same. Without --photos the photos are those that the
+service draws. Named ones lie in train/ and valid/ with a folder for each class, or in one folder
+with names such as beagle_12.jpg.
+
+Ours is measured from POST to terminal state on a warm worker; pixels are forgotten before each
+session, so that its first job presizes them. Theirs is measured from the first call after the
+import, in a new process each time; the import has its own line.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench_pairs import PAIRS, Bench, Photos
+from bench_peers import Peers
+from bench_photos import laid_out
+from bench_report import report, summary
+from bench_service import a_service
+from machine import machine_facts
+
+from cli.client import Json
+
+ROOT = Path(__file__).parent
+RESULTS = ROOT / "results"
+
+
+def main() -> None:
+    """The pairs have run; ratios are printed and, if wanted, written."""
+    asked = _asked()
+    began_s = time.perf_counter()
+    peers = Peers(asked.peers)
+    content: Json = {
+        "command": shlex.join(["python", "benchmarks/bench.py", *_public(sys.argv[1:])]),
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine_facts(),
+        "peers": peers.versions(),
+        "runs": [],
+    }
+    with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
+        photos = Path(folder) / "photos"
+        places = [(name, laid_out(source, photos / name)) for name, source in asked.photos]
+        with a_service(Path(folder) / "stack", photos) as service:
+            sets = [Photos(name, place, service.register(name, place)) for name, place in places]
+            bench = Bench(service, peers, weights=asked.weights, quick=asked.quick)
+            content["photos"] = {each.name: each.facts for each in sets}
+            for run in _runs(bench, sets, asked):
+                print(json.dumps(run), flush=True)
+                content["runs"].append(run)
+    content["took_s"] = round(time.perf_counter() - began_s)
+    report(content)
+    if asked.out:
+        file = RESULTS / f"bench-{asked.name}.json"
+        file.write_text(json.dumps(content | {"summary": summary(content)}, indent=1) + "\n")
+        print(f"written: {file}")
+
+
+def _runs(bench: Bench, sets: list[Photos], asked: argparse.Namespace):  # noqa: ANN202
+    """Each pair, as often as wished; who goes first changes from one time to the next."""
+    for name in asked.only:
+        for photos in sets if PAIRS[name].on_every_set else sets[:1]:
+            for number in range(asked.times):
+                sides = [("ours", PAIRS[name].ours), ("theirs", PAIRS[name].theirs)]
+                run: Json = {"pair": name, "photos": photos.name, "seed": number}
+                for side, measure in sides[:: -1 if number % 2 else 1]:
+                    run[side] = measure(bench, photos, number)
+                yield run
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--photos", nargs="+", type=_named, default=[("sample", None)])
+    parser.add_argument("--only", nargs="+", choices=PAIRS, default=list(PAIRS))
+    parser.add_argument("--times", type=int, help="runs of each pair (3; quick: 1)")
+    parser.add_argument(
+        "--weights", default="none", help="of the nets on both sides: DEFAULT, none"
+    )
+    parser.add_argument("--quick", action="store_true", help="few steps, to try everything")
+    parser.add_argument("--out", action="store_true", help=f"write JSON to {RESULTS.name}/, too")
+    parser.add_argument("--name", default="pairs", help="of the file")
+    parser.add_argument("--peers", type=Path, default=ROOT.parent / ".venv-peers/bin/python")
+    asked = parser.parse_args()
+    asked.times = asked.times or (1 if asked.quick else 3)
+    if not asked.peers.exists():
+        parser.error(f"{asked.peers} is not there; `make bench` makes it")
+    return asked
+
+
+def _named(word: str) -> tuple[str, Path | None]:
+    name, _, path = word.partition("=")
+    return name, Path(path).expanduser().absolute() if path else None
+
+
+def _public(words: list[str]) -> list[str]:
+    """The command line without the places of one machine."""
+    named = [f"{word.split('=')[0]}=~/photos/{word.split('=')[0]}" if "=" in word else word
+             for word in words]  # fmt: skip
+    return [word for word in named if not word.startswith(("--peers", "/"))]
+
+
+if __name__ == "__main__":
+    main()
