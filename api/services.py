@@ -8,6 +8,7 @@ from pathlib import Path
 
 from api.housekeeping import Housekeeping
 from api.ledger import Ledgers
+from api.live_events import LiveEvents
 from api.sse import Feed
 from jobs.artifacts import Artifacts
 from jobs.database import Database
@@ -24,6 +25,7 @@ class Services:
     artifacts: Artifacts
     doorbell: Doorbell
     feed: Feed
+    live_events: LiveEvents
     ledgers: Ledgers
 
 
@@ -47,6 +49,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
                     artifacts=Artifacts(settings.artifacts),
                     doorbell=doorbell,
                     feed=feed,
+                    live_events=LiveEvents(feed, database),
                     ledgers=ledgers,
                 )
         finally:

@@ -1,7 +1,7 @@
-"""Live events: one Redis subscription per process, fanned out in memory to every reader.
+"""The doorbell's other end: one Redis subscription per process, for all who wait for a job.
 
-Redis only says "look"; the event table is the truth. A reader that hears nothing looks every two
-seconds by itself, and holds neither a thread nor a database connection while it waits.
+Redis only says "look"; the database is the truth. Who hears nothing looks every two seconds by
+himself, and holds neither a thread nor a database connection while he waits.
 """
 
 import asyncio
@@ -13,28 +13,25 @@ import redis
 import structlog
 from starlette.concurrency import run_in_threadpool
 
-from jobs import events, store
+from jobs import store
 from jobs.database import Database
-from jobs.errors import NotFoundError
-from jobs.events import Event
 from jobs.job import Job
 from jobs.queue import EVENTS_CHANNEL, async_redis_client
 
 LOOK_S = 2.0
-RETRY_MS = 3000
 
 log = structlog.get_logger(__name__)
 
 
 class Bell:
-    """What one reader waits on; it rings for its job or when the process ends."""
+    """What one of them waits on; it rings for its job or when the process ends."""
 
     def __init__(self, feed: "Feed") -> None:
         self._feed = feed
         self._rung = asyncio.Event()
 
     def ring(self) -> None:
-        """The reader will look."""
+        """Who waits will look."""
         self._rung.set()
 
     async def wait(self, timeout_s: float) -> None:
@@ -45,12 +42,12 @@ class Bell:
 
     @property
     def is_over(self) -> bool:
-        """Whether the process is ending and readers should go."""
+        """Whether the process is ending and nobody should wait any longer."""
         return self._feed.is_ending
 
 
 class Feed:
-    """The subscription and its readers, by job."""
+    """The subscription and the bells, by job."""
 
     def __init__(self, database: Database, redis_url: str) -> None:
         self._database = database
@@ -74,10 +71,15 @@ class Feed:
                 await task
 
     def end(self) -> None:
-        """All readers leave at their next turn; safe to call from a signal handler."""
+        """All who wait leave at their next turn; safe to call from a signal handler."""
         self.is_ending = True
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._ring_all)
+
+    def ring(self, job_id: str) -> None:
+        """All who wait for the job look."""
+        for bell in self._bells.get(job_id, ()):
+            bell.ring()
 
     @contextmanager
     def bell(self, job_id: str) -> Iterator[Bell]:
@@ -90,21 +92,6 @@ class Feed:
             self._bells[job_id].discard(bell)
             if not self._bells[job_id]:
                 del self._bells[job_id]
-
-    async def follow(self, job_id: str, after: int) -> AsyncIterator[Event]:
-        """The job's events behind ``after``, then new ones as they come, up to the final one."""
-        with self.bell(job_id) as bell:
-            while not bell.is_over:
-                batch = await run_in_threadpool(self._look, job_id, after)
-                if batch is None:
-                    return
-                for event in batch:
-                    yield event
-                    after = event.seq
-                    if event.is_final:
-                        return
-                if not batch:
-                    await bell.wait(LOOK_S)
 
     async def until_changed(self, job: Job, timeout_s: float) -> Job:
         """The job once its state is another, it is finished, or the time is over.
@@ -123,17 +110,6 @@ class Feed:
                 await bell.wait(min(LOOK_S, left_s))
                 current = await run_in_threadpool(store.get, self._database, job.id)
         return current
-
-    def _look(self, job_id: str, after: int) -> list[Event] | None:
-        """New events; None when there will never be any because the job is gone or finished."""
-        batch = events.read_after(self._database, job_id, after)
-        if batch:
-            return batch
-        try:
-            job = store.get(self._database, job_id)
-        except NotFoundError:
-            return None
-        return None if job.is_terminal and job.event_seq <= after else []
 
     def _ring_all(self) -> None:
         for bells in list(self._bells.values()):
@@ -157,8 +133,7 @@ class Feed:
             self._ring_all()
             async for message in channel.listen():
                 if message["type"] == "message":
-                    for bell in self._bells.get(_text(message["data"]), ()):
-                        bell.ring()
+                    self.ring(_text(message["data"]))
 
 
 def _text(data: bytes | str) -> str:

@@ -1,22 +1,28 @@
 """What happened to a job: its history in pages, as a live stream, and its log."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import JobIdPath, ServicesDep
+from api.live_events import EventStream
 from api.pagination import PageDep, paged, take
 from api.problems import at, problem_responses
 from api.schemas.events import EventList, EventResource, StreamToken
-from api.sse import RETRY_MS
 from jobs import events, store, stream_tokens
 from jobs.errors import ResultNotReadyError
+from jobs.job import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
+
+_EXAMPLE = (
+    "retry: 3000\n\n"
+    "event: job.succeeded\n"
+    'data: {"object":"event","job_id":"job_01jd2s4ah2f3kv8m6q0x5w9c7e","seq":27,…}\n'
+    "id: 27\n\n"
+)
 
 
 class StreamOverError(Exception):
@@ -49,8 +55,8 @@ async def stream_start(
     last_event_id: Annotated[
         str | None, Header(description="sequence number of the last event received")
     ] = None,
-) -> int:
-    """The sequence number that the stream begins behind.
+) -> tuple[Job, int]:
+    """The job, and the sequence number that the stream begins behind.
 
     Raises:
         StreamOverError: nothing can follow it.
@@ -59,38 +65,34 @@ async def stream_start(
     job = await run_in_threadpool(store.get, services.database, job_id)
     if job.is_terminal and seq >= job.event_seq:
         raise StreamOverError
-    return seq
+    return job, seq
 
 
 @router.get(
     "/{job_id}/stream",
     operation_id="streamJobEvents",
     summary="Watch a job live",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     responses={
+        200: {"content": {EventStream.media_type: {"example": _EXAMPLE}}},
         204: {"description": "The stream was read to its end before."},
         **problem_responses("not_found", "validation_failed"),
     },
 )
 async def stream(
     services: ServicesDep,
-    job_id: JobIdPath,
-    after: Annotated[int, Depends(stream_start)],
+    start: Annotated[tuple[Job, int], Depends(stream_start)],
     token: Annotated[
         str | None,
         Query(max_length=100, description="a stream token, in the place of an API key"),
     ] = None,
-) -> AsyncIterator[ServerSentEvent]:
+) -> EventStream:
     """Server-sent events: the history behind `Last-Event-ID`, then what happens, to the end.
 
     A page in a browser, whose `EventSource` can send no header, gets its `token` from
     `POST /v1/jobs/{id}/stream-tokens`.
     """
-    yield ServerSentEvent(retry=RETRY_MS)
-    async for event in services.feed.follow(job_id, after):
-        yield ServerSentEvent(
-            id=str(event.seq), event=event.type, raw_data=EventResource.of(event).model_dump_json()
-        )
+    return EventStream(services.live_events.watch(*start))
 
 
 @router.post(

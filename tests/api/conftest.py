@@ -9,6 +9,7 @@ import pytest
 from starlette.exceptions import StarletteDeprecationWarning
 
 from api.app import create_app
+from api.live_events import Follower
 from api.sse import Bell
 from jobs.settings import Settings
 
@@ -48,20 +49,32 @@ def locked(with_keys: Settings) -> Iterator[TestClient]:
 
 @pytest.fixture
 def once_waited_for(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Act], None]]:
+    """Lets something happen in another thread as soon as somebody waits for a change."""
+    yield from _once_awaited(monkeypatch, Bell, "wait")
+
+
+@pytest.fixture
+def once_watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Act], None]]:
     """Lets something happen in another thread as soon as a reader has seen all there is."""
-    waits = threading.Event()
-    wait = Bell.wait
+    yield from _once_awaited(monkeypatch, Follower, "news")
 
-    async def seen_waiting(bell: Bell, timeout_s: float) -> None:
-        waits.set()
-        await wait(bell, timeout_s)
 
-    monkeypatch.setattr(Bell, "wait", seen_waiting)
+def _once_awaited(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> Iterator[Callable[[Act], None]]:
+    awaited = threading.Event()
+    method = getattr(owner, name)
+
+    async def seen(*arguments: object) -> object:
+        awaited.set()
+        return await method(*arguments)
+
+    monkeypatch.setattr(owner, name, seen)
     threads: list[threading.Thread] = []
 
     def start(act: Act) -> None:
         def run() -> None:
-            if waits.wait(timeout=20):
+            if awaited.wait(timeout=20):
                 act()
 
         threads.append(threading.Thread(target=run))

@@ -73,10 +73,10 @@ def test_the_stream_of_an_unknown_job_is_a_problem(client: TestClient) -> None:
 
 
 def test_without_a_doorbell_the_next_look_finds_what_happened(
-    client: TestClient, database: Database, once_waited_for: Callable[[Act], None]
+    client: TestClient, database: Database, once_watched: Callable[[Act], None]
 ) -> None:
     job = queued(database, JobType.FINE_TUNE, ready_dataset(database))
-    once_waited_for(lambda: verbs.cancel(database, job.id))
+    once_watched(lambda: verbs.cancel(database, job.id))
 
     response = client.get(f"/v1/jobs/{job.id}/stream")
 
@@ -85,7 +85,7 @@ def test_without_a_doorbell_the_next_look_finds_what_happened(
 
 
 def test_the_stream_of_a_deleted_job_ends(
-    client: TestClient, database: Database, once_waited_for: Callable[[Act], None]
+    client: TestClient, database: Database, once_watched: Callable[[Act], None]
 ) -> None:
     job = queued(database, JobType.FINE_TUNE, ready_dataset(database))
 
@@ -93,7 +93,7 @@ def test_the_stream_of_a_deleted_job_ends(
         verbs.cancel(database, job.id)
         client.delete(f"/v1/jobs/{job.id}")
 
-    once_waited_for(vanish)
+    once_watched(vanish)
     response = client.get(f"/v1/jobs/{job.id}/stream")
 
     assert blocks(response.text)[1]["event"] == "job.queued"
@@ -111,7 +111,7 @@ def test_one_ring_reaches_every_reader_of_the_job(
     with_redis: TestClient, database: Database, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # nobody looks by himself within the test's time
-    monkeypatch.setattr("api.sse.LOOK_S", 60.0)
+    monkeypatch.setattr("api.live_events.LOOK_S", 60.0)
     job = queued(database, JobType.FINE_TUNE, ready_dataset(database))
     texts: list[str] = []
     path = f"/v1/jobs/{job.id}/stream"
@@ -120,8 +120,8 @@ def test_one_ring_reaches_every_reader_of_the_job(
     ]
     for reader in readers:
         reader.start()
-    feed = with_redis.app.state.services.feed  # type: ignore[attr-defined]  # a FastAPI
-    while len(feed._bells.get(job.id, ())) < len(readers) or not feed.is_connected:
+    services = with_redis.app.state.services  # type: ignore[attr-defined]  # a FastAPI
+    while len(services.live_events) < len(readers) or not services.feed.is_connected:
         threading.Event().wait(0.02)
 
     verbs.cancel(database, job.id)
@@ -136,11 +136,11 @@ def test_one_ring_reaches_every_reader_of_the_job(
 
 
 def test_streams_end_when_the_process_is_told_to(
-    client: TestClient, database: Database, once_waited_for: Callable[[Act], None]
+    client: TestClient, database: Database, once_watched: Callable[[Act], None]
 ) -> None:
     job = queued(database, JobType.FINE_TUNE, ready_dataset(database))
     feed = client.app.state.services.feed  # type: ignore[attr-defined]  # a FastAPI
-    once_waited_for(feed.end)
+    once_watched(feed.end)
 
     response = client.get(f"/v1/jobs/{job.id}/stream")
 
