@@ -13,6 +13,7 @@ from torch import Tensor
 from ml.augment import DrawKey, Positions, augmented_batch, centred_batch, drawn, stream_of
 from ml.cache import Pixels
 from ml.config import AugmentConfig
+from ml.device import on_device
 from ml.fastai_pixels import as_floats, cropped, lit, normalised, sampled
 from ml.originals import CENTRE, Originals
 from ml.theory.batch_crop import centre_crop_box, draw_crop_box
@@ -71,8 +72,7 @@ def _presized(
     places_xy: list[tuple[float, float]],
     device: torch.device,
 ) -> Tensor:
-    squares_BHW3 = torch.from_numpy(pixels.squares(positions.tolist(), places_xy))
-    return as_floats(squares_BHW3.to(device))
+    return as_floats(on_device(pixels.squares(positions.tolist(), places_xy), device))
 
 
 def _turned(images_BCHW: Tensor, draws: list[AugmentDraws], size: int) -> Tensor:

@@ -19,7 +19,8 @@ _SENTENCE_END = re.compile(r"\.(?=\s|$)")
 def prefer_repeatable_kernels() -> None:
     """Torch computes with kernels that repeat to the bit, and warns where it has none.
 
-    On CUDA float32 is what its name says: no rounding to TF32 inside convolutions, either.
+    On CUDA float32 is what its name says: no rounding to TF32 inside convolutions, either, as torch
+    has it for products of matrices. Whoever wants speed has bf16 and fp16.
     """
     torch.use_deterministic_algorithms(True, warn_only=True)
     # memory that nobody has written yet is read by nobody, so filling it takes time for nothing

@@ -1,10 +1,13 @@
 """Where to compute, in which precision, with how many threads."""
 
 import platform
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torchvision
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ml.config import Precision
 from ml.images import decoder_name
@@ -13,6 +16,8 @@ Resolved = Literal["bf16", "fp16", "fp32"]
 
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 BF16_CAPABILITY = (8, 0)
+FP16_CAPABILITY = (7, 0)
+"""Of CUDA devices; those below have no units for products of half-precision matrices."""
 _TOLD_APART_BY = ("avx512_vnni", *BF16_INSTRUCTIONS, "sve2")
 
 DTYPES: dict[Resolved, torch.dtype] = {
@@ -30,12 +35,12 @@ def pick_device(wish: str = "auto") -> torch.device:
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Resolved:
-    """The precision to use: ``"auto"`` is bf16 where the hardware has it, else fp32.
+    """The precision to use: ``"auto"`` is bf16 where the hardware has it, else fp16, else fp32.
 
     fp16 exists on CUDA only and is fp32 on the CPU.
     """
     if precision == "auto":
-        return "bf16" if has_bf16(device) else "fp32"
+        return "bf16" if has_bf16(device) else "fp16" if has_fp16(device) else "fp32"
     if precision == "fp16" and device.type != "cuda":
         return "fp32"
     return precision
@@ -47,6 +52,13 @@ def has_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
     capabilities = torch.cpu.get_capabilities()
     return any(bool(capabilities.get(name)) for name in BF16_INSTRUCTIONS)
+
+
+def has_fp16(device: torch.device) -> bool:
+    """Whether the device multiplies float16 matrices faster than float32 ones."""
+    if device.type != "cuda":
+        return False
+    return torch.cuda.get_device_capability(device) >= FP16_CAPABILITY
 
 
 def environment(
@@ -77,6 +89,15 @@ def cpu_kind() -> str:
     name = str(capabilities.get("cpu_name") or platform.machine())
     used = torch.backends.cpu.get_cpu_capability()
     return ", ".join([name, used, *(each for each in _TOLD_APART_BY if capabilities.get(each))])
+
+
+def on_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """The array as a tensor on the device; a GPU copies it by itself, and nobody waits for that."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "cuda":
+        # from other memory the copy would be made by the CPU, after all that the GPU has to do
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def autocast(precision: Resolved, device: torch.device) -> torch.autocast:

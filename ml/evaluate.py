@@ -13,6 +13,7 @@ from ml.cache import Pixels
 from ml.device import Resolved, autocast
 from ml.errors import StoppedError
 from ml.loader import ordered_batches, prefetched
+from ml.pending import Pending
 from ml.photos import LabelledPhoto
 from ml.progress import Command
 from ml.theory.class_weights import weighted_losses
@@ -55,7 +56,7 @@ def predict_logits(  # noqa: PLR0913  # each is a plain fact that callers hold s
     if len(pixels) != len(photos):
         raise ValueError(f"there are pixels of {len(pixels)} photos, but {len(photos)} photos")
     model.eval()
-    logits = [np.empty((0, num_classes(model)), np.float32)]
+    logits, pending = [np.empty((0, num_classes(model)), np.float32)], Pending[None](device)
     batches = ordered_batches(len(photos), batch_size)
 
     def make(positions: NDArray[np.int64]) -> torch.Tensor:
@@ -65,9 +66,10 @@ def predict_logits(  # noqa: PLR0913  # each is a plain fact that callers hold s
         for images_BCHW in ready:
             with autocast(precision, device):
                 logits_BC = model(images_BCHW)
-            logits.append(logits_BC.cpu().numpy())
+            pending.add(None, logits_BC)
+            logits += _fetched(pending)
             _check(command())
-    return np.concatenate(logits)
+    return np.concatenate(logits + _fetched(pending, everything=True))
 
 
 def metrics(
@@ -98,6 +100,11 @@ def num_classes(model: ImageClassifier) -> int:
     last = model.head[-1]
     assert isinstance(last, torch.nn.Linear)  # noqa: S101  # create_head ends with one
     return last.out_features
+
+
+def _fetched(pending: Pending[None], *, everything: bool = False) -> list[Logits]:
+    # copied out of pinned memory, which is dear
+    return [logits.numpy().copy() for _, logits in pending.take(everything=everything)]
 
 
 def _check(command: Command) -> None:

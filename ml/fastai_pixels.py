@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # torch's own customary name
 
 from ml.augment import MEAN, STD
+from ml.device import on_device
 from ml.images import Rgb
 from ml.sampling import Matrix
 from ml.theory.batch_crop import CropBox
@@ -108,8 +109,8 @@ def lit(
 ) -> Tensor:
     """``sigmoid((logit(image) + logit(brightness)) * contrast)``; 0.5 and 1 change nothing."""
     device = images_BCHW.device
-    shift_B = torch.logit(torch.tensor(brightness_B, dtype=torch.float32, device=device))
-    factor_B = torch.tensor(contrast_B, dtype=torch.float32, device=device)
+    shift_B = torch.logit(on_device(np.asarray(brightness_B, np.float32), device))
+    factor_B = on_device(np.asarray(contrast_B, np.float32), device)
     logits_BCHW = torch.logit(images_BCHW.clamp(_LEAST_LEVEL, 1 - _LEAST_LEVEL))
     return torch.sigmoid((logits_BCHW + shift_B.view(-1, 1, 1, 1)) * factor_B.view(-1, 1, 1, 1))
 
@@ -117,8 +118,9 @@ def lit(
 def normalised(images_BCHW: Tensor) -> Tensor:
     """The mean of ImageNet taken out of each channel, divided by its deviation."""
     device = images_BCHW.device
-    mean_311 = torch.tensor(MEAN, device=device).view(3, 1, 1)
-    std_311 = torch.tensor(STD, device=device).view(3, 1, 1)
+    mean_311, std_311 = (
+        on_device(np.array(three, np.float32), device).view(3, 1, 1) for three in (MEAN, STD)
+    )
     return (images_BCHW - mean_311) / std_311
 
 
@@ -134,6 +136,8 @@ def _averaged_down(images_BCHW: Tensor, grid_BHW2: Tensor) -> Tensor:
     reduction = min(before / after for before, after in zip(inputs, outputs, strict=True)) / 2
     if reduction <= 1:
         return images_BCHW
+    # the one number asked of the device; on a GPU this is the stream that batches are made on, so
+    # only the thread that makes them waits for it
     enlargement = 2 / (grid_BHW2.max() - grid_BHW2.min()).item()
     if reduction <= enlargement:
         return images_BCHW
@@ -144,4 +148,4 @@ def _averaged_down(images_BCHW: Tensor, grid_BHW2: Tensor) -> Tensor:
 
 
 def _floats(matrices: Sequence[Matrix], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.stack(matrices).astype(np.float32)).to(device)
+    return on_device(np.stack(matrices).astype(np.float32), device)

@@ -22,8 +22,8 @@ from ml.device import Resolved, resolve_precision
 from ml.errors import StoppedError
 from ml.layer_groups import freeze_body, train_one_group
 from ml.loader import prefetched
-from ml.losses import PendingLosses, TakenStep
 from ml.optimizer import make_optimizer, set_rates
+from ml.pending import Pending, TakenStep
 from ml.photos import LabelledPhoto
 from ml.progress import Command, Listener, StepReport
 from ml.seeding import seeded
@@ -209,7 +209,7 @@ def _sweep(find: _Find, planned: PlannedSweep, stepper: Stepper) -> tuple[_Curve
     config, batches, listener = find.config, find.batches(planned.seed), find.listener
     rates = exponential_sweep(config.start_lr, config.end_lr, config.num_steps)
     first, groups = planned.number * len(rates), stepper.model.architecture.layer_groups
-    curve, pending = _Curve(), PendingLosses(find.device)
+    curve, pending = _Curve(), Pending[TakenStep](find.device)
     with prefetched(endless_keys(batches), batches.make) as ready:
         for step, lr in enumerate(rates):
             lrs = planned.rates(lr, groups)
@@ -219,8 +219,9 @@ def _sweep(find: _Find, planned: PlannedSweep, stepper: Stepper) -> tuple[_Curve
             pending.add(TakenStep(epoch, number, number, lrs, SWEEP_MOMENTUM), loss)
             command = listener.command()
             over = step + 1 == len(rates) or command is Command.FINISH
-            for taken, value in pending.take(everything=over):
+            for taken, result in pending.take(everything=over):
                 if not curve.diverged:
+                    value = result.item()
                     smoothed = curve.add(max(taken.lrs), value)
                     listener.step(_report(taken, value, smoothed, batches))
             _leave_if_asked(command)

@@ -20,8 +20,8 @@ from ml.config import FineTuneConfig
 from ml.errors import LossDivergedError, StoppedError
 from ml.evaluate import Logits, Metrics, metrics, predict_logits
 from ml.loader import prefetched
-from ml.losses import TakenStep
 from ml.optimizer import set_rates
+from ml.pending import TakenStep
 from ml.photos import LabelledPhoto
 from ml.progress import Command, EpochReport, Listener, StepReport
 from ml.resumption import Elsewhere
@@ -203,7 +203,8 @@ def take_step(run: TrainingRun, batches: Iterable[Batch], step: int) -> None:
 
 
 def _report_steps(run: TrainingRun, *, everything: bool = False) -> None:
-    for taken, loss in run.pending.take(everything=everything):
+    for taken, result in run.pending.take(everything=everything):
+        loss = result.item()
         if not math.isfinite(loss):
             raise LossDivergedError(taken.global_step)
         run.losses.append(loss)

@@ -10,7 +10,7 @@ from ml.augment import DrawKey, Positions
 from ml.batch_images import training_images
 from ml.cache import Pixels
 from ml.config import DataConfig
-from ml.device import Resolved, environment
+from ml.device import Resolved, environment, on_device
 from ml.errors import TooFewImagesError
 from ml.loader import shuffled_batches
 from ml.photos import LabelledPhoto
@@ -90,8 +90,7 @@ class TrainingBatches:
             device=self.device,
         )
         labels_B = np.array([self.photos[int(i)].label for i in key.positions], np.int64)
-        labels = torch.from_numpy(labels_B).to(self.device, non_blocking=True)
-        return Batch(images_BCHW, labels, key.share)
+        return Batch(images_BCHW, on_device(labels_B, self.device), key.share)
 
     def environment(self, precision: Resolved) -> dict[str, str | int]:
         """All that decides bits besides the configuration."""

@@ -16,8 +16,8 @@ from ml.cache import Pixels
 from ml.config import NO_WEIGHTS, FineTuneConfig
 from ml.device import Resolved, resolve_precision
 from ml.layer_groups import freeze_body, unfreeze
-from ml.losses import PendingLosses
 from ml.optimizer import make_optimizer
+from ml.pending import Pending, TakenStep
 from ml.photos import LabelledPhoto
 from ml.progress import Command, Listener
 from ml.resumption import Elsewhere, check_same_run, environment_changes, precision_of
@@ -62,7 +62,8 @@ class TrainingRun:
     phases: tuple[Phase, ...]
     """Those that have steps."""
     model: ImageClassifier
-    pending: PendingLosses
+    pending: Pending[TakenStep]
+    """Losses of steps."""
     phase: Phase | None = None
     """The one that was entered last."""
     stepper: Stepper | None = None
@@ -265,7 +266,7 @@ def _run(inputs: Inputs, model: ImageClassifier) -> TrainingRun:
         batches=batches,
         phases=tuple(phase for phase in fine_tune_phases(plan) if phase.epochs > 0),
         model=model.to(inputs.device),
-        pending=PendingLosses(inputs.device),
+        pending=Pending(inputs.device),
     )
 
 

@@ -27,9 +27,9 @@ def test_auto_is_bf16_where_the_processor_has_it() -> None:
 
 @pytest.mark.parametrize(
     ("capability", "resolved"),
-    [((6, 1), "fp32"), ((7, 5), "fp32"), ((8, 0), "bf16"), ((8, 9), "bf16"), ((9, 0), "bf16")],
+    [((6, 1), "fp32"), ((7, 0), "fp16"), ((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")],
 )
-def test_auto_on_cuda_is_bf16_from_ampere_on(
+def test_auto_on_cuda_is_bf16_from_ampere_on_and_fp16_from_volta_on(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], resolved: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)

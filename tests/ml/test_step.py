@@ -61,6 +61,41 @@ def test_running_statistics_move_even_when_norms_are_frozen() -> None:
     assert not torch.equal(after["body.bn1.running_mean"], before["body.bn1.running_mean"])
 
 
+@pytest.mark.parametrize("architecture", ["resnet18", "mobilenet_v2", "vit_b_16", "swin_t"])
+def test_a_body_whose_norms_are_frozen_too_is_not_gone_back_through(architecture: str) -> None:
+    """No step of the body is recorded, and nothing that it computes is kept for the way back."""
+    model = build_model(tiny_model(architecture), seed=0).train()
+    freeze_body(model, train_norm_layers=False)
+    px = 224 if architecture == "vit_b_16" else 32
+    features: list[torch.Tensor] = []
+    kept_by_the_body: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not features:
+            kept_by_the_body.append(tensor)
+        return tensor
+
+    model.body.register_forward_hook(lambda module, args, out: features.append(out))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = stepper_of(model)(Batch(torch.randn(2, 3, px, px), torch.tensor([0, 1])))
+
+    assert features[0].grad_fn is None
+    assert not features[0].requires_grad
+    assert kept_by_the_body == []
+    assert torch.isfinite(loss)
+
+
+def test_a_body_whose_norms_train_is_gone_back_through() -> None:
+    model = build_model(tiny_model("resnet18"), seed=0).train()
+    freeze_body(model, train_norm_layers=True)
+    features: list[torch.Tensor] = []
+    model.body.register_forward_hook(lambda module, args, out: features.append(out))
+
+    stepper_of(model)(eight_images())
+
+    assert features[0].grad_fn is not None
+
+
 def test_gradients_are_gone_after_a_step() -> None:
     model = build_model(tiny_model(), seed=0).train()
 
