@@ -8,7 +8,7 @@ from api.auth import CallerDep
 from api.dependencies import JobIdPath, ServicesDep
 from api.evaluation_admission import checked_prediction
 from api.idempotency import OnceDep
-from api.job_answers import Queue, queue_once
+from api.job_answers import submit
 from api.json_body import StrictRoute
 from api.ledger_sql import Filter, Order
 from api.pagination import PageDep, paged, seal, unseal
@@ -18,7 +18,6 @@ from api.problems import at, problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.prediction_rows import PredictionList
 from api.schemas.resource import DatasetIdExample, ModelIdExample
-from jobs import submission
 from jobs.spec import PredictionSpec
 
 router = APIRouter(prefix="/v1", tags=["Training"], route_class=StrictRoute)
@@ -51,12 +50,9 @@ def create_prediction(
 
     The job's `predictions` then list the photos, those of which the model is least sure first.
     """
-
-    def prepare() -> Queue:
-        checked = checked_prediction(services, caller, spec)
-        return lambda connection: submission.submit(connection, checked, owner=caller.owner)
-
-    return queue_once(services, once, prepare)
+    return submit(
+        services, caller, once, checked=lambda: checked_prediction(services, caller, spec)
+    )
 
 
 @router.get(
