@@ -8,7 +8,7 @@ from api.references import References, invalid
 from api.services import Services
 from api.source_check import check_dataset
 from api.weights_admission import check_weights, with_model_id
-from jobs.dataset_spec import DatasetSpec, UploadSource
+from jobs.dataset_spec import DatasetSpec, NoLabels, UploadSource
 from jobs.datasets import Dataset
 from jobs.hyperparameters import (
     LearningRateFromJob,
@@ -112,13 +112,29 @@ def _check_training(
         raise invalid("/size", "out_of_range", f"size {spec.size} is too {off} for {needs}")
     check_dependencies(named, spec.depends_on)
     if isinstance(spec.dataset, DatasetSpec):
+        check_labelled(spec.dataset)
         check_inline_dataset(services, named.caller, spec.dataset)
     else:
         _check_enough_photos(named.ready_dataset("/dataset", spec.dataset))
     return architecture
 
 
+def check_labelled(dataset: DatasetSpec | Dataset) -> None:
+    """The dataset has labels, or a rule for them.
+
+    Raises:
+        Problem: it can be predicted only.
+    """
+    only = "its photos have no labels, so a model can predict them and nothing else"
+    if isinstance(dataset, Dataset):
+        if not dataset.classes:
+            raise at("/dataset", "too_few_classes", f"dataset {dataset.id}: {only}")
+    elif isinstance(dataset.labels, NoLabels):
+        raise at("/dataset/labels/rule", "too_few_classes", f"dataset {dataset.name!r}: {only}")
+
+
 def _check_enough_photos(dataset: Dataset) -> None:
+    check_labelled(dataset)
     if (dataset.counts or {}).get("train", 0) < LEAST_TRAIN:
         detail = (
             f"dataset {dataset.id} has {parts_of(dataset)}; "

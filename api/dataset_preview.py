@@ -31,7 +31,7 @@ def preview(request: DatasetSpec, settings: Settings) -> DatasetPlan:
     listing = listing_of(request, settings) or _NOTHING
     obstacles = _obstacles(request, listing, settings)
     explained = _explained(request, listing)
-    missed = [item.name for item in explained.items if item.label is None]
+    missed = [item.name for item in explained.items if item.reason is not None]
     return DatasetPlan.model_validate(
         {
             "names": len(listing.names),

@@ -4,16 +4,17 @@ import csv
 import io
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
+from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
-from api.job_ledger import JobLedger, probabilities_of, sample_of
 from api.ledger import Row
-from api.ledger_sql import BY_LOSS, Filter, Order
+from api.ledger_sql import Filter, Order
 from api.problems import at
 from api.services import Services
 
@@ -28,10 +29,24 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A ledger's file as clients see it: its columns, its rows, and the orders that it has."""
+
+    name: str
+    file: Path
+    columns: Sequence[str]
+    classes: Sequence[str]
+    orders: Sequence[str]
+    resource: Callable[[Row], BaseModel]
+    probabilities: Callable[[Row], Mapping[str, float | None]]
+    within: Filter = field(default_factory=Filter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which rows are exported, in which order, and whether with all probabilities."""
 
-    ledger: JobLedger
+    ledger: Exported
     chosen: Filter
     order: Order
     with_probabilities: bool
@@ -60,8 +75,7 @@ def exported(services: Services, wanted: Wanted, media_type: str) -> Response:
         NDJSON: _json_lines,
         PARQUET: _parquet,
     }
-    ledger = wanted.ledger
-    name = f"{ledger.job.id}-samples-{ledger.split}.{_SUFFIX[media_type]}"
+    name = f"{wanted.ledger.name}.{_SUFFIX[media_type]}"
     return StreamingResponse(
         write[media_type](services, wanted),
         media_type=media_type,
@@ -79,15 +93,15 @@ def _rows(services: Services, wanted: Wanted, *, with_logits: bool) -> Iterator[
 
 def _json_lines(services: Services, wanted: Wanted) -> Iterator[str]:
     for row in _rows(services, wanted, with_logits=True):
-        sample = sample_of(wanted.ledger, row, with_probabilities=wanted.with_probabilities)
-        yield f"{sample.model_dump_json()}\n"
+        yield f"{wanted.ledger.resource(row).model_dump_json()}\n"
 
 
 def _parquet(services: Services, wanted: Wanted) -> Iterator[bytes]:
     """The ledger's own columns; of a file that is gone from its folder before it is read."""
-    if wanted.order.text not in {BY_LOSS, "rank"}:
-        detail = f"a Parquet file comes in the order of {BY_LOSS}: leave sort out and sort it there"
-        raise at("/query/sort", "validation_failed", detail, allowed=(BY_LOSS, "rank"))
+    orders = wanted.ledger.orders
+    if wanted.order.text not in orders:
+        detail = f"a Parquet file comes in the order of {orders[0]}: leave sort out, sort it there"
+        raise at("/query/sort", "validation_failed", detail, allowed=orders)
     if wanted.with_probabilities:
         detail = "a Parquet file has the logits of all classes: leave expand out"
         raise at("/query/expand", "validation_failed", detail)
@@ -123,24 +137,27 @@ def _csv(services: Services, wanted: Wanted) -> Iterator[str]:
         yield _line(
             [
                 *(row[name] for name in scalars),
-                *_padded(row["loss_by_epoch"], epochs["loss"]),
+                *_padded(row.get("loss_by_epoch", ()), epochs["loss"]),
                 *_padded(_predicted(wanted.ledger, row), epochs["predicted"]),
-                *(probabilities_of(wanted.ledger, row).values() if classes else ()),
+                *(wanted.ledger.probabilities(row).values() if classes else ()),
             ]
         )
 
 
-def _epochs(services: Services, ledger: JobLedger) -> dict[str, int]:
-    known = {name: f"{name}_by_epoch" for name in ("loss", "predicted")}
-    longest = ", ".join(
-        f"coalesce(max(len({column})), 0) AS {name}" if column in ledger.columns else f"0 AS {name}"
-        for name, column in known.items()
-    )
-    (row,) = services.ledgers.select(ledger.file, longest, ledger.within)
-    return dict(row)
+def _epochs(services: Services, ledger: Exported) -> dict[str, int]:
+    longest = {
+        name: f"coalesce(max(len({name}_by_epoch)), 0) AS {name}"
+        for name in ("loss", "predicted")
+        if f"{name}_by_epoch" in ledger.columns
+    }
+    none = dict.fromkeys(("loss", "predicted"), 0)
+    if not longest:
+        return none
+    (row,) = services.ledgers.select(ledger.file, ", ".join(longest.values()), ledger.within)
+    return none | row
 
 
-def _predicted(ledger: JobLedger, row: Row) -> list[str]:
+def _predicted(ledger: Exported, row: Row) -> list[str]:
     return [ledger.classes[place] for place in row.get("predicted_by_epoch") or ()]
 
 

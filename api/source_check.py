@@ -8,6 +8,7 @@ from api.problems import at
 from jobs.artifacts import Artifacts
 from jobs.dataset_spec import (
     DatasetSpec,
+    NoLabels,
     ParentFolderLabels,
     RegexLabels,
     SampleSource,
@@ -121,7 +122,7 @@ def counts_of(request: DatasetSpec, listing: Listing) -> dict[str, int] | None:
     found = parts(request, listing.names, photos, listing.files)
     used = [label for (_, label), part in zip(photos, found, strict=True) if part is not None]
     counts = {str(part): found.count(part) for part in PARTS}
-    return {**counts, "usable": len(used), "classes": len(set(used))}
+    return {**counts, "usable": len(used), "classes": len(set(used) - {None})}
 
 
 def listing_of(request: DatasetSpec, settings: Settings) -> Listing | None:
@@ -195,8 +196,10 @@ def _of_upload(
 
 
 def _check_matches(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> None:
-    missed = [name for name, each in zip(listing.names, found, strict=True) if each.usable is None]
     labels = request.labels
+    if isinstance(labels, NoLabels):
+        return
+    missed = [name for name, each in zip(listing.names, found, strict=True) if each.usable is None]
     may_skip = not isinstance(labels, ParentFolderLabels) and labels.unmatched == "skip"
     tolerated = may_skip or not listing.is_complete
     if not missed or (tolerated and len(missed) < len(found)):
@@ -239,10 +242,10 @@ def _check_parts(request: DatasetSpec, listing: Listing, found: Sequence[Labelle
         raise at(pointer, lack.code, f"{lack.message}; {lack.remedy}")
 
 
-def _photos(listing: Listing, found: Sequence[Labelled]) -> list[tuple[str, str]]:
-    """The names that have a label, with it."""
+def _photos(listing: Listing, found: Sequence[Labelled]) -> list[tuple[str, str | None]]:
+    """The names that have a label, with it, or need none."""
     return [
-        (name, each.usable)
+        (name, each.label)
         for name, each in zip(listing.names, found, strict=True)
-        if each.usable is not None
+        if each.reason is None
     ]
