@@ -24,6 +24,7 @@ MEDIA_TYPES = (CSV, NDJSON, PARQUET)
 _SUFFIX = {CSV: "csv", NDJSON: "ndjson", PARQUET: "parquet"}
 _VALUES_AT_ONCE, _MOST_ROWS_AT_ONCE = 200_000, 4096
 _CHUNK_BYTES = 1 << 20
+_PIECE_CHARACTERS = 1 << 16
 _LISTS = frozenset({"logits", "loss_by_epoch", "predicted_by_epoch"})
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -91,9 +92,22 @@ def _rows(services: Services, wanted: Wanted, *, with_logits: bool) -> Iterator[
     return ledgers.rows(file, wanted.chosen, wanted.order, at_once=at_once)
 
 
+def _together(lines: Iterator[str]) -> Iterator[str]:
+    """The lines in larger pieces: each piece that is sent is a hop from thread to thread."""
+    held: list[str] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= _PIECE_CHARACTERS:
+            yield "".join(held)
+            held, size = [], 0
+    yield "".join(held)
+
+
 def _json_lines(services: Services, wanted: Wanted) -> Iterator[str]:
-    for row in _rows(services, wanted, with_logits=True):
-        yield f"{wanted.ledger.resource(row).model_dump_json()}\n"
+    rows = _rows(services, wanted, with_logits=True)
+    return _together(f"{wanted.ledger.resource(row).model_dump_json()}\n" for row in rows)
 
 
 def _parquet(services: Services, wanted: Wanted) -> Iterator[bytes]:
@@ -122,6 +136,10 @@ def _chunks(handle: io.BufferedReader) -> Iterator[bytes]:
 
 
 def _csv(services: Services, wanted: Wanted) -> Iterator[str]:
+    return _together(_csv_lines(services, wanted))
+
+
+def _csv_lines(services: Services, wanted: Wanted) -> Iterator[str]:
     """One line for each row; an empty field is a number that is not finite or not known."""
     scalars = [name for name in wanted.ledger.columns if name not in _LISTS]
     epochs = _epochs(services, wanted.ledger)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from jobs import leases
@@ -10,7 +11,7 @@ from jobs.disk_budget import require_free
 from jobs.ids import DatasetId, item_id
 from jobs.settings import Settings
 from jobs.sources import paths
-from worker.break_off import for_each
+from worker.break_off import end_if_told, for_each
 from worker.context import Context
 from worker.decoder import DecodingLimits, PhotoFacts, PhotoOrder
 from worker.decoder_pool import DecoderPool, UnusablePhotoError
@@ -42,7 +43,8 @@ def checked(
     thumbnails = context.artifacts.thumbnails_folder(str(context.job.dataset_id))
     thumbnails.mkdir(parents=True, exist_ok=True)
     writer = ProgressWriter(context, phase="checking", span=(photos.share_done, 1.0))
-    with DecoderPool(_limits(context.settings)) as decoders:
+    limits = _limits(context.settings)
+    with DecoderPool(limits, go_on=partial(end_if_told, context)) as decoders:
         check = _Check(context, photos.folder, decoders, needs_labels=needs_labels)
         return for_each(context, writer, check, labelled)
 
