@@ -1,28 +1,22 @@
 """What can be known to be wrong with a job before it is queued, and is refused at once."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from api.auth import Caller, forbidden
 from api.problems import FieldProblem, Problem, at, escaped
 from api.references import References, invalid
 from api.services import Services
 from api.source_check import check_dataset
-from jobs.dataset_spec import DatasetSpec, UploadSource
+from api.weights_admission import check_weights, with_model_id
+from jobs.dataset_spec import DatasetSpec, NoLabels, UploadSource
 from jobs.datasets import Dataset
-from jobs.errors import SourceForbiddenError, SourceUnreachableError
 from jobs.hyperparameters import (
     LearningRateFromJob,
     LearningRatePerGroup,
-    Weights,
-    WeightsFile,
-    WeightsFromJob,
 )
 from jobs.job import Job, JobState, JobType
 from jobs.keys import Scope
 from jobs.models import Model
-from jobs.settings import Settings
-from jobs.sources.paths import resolve_inside
 from jobs.spec import FineTuneSpec, LrFindSpec
 from ml.theory import architectures
 from ml.theory.architectures import Architecture, UnknownArchitectureError
@@ -31,18 +25,22 @@ from ml.theory.parts import LEAST_TRAIN, PARTS
 _NAMED = 5
 
 
-def check_lr_find(services: Services, caller: Caller, spec: LrFindSpec) -> None:
-    """The learning-rate find could start now.
+def checked_lr_find(services: Services, caller: Caller, spec: LrFindSpec) -> LrFindSpec:
+    """The learning-rate find, which could start now, of the very model that an alias leads to.
 
     Raises:
         Problem: it could not.
         DatasetNotReadyError: its dataset is not ready.
     """
-    _check_training(services, References(services.database, caller), spec)
+    named = References(services.database, caller)
+    _check_training(services, named, spec)
+    return with_model_id(named, spec)
 
 
-def check_fine_tune(services: Services, caller: Caller, spec: FineTuneSpec) -> None:
-    """The fine-tune could start, at the latest when the jobs that it names have succeeded.
+def checked_fine_tune(services: Services, caller: Caller, spec: FineTuneSpec) -> FineTuneSpec:
+    """The fine-tune, which could start, at the latest when the jobs that it names have succeeded.
+
+    Its weights name the very model that an alias leads to.
 
     Raises:
         Problem: it could not.
@@ -59,6 +57,7 @@ def check_fine_tune(services: Services, caller: Caller, spec: FineTuneSpec) -> N
         dataset = named.ready_dataset("/dataset", spec.dataset)
         _check_wishes(spec, dataset)
         _check_class_weights(spec, dataset)
+    return with_model_id(named, spec)
 
 
 def check_import(services: Services, caller: Caller, spec: DatasetSpec) -> None:
@@ -106,20 +105,36 @@ def _check_training(
     services: Services, named: References, spec: LrFindSpec | FineTuneSpec
 ) -> Architecture:
     architecture = _architecture(spec.architecture)
-    _check_weights(services.settings, named, spec.weights, architecture)
+    check_weights(services.settings, named, spec.weights, architecture)
     if not architecture.takes_image_px(spec.size):
         needs = f"{architecture.name}, which needs {architecture.image_px_wanted}"
         off = "small" if spec.size < architecture.smallest_image_px else "large"
         raise invalid("/size", "out_of_range", f"size {spec.size} is too {off} for {needs}")
     check_dependencies(named, spec.depends_on)
     if isinstance(spec.dataset, DatasetSpec):
+        check_labelled(spec.dataset)
         check_inline_dataset(services, named.caller, spec.dataset)
     else:
         _check_enough_photos(named.ready_dataset("/dataset", spec.dataset))
     return architecture
 
 
+def check_labelled(dataset: DatasetSpec | Dataset) -> None:
+    """The dataset has labels, or a rule for them.
+
+    Raises:
+        Problem: it can be predicted only.
+    """
+    only = "its photos have no labels, so a model can predict them and nothing else"
+    if isinstance(dataset, Dataset):
+        if not dataset.classes:
+            raise at("/dataset", "too_few_classes", f"dataset {dataset.id}: {only}")
+    elif isinstance(dataset.labels, NoLabels):
+        raise at("/dataset/labels/rule", "too_few_classes", f"dataset {dataset.name!r}: {only}")
+
+
 def _check_enough_photos(dataset: Dataset) -> None:
+    check_labelled(dataset)
     if (dataset.counts or {}).get("train", 0) < LEAST_TRAIN:
         detail = (
             f"dataset {dataset.id} has {parts_of(dataset)}; "
@@ -139,54 +154,6 @@ def _architecture(name: str) -> Architecture:
             allowed=architectures.names(),
             did_you_mean=unknown.did_you_mean,
         ) from unknown
-
-
-def _check_weights(
-    settings: Settings, named: References, weights: Weights, architecture: Architecture
-) -> None:
-    if isinstance(weights, WeightsFile):
-        _check_weights_file(weights, settings.dataset_roots)
-    elif isinstance(weights, WeightsFromJob):
-        _check_weights_from_job(named, weights, architecture)
-    else:
-        _check_weights_name(weights, architecture)
-
-
-def _check_weights_name(name: str, architecture: Architecture) -> None:
-    allowed = ("DEFAULT", "none", *architecture.weights)
-    if name not in allowed:
-        raise at(
-            "/weights",
-            "weights_unavailable",
-            f"{architecture.name} has no weights named {name!r}; use {', '.join(allowed)}, "
-            'or a file as {"path": …}',
-            allowed=allowed,
-        )
-
-
-def _check_weights_file(weights: WeightsFile, roots: Sequence[Path]) -> None:
-    try:
-        file = resolve_inside(weights.path, roots)
-    except SourceForbiddenError as forbidden:
-        raise at("/weights/path", "source_forbidden", str(forbidden)) from forbidden
-    except SourceUnreachableError as missing:
-        raise at("/weights/path", "weights_unavailable", str(missing)) from missing
-    if not file.is_file():
-        raise at(
-            "/weights/path",
-            "weights_unavailable",
-            f"{weights.path!r} is not a file; name a .safetensors file or a PyTorch state dict",
-        )
-
-
-def _check_weights_from_job(
-    named: References, weights: WeightsFromJob, architecture: Architecture
-) -> None:
-    pointer = "/weights/from_job"
-    job = named.fine_tune(pointer, weights.from_job)
-    if job.spec["architecture"] != architecture.name:
-        detail = f"job {job.id} trains {job.spec['architecture']}, which is not {architecture.name}"
-        raise at(pointer, "weights_unavailable", detail)
 
 
 def _check_rate_from_job(named: References, rate: LearningRateFromJob) -> None:

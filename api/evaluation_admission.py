@@ -2,7 +2,13 @@
 
 from typing import TypeVar
 
-from api.admission import check_dependencies, check_inline_dataset, labels_of, parts_of
+from api.admission import (
+    check_dependencies,
+    check_inline_dataset,
+    check_labelled,
+    labels_of,
+    parts_of,
+)
 from api.auth import Caller
 from api.problems import at, from_domain
 from api.references import References
@@ -26,9 +32,11 @@ def checked_evaluation(services: Services, caller: Caller, spec: EvaluationSpec)
     """
     model, found = _with_model(services, caller, spec)
     if isinstance(spec.dataset, DatasetSpec):
+        check_labelled(spec.dataset)
         _check_labels(spec, model, None)
         return found
     dataset = _ready(services, caller, spec.dataset)
+    check_labelled(dataset)
     _check_labels(spec, model, dataset)
     _check_part(spec.split, dataset)
     return found

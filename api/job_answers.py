@@ -86,15 +86,16 @@ def in_progress(services: Services, job: Job) -> Response:
 
 
 def submit(
-    services: Services, caller: Caller, once: Once, spec: RunSpec, *, check: Callable[[], None]
+    services: Services, caller: Caller, once: Once, *, checked: Callable[[], RunSpec]
 ) -> Response:
     """The job is queued once for all equal requests, and the queue of what runs first is rung.
 
-    ``check`` runs before, unless the answer is there already; what it raises goes to the client.
+    ``checked`` says what is queued, unless the answer is there already; what it raises goes to
+    the client.
     """
 
     def prepare() -> Queue:
-        check()
+        spec = checked()
         return lambda connection: submission.submit(connection, spec, owner=caller.owner)
 
     return queue_once(services, once, prepare)

@@ -9,6 +9,7 @@ from jobs.dataset_spec import (
     DatasetSpec,
     FolderSplit,
     ImageFolderLabels,
+    NoLabels,
     ParentFolderLabels,
     RegexLabels,
 )
@@ -20,6 +21,7 @@ from ml.theory.labels import (
     ImageFolderLabeller,
     Labelled,
     Labeller,
+    NoLabeller,
     TableLabeller,
     make_labeller,
 )
@@ -52,9 +54,12 @@ def labelled(
 
 
 def parts(
-    request: DatasetSpec, names: Sequence[str], photos: Sequence[tuple[str, str]], files: LabelFiles
+    request: DatasetSpec,
+    names: Sequence[str],
+    photos: Sequence[tuple[str, str | None]],
+    files: LabelFiles,
 ) -> Sequence[Part | None]:
-    """The part of each of these photos, which are names with their labels.
+    """The part of each of these photos, which are names with their labels, if they have any.
 
     Raises:
         Problem: a file of parts cannot be used.
@@ -68,7 +73,7 @@ def parts(
             if rule.missing == "error":
                 table.require_photos(names)
             return table.values(rule, [name for name, _ in photos])
-    labels = [label for _, label in photos]
+    labels = [str(label) for _, label in photos]
     return random_parts(labels, rule.valid_fraction, rule.seed, stratify=rule.stratify)
 
 
@@ -80,6 +85,8 @@ def _labeller(
         return _of_pattern(rule)
     if isinstance(rule, ParentFolderLabels):
         return make_labeller("parent_folder")
+    if isinstance(rule, NoLabels):
+        return NoLabeller()
     with _problems_at("/labels", named=not isinstance(rule, ImageFolderLabels)):
         table = label_table(rule, names, files)
         if table is None:

@@ -4,16 +4,17 @@ import csv
 import io
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
+from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
-from api.job_ledger import JobLedger, probabilities_of, sample_of
 from api.ledger import Row
-from api.ledger_sql import BY_LOSS, Filter, Order
+from api.ledger_sql import Filter, Order
 from api.problems import at
 from api.services import Services
 
@@ -23,15 +24,30 @@ MEDIA_TYPES = (CSV, NDJSON, PARQUET)
 _SUFFIX = {CSV: "csv", NDJSON: "ndjson", PARQUET: "parquet"}
 _VALUES_AT_ONCE, _MOST_ROWS_AT_ONCE = 200_000, 4096
 _CHUNK_BYTES = 1 << 20
+_PIECE_CHARACTERS = 1 << 16
 _LISTS = frozenset({"logits", "loss_by_epoch", "predicted_by_epoch"})
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A ledger's file as clients see it: its columns, its rows, and the orders that it has."""
+
+    name: str
+    file: Path
+    columns: Sequence[str]
+    classes: Sequence[str]
+    orders: Sequence[str]
+    resource: Callable[[Row], BaseModel]
+    probabilities: Callable[[Row], Mapping[str, float | None]]
+    within: Filter = field(default_factory=Filter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which rows are exported, in which order, and whether with all probabilities."""
 
-    ledger: JobLedger
+    ledger: Exported
     chosen: Filter
     order: Order
     with_probabilities: bool
@@ -60,8 +76,7 @@ def exported(services: Services, wanted: Wanted, media_type: str) -> Response:
         NDJSON: _json_lines,
         PARQUET: _parquet,
     }
-    ledger = wanted.ledger
-    name = f"{ledger.job.id}-samples-{ledger.split}.{_SUFFIX[media_type]}"
+    name = f"{wanted.ledger.name}.{_SUFFIX[media_type]}"
     return StreamingResponse(
         write[media_type](services, wanted),
         media_type=media_type,
@@ -77,17 +92,30 @@ def _rows(services: Services, wanted: Wanted, *, with_logits: bool) -> Iterator[
     return ledgers.rows(file, wanted.chosen, wanted.order, at_once=at_once)
 
 
+def _together(lines: Iterator[str]) -> Iterator[str]:
+    """The lines in larger pieces: each piece that is sent is a hop from thread to thread."""
+    held: list[str] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= _PIECE_CHARACTERS:
+            yield "".join(held)
+            held, size = [], 0
+    yield "".join(held)
+
+
 def _json_lines(services: Services, wanted: Wanted) -> Iterator[str]:
-    for row in _rows(services, wanted, with_logits=True):
-        sample = sample_of(wanted.ledger, row, with_probabilities=wanted.with_probabilities)
-        yield f"{sample.model_dump_json()}\n"
+    rows = _rows(services, wanted, with_logits=True)
+    return _together(f"{wanted.ledger.resource(row).model_dump_json()}\n" for row in rows)
 
 
 def _parquet(services: Services, wanted: Wanted) -> Iterator[bytes]:
     """The ledger's own columns; of a file that is gone from its folder before it is read."""
-    if wanted.order.text not in {BY_LOSS, "rank"}:
-        detail = f"a Parquet file comes in the order of {BY_LOSS}: leave sort out and sort it there"
-        raise at("/query/sort", "validation_failed", detail, allowed=(BY_LOSS, "rank"))
+    orders = wanted.ledger.orders
+    if wanted.order.text not in orders:
+        detail = f"a Parquet file comes in the order of {orders[0]}: leave sort out, sort it there"
+        raise at("/query/sort", "validation_failed", detail, allowed=orders)
     if wanted.with_probabilities:
         detail = "a Parquet file has the logits of all classes: leave expand out"
         raise at("/query/expand", "validation_failed", detail)
@@ -108,6 +136,10 @@ def _chunks(handle: io.BufferedReader) -> Iterator[bytes]:
 
 
 def _csv(services: Services, wanted: Wanted) -> Iterator[str]:
+    return _together(_csv_lines(services, wanted))
+
+
+def _csv_lines(services: Services, wanted: Wanted) -> Iterator[str]:
     """One line for each row; an empty field is a number that is not finite or not known."""
     scalars = [name for name in wanted.ledger.columns if name not in _LISTS]
     epochs = _epochs(services, wanted.ledger)
@@ -123,24 +155,27 @@ def _csv(services: Services, wanted: Wanted) -> Iterator[str]:
         yield _line(
             [
                 *(row[name] for name in scalars),
-                *_padded(row["loss_by_epoch"], epochs["loss"]),
+                *_padded(row.get("loss_by_epoch", ()), epochs["loss"]),
                 *_padded(_predicted(wanted.ledger, row), epochs["predicted"]),
-                *(probabilities_of(wanted.ledger, row).values() if classes else ()),
+                *(wanted.ledger.probabilities(row).values() if classes else ()),
             ]
         )
 
 
-def _epochs(services: Services, ledger: JobLedger) -> dict[str, int]:
-    known = {name: f"{name}_by_epoch" for name in ("loss", "predicted")}
-    longest = ", ".join(
-        f"coalesce(max(len({column})), 0) AS {name}" if column in ledger.columns else f"0 AS {name}"
-        for name, column in known.items()
-    )
-    (row,) = services.ledgers.select(ledger.file, longest, ledger.within)
-    return dict(row)
+def _epochs(services: Services, ledger: Exported) -> dict[str, int]:
+    longest = {
+        name: f"coalesce(max(len({name}_by_epoch)), 0) AS {name}"
+        for name in ("loss", "predicted")
+        if f"{name}_by_epoch" in ledger.columns
+    }
+    none = dict.fromkeys(("loss", "predicted"), 0)
+    if not longest:
+        return none
+    (row,) = services.ledgers.select(ledger.file, ", ".join(longest.values()), ledger.within)
+    return none | row
 
 
-def _predicted(ledger: JobLedger, row: Row) -> list[str]:
+def _predicted(ledger: Exported, row: Row) -> list[str]:
     return [ledger.classes[place] for place in row.get("predicted_by_epoch") or ()]
 
 

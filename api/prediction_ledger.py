@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from api.ledger import Row
 from api.problems import Problem
@@ -24,6 +25,7 @@ class PredictionLedger:
     file: Path
     digest: str
     classes: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 def open_predictions(services: Services, job_id: str) -> PredictionLedger:
@@ -40,22 +42,27 @@ def open_predictions(services: Services, job_id: str) -> PredictionLedger:
     if job.state != JobState.SUCCEEDED:
         raise ResultNotReadyError(job.id, "predictions", job.state)
     written = job.result["predictions"]
+    file = services.artifacts.absolute(written["path"])
     return PredictionLedger(
         job=job,
-        file=services.artifacts.absolute(written["path"]),
+        file=file,
         digest=written["digest"],
         classes=tuple(job.result["classes"]),
+        columns=services.ledgers.columns(file),
     )
 
 
 def row_of(ledger: PredictionLedger, row: Row, *, with_probabilities: bool) -> PredictionRow:
     """One row as a client sees it."""
+    wide: dict[str, Any] = {"logits": None, "probabilities": None}
+    if with_probabilities:
+        logits = dict(zip(ledger.classes, row["logits"], strict=True))
+        wide = {"logits": logits, "probabilities": probabilities_of(ledger, row)}
+    return PredictionRow.model_validate({**row, **wide})
+
+
+def probabilities_of(ledger: PredictionLedger, row: Row) -> dict[str, float | None]:
+    """The softmax of the row, by class."""
     logits: Sequence[float] = row["logits"]
-    shares = [float(p) for p in cross_entropy.softmax([logits])[0]] if with_probabilities else None
-    return PredictionRow.model_validate(
-        {
-            **{name: value for name, value in row.items() if name != "logits"},
-            "logits": dict(zip(ledger.classes, logits, strict=True)) if shares else None,
-            "probabilities": dict(zip(ledger.classes, shares, strict=True)) if shares else None,
-        }
-    )
+    shares = cross_entropy.softmax([logits])[0]
+    return {label: float(p) for label, p in zip(ledger.classes, shares, strict=True)}

@@ -13,8 +13,10 @@ from jobs.datasets import Dataset
 from jobs.spec import PresizingPreviewSpec
 
 
-def check_presizing_preview(services: Services, caller: Caller, spec: PresizingPreviewSpec) -> None:
-    """The preview could start now.
+def checked_presizing_preview(
+    services: Services, caller: Caller, spec: PresizingPreviewSpec
+) -> PresizingPreviewSpec:
+    """The preview, which could start now.
 
     Raises:
         Problem: it could not.
@@ -27,13 +29,14 @@ def check_presizing_preview(services: Services, caller: Caller, spec: PresizingP
         if isinstance(spec.images, list):
             detail = "photos have no ids before their dataset is registered; say how many to draw"
             raise invalid("/images", "not_allowed", detail)
-        return
+        return spec
     dataset = named.ready_dataset("/dataset", spec.dataset)
     if isinstance(spec.images, list):
         _check_items(services, dataset, spec.images)
     elif (dataset.counts or {}).get("train", 0) == 0:
         detail = f"dataset {dataset.id} has {parts_of(dataset)}; name photos by their ids"
         raise at("/images", "too_few_images", detail)
+    return spec
 
 
 def _check_items(services: Services, dataset: Dataset, item_ids: Sequence[str]) -> None:

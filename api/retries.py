@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError, create_model
 
-from api.admission import check_fine_tune, check_import, check_lr_find, check_training_on
+from api.admission import check_import, check_training_on, checked_fine_tune, checked_lr_find
 from api.auth import Caller
 from api.evaluation_admission import checked_evaluation, checked_prediction
-from api.preview_admission import check_presizing_preview
+from api.preview_admission import checked_presizing_preview
 from api.problems import Problem
 from api.references import invalid
 from api.schemas.jobs import JobRetry
@@ -131,16 +131,16 @@ def _checked(
     services: Services, caller: Caller, spec: RunSpec | DatasetSpec | VersionOf
 ) -> RunSpec | DatasetSpec | VersionOf:
     if isinstance(spec, FineTuneSpec):
-        check_fine_tune(services, caller, spec)
-    elif isinstance(spec, LrFindSpec):
-        check_lr_find(services, caller, spec)
-    elif isinstance(spec, EvaluationSpec):
+        return checked_fine_tune(services, caller, spec)
+    if isinstance(spec, LrFindSpec):
+        return checked_lr_find(services, caller, spec)
+    if isinstance(spec, EvaluationSpec):
         return checked_evaluation(services, caller, spec)
-    elif isinstance(spec, PredictionSpec):
+    if isinstance(spec, PredictionSpec):
         return checked_prediction(services, caller, spec)
-    elif isinstance(spec, PresizingPreviewSpec):
-        check_presizing_preview(services, caller, spec)
-    elif isinstance(spec, VersionOf):
+    if isinstance(spec, PresizingPreviewSpec):
+        return checked_presizing_preview(services, caller, spec)
+    if isinstance(spec, VersionOf):
         check_version(services, caller, spec)
     else:
         check_import(services, caller, spec)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from api.label_rules import check_rule, labelled, parts
 from api.problems import at
 from jobs.artifacts import Artifacts
 from jobs.dataset_spec import (
     DatasetSpec,
+    NoLabels,
     ParentFolderLabels,
     RegexLabels,
     SampleSource,
@@ -34,7 +36,7 @@ from jobs.sources.sample import sample_plan
 from jobs.web_addresses import WebAddress
 from ml.theory.label_repair import find_hint
 from ml.theory.labels import Labelled
-from ml.theory.parts import PARTS, shortage
+from ml.theory.parts import PARTS, Part, shortage
 
 NO_FILES = ReadFiles({})
 _QUICK_LOOK_BYTES = 8 << 20
@@ -60,6 +62,47 @@ class Listing:
     files: LabelFiles = NO_FILES
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What the rules of a request make of listed names; files of labels are read once, if at all.
+
+    Each of its properties may raise `Problem`: the rule, or a file that it needs, cannot be used.
+    """
+
+    request: DatasetSpec
+    listing: Listing
+
+    @cached_property
+    def labels(self) -> Sequence[Labelled]:
+        """What each of the names is labelled."""
+        listing = self.listing
+        return labelled(self.request, listing.names, listing.files, is_complete=listing.is_complete)
+
+    @cached_property
+    def photos(self) -> Sequence[tuple[str, str | None]]:
+        """The names that have a label, with it, or need none."""
+        return [
+            (name, each.label)
+            for name, each in zip(self.listing.names, self.labels, strict=True)
+            if each.reason is None
+        ]
+
+    @cached_property
+    def parts(self) -> Sequence[Part | None]:
+        """The part of each of these photos."""
+        return parts(self.request, self.listing.names, self.photos, self.listing.files)
+
+    @property
+    def counts(self) -> dict[str, int] | None:
+        """Photos by part, usable photos and classes of the names; None when they are not all."""
+        if not self.listing.is_complete:
+            return None
+        pairs = zip(self.photos, self.parts, strict=True)
+        used = [label for (_, label), part in pairs if part is not None]
+        by_part = {str(part): self.parts.count(part) for part in PARTS}
+        return {**by_part, "usable": len(used), "classes": len(set(used) - {None})}
+
+
 def check_dataset(request: DatasetSpec, settings: Settings) -> None:
     """The import could succeed, as far as at most 2 s of listing names can tell.
 
@@ -70,34 +113,25 @@ def check_dataset(request: DatasetSpec, settings: Settings) -> None:
     check_rule(request)
     listing = listing_of(request, settings)
     if listing is not None:
-        check_names(request, listing, settings)
+        check_names(Reading(request, listing), settings)
         needed_bytes = least_bytes(request.source, len(listing.names))
         require_free(settings.artifacts, needed_bytes, kept_free_bytes=settings.min_free_bytes)
 
 
-def check_names(request: DatasetSpec, listing: Listing, limits: SourceLimits) -> None:
+def check_names(read: Reading, limits: SourceLimits) -> None:
     """The names suffice for a dataset with this rule and this split.
 
     Raises:
         Problem: they do not, or the rule cannot be used.
     """
+    listing = read.listing
     if not listing.names:
         detail = f"there is no photo below {listing.where}"
         raise at(listing.pointer, "too_few_images", detail)
-    found = labels_in(request, listing)
-    _check_matches(request, listing, found)
-    _check_limits(listing, found, limits)
+    _check_matches(read.request, listing, read.labels)
+    _check_limits(listing, read.labels, limits)
     if listing.is_complete:
-        _check_parts(request, listing, found)
-
-
-def labels_in(request: DatasetSpec, listing: Listing) -> list[Labelled]:
-    """What each of the names is labelled.
-
-    Raises:
-        Problem: the rule cannot be used.
-    """
-    return labelled(request, listing.names, listing.files, is_complete=listing.is_complete)
+        _check_parts(read)
 
 
 def foreseen_counts(request: DatasetSpec, settings: Settings) -> dict[str, int] | None:
@@ -110,18 +144,7 @@ def foreseen_counts(request: DatasetSpec, settings: Settings) -> dict[str, int] 
         Problem: as `check_dataset`, where the folder or the rule cannot be used at all.
     """
     listing = listing_of(request, settings)
-    return None if listing is None else counts_of(request, listing)
-
-
-def counts_of(request: DatasetSpec, listing: Listing) -> dict[str, int] | None:
-    """Photos by part, usable photos and classes of the names; None when they are not all."""
-    if not listing.is_complete:
-        return None
-    photos = _photos(listing, labels_in(request, listing))
-    found = parts(request, listing.names, photos, listing.files)
-    used = [label for (_, label), part in zip(photos, found, strict=True) if part is not None]
-    counts = {str(part): found.count(part) for part in PARTS}
-    return {**counts, "usable": len(used), "classes": len(set(used))}
+    return None if listing is None else Reading(request, listing).counts
 
 
 def listing_of(request: DatasetSpec, settings: Settings) -> Listing | None:
@@ -195,8 +218,10 @@ def _of_upload(
 
 
 def _check_matches(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> None:
-    missed = [name for name, each in zip(listing.names, found, strict=True) if each.usable is None]
     labels = request.labels
+    if isinstance(labels, NoLabels):
+        return
+    missed = [name for name, each in zip(listing.names, found, strict=True) if each.usable is None]
     may_skip = not isinstance(labels, ParentFolderLabels) and labels.unmatched == "skip"
     tolerated = may_skip or not listing.is_complete
     if not missed or (tolerated and len(missed) < len(found)):
@@ -230,19 +255,8 @@ def _hint(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> 
     return otherwise if hint is None else hint.message
 
 
-def _check_parts(request: DatasetSpec, listing: Listing, found: Sequence[Labelled]) -> None:
-    photos = _photos(listing, found)
-    found_parts = parts(request, listing.names, photos, listing.files)
-    lack = shortage([label for _, label in photos], found_parts)
+def _check_parts(read: Reading) -> None:
+    lack = shortage([label for _, label in read.photos], read.parts)
     if lack is not None:
         pointer = "/labels" if lack.code == "too_few_classes" else "/split"
         raise at(pointer, lack.code, f"{lack.message}; {lack.remedy}")
-
-
-def _photos(listing: Listing, found: Sequence[Labelled]) -> list[tuple[str, str]]:
-    """The names that have a label, with it."""
-    return [
-        (name, each.usable)
-        for name, each in zip(listing.names, found, strict=True)
-        if each.usable is not None
-    ]

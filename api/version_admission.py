@@ -13,7 +13,7 @@ from api.services import Services
 from jobs.datasets import Dataset
 from jobs.keys import Scope
 from jobs.version_spec import VersionOf
-from ml.theory.parts import shortage_of
+from ml.theory.parts import PARTS, shortage_of
 
 _MOST_ERRORS = 100
 
@@ -90,6 +90,9 @@ def _in_vain(asked: VersionOf, rows: Rows) -> Iterator[FieldProblem]:
 
 
 def _check_enough(parent: Dataset, asked: VersionOf, rows: Rows) -> None:
+    if not parent.classes:
+        _check_unlabelled(parent, asked, rows)
+        return
     classes, train = Counter(labels_of(parent)), (parent.counts or {}).get("train", 0)
     for each in asked.relabel:
         if rows[each.item]["split"] is not None:
@@ -103,3 +106,15 @@ def _check_enough(parent: Dataset, asked: VersionOf, rows: Rows) -> None:
     if lack is not None:
         pointer = "/exclude" if asked.exclude else "/relabel"
         raise at(pointer, lack.code, f"{lack.message}; {lack.remedy}")
+
+
+def _check_unlabelled(parent: Dataset, asked: VersionOf, rows: Rows) -> None:
+    if asked.relabel:
+        detail = (
+            f"dataset {parent.id} has no labels; register its photos again with a rule that "
+            "labels them all"
+        )
+        raise at("/relabel", "validation_failed", detail)
+    used = sum((parent.counts or {}).get(part, 0) for part in PARTS)
+    if sum(row["split"] is not None for row in rows.values()) == used:
+        raise at("/exclude", "too_few_images", f"no photo of dataset {parent.id} would be left")

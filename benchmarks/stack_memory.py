@@ -72,6 +72,8 @@ def _role(pid: int, parents: Mapping[int, int]) -> str | None:
     # a trainer leads a session of its own; the template it was forked from does not
     if len(line) == 2:
         return f"worker ({queue})"
+    if any("worker.decoder" in part for part in _command(pid)):
+        return "decoder"
     return f"trainer ({queue})" if leads_a_session(pid) else f"template ({queue})"
 
 

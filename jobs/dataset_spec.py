@@ -164,8 +164,15 @@ class ImageFolderLabels(Spec):
     )
 
 
+class NoLabels(Spec):
+    """The photos have no labels: a model can predict them, and nothing can be trained on them."""
+
+    rule: Literal["none"]
+
+
 Labels = Annotated[
-    RegexLabels | ParentFolderLabels | CsvLabels | ImageFolderLabels, Field(discriminator="rule")
+    RegexLabels | ParentFolderLabels | CsvLabels | ImageFolderLabels | NoLabels,
+    Field(discriminator="rule"),
 ]
 
 

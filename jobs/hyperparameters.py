@@ -39,7 +39,14 @@ class WeightsFromJob(Spec):
     from_job: JobId = Field(description="id of a fine_tune job")
 
 
-Weights = Annotated[str, Field(min_length=1, max_length=100)] | WeightsFile | WeightsFromJob
+class WeightsFromModel(Spec):
+    """A model that is there already, of the same architecture; its head where it fits."""
+
+    model: str = Field(min_length=1, max_length=100, description="id or alias of a model")
+
+
+TrainedWeights = WeightsFromJob | WeightsFromModel
+Weights = Annotated[str, Field(min_length=1, max_length=100)] | WeightsFile | TrainedWeights
 
 
 class Augment(Spec):

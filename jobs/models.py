@@ -146,7 +146,10 @@ def _needs(model: Model) -> ColumnElement[bool]:
             ),
             and_(
                 columns.type.in_([JobType.FINE_TUNE.value, JobType.LR_FIND.value]),
-                columns.spec[("weights", "from_job")].as_string() == model.job_id,
+                or_(
+                    columns.spec[("weights", "model")].as_string() == model.id,
+                    columns.spec[("weights", "from_job")].as_string() == model.job_id,
+                ),
             ),
         ),
     )

@@ -43,8 +43,8 @@ class _TrainingFields(PresizedFields):
     )
     weights: Weights = Field(
         default="DEFAULT",
-        description='"DEFAULT", a torchvision weights name, "none" (random), {"path": …} '
-        'or {"from_job": …}',
+        description='"DEFAULT", a torchvision weights name, "none" (random), {"path": …}, '
+        '{"model": …} or {"from_job": …}',
     )
     presize_mode: Literal["single", "fastai"] = Field(
         default="single",

@@ -7,7 +7,13 @@ from sqlalchemy import Connection
 from jobs import datasets, dependencies, models, moves, store
 from jobs.dataset_spec import DatasetSpec
 from jobs.errors import NotFoundError
-from jobs.hyperparameters import AUTO, NO_WEIGHTS, LearningRateFromJob, WeightsFromJob
+from jobs.hyperparameters import (
+    AUTO,
+    NO_WEIGHTS,
+    LearningRateFromJob,
+    WeightsFromJob,
+    WeightsFromModel,
+)
 from jobs.ids import JobId, new_job_id
 from jobs.job import Job, JobType
 from jobs.job_fields import DatasetRef
@@ -125,10 +131,14 @@ def _keep_model(connection: Connection, spec: RunSpec) -> None:
     """Whoever deletes the model that the job begins with waits, and then learns of the job."""
     if isinstance(spec, EvaluationSpec | PredictionSpec):
         models.fetch(connection, spec.model, lock=True)
-    elif isinstance(spec, LrFindSpec | FineTuneSpec) and isinstance(spec.weights, WeightsFromJob):
-        maker = store.fetch(connection, spec.weights.from_job)
-        if maker.model_id is not None:
-            models.fetch(connection, maker.model_id)
+    elif isinstance(spec, LrFindSpec | FineTuneSpec):
+        weights = spec.weights
+        if isinstance(weights, WeightsFromModel):
+            models.fetch(connection, weights.model, lock=True)
+        elif isinstance(weights, WeightsFromJob):
+            maker = store.fetch(connection, weights.from_job)
+            if maker.model_id is not None:
+                models.fetch(connection, maker.model_id)
 
 
 def _dataset(connection: Connection, spec: RunSpec, ids: _Ids, owner: str) -> tuple[str, list[Job]]:

@@ -33,6 +33,9 @@ class Order(StrEnum):
     """End at once and keep nothing: the job is cancelled."""
 
 
+_TO_END = frozenset({Order.LEAVE, Order.ABANDON})
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One word from the supervisor; the deadline is on the host's monotonic clock, seconds."""
@@ -60,7 +63,12 @@ class Control:
     @property
     def must_end(self) -> bool:
         """Whether work without checkpoints should break off."""
-        return self.order in {Order.LEAVE, Order.ABANDON}
+        return self.order in _TO_END
+
+    @property
+    def is_told_to_end(self) -> bool:
+        """As `must_end`, for who waits for the work of others: waiting is no sign of life."""
+        return self._order in _TO_END
 
     def _watch(self) -> None:
         while True:
@@ -83,6 +91,7 @@ class Undisturbed(Control):
 
     def __init__(self) -> None:
         """No pipe is watched."""
+        self._order = Order.CONTINUE
 
     @property
     def order(self) -> Order:

@@ -62,7 +62,7 @@ class PhotoFacts:
     info: PhotoInfo
     size_bytes: int
     digest: str
-    fingerprint: int
+    fingerprint: int | None
 
 
 Answer = PhotoFacts | str | OSError
@@ -74,7 +74,7 @@ def main() -> None:
     pipe = Connection(int(sys.argv[1]))
     limits: DecodingLimits = pipe.recv()
     # the first use loads a further library, which no photo's limit should pay for
-    fingerprint(np.zeros((1, 1, 3), np.uint8))
+    fingerprint(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8))
     _limit_memory(limits.memory_bytes)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:

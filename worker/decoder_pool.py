@@ -6,16 +6,19 @@ import queue
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from multiprocessing import Pipe
 from types import TracebackType
 
 import structlog
 
+from ml.errors import StoppedError
 from worker.decoder import Answer, DecodingLimits, PhotoFacts, PhotoOrder
 
 # as a program of its own the module would not be the one that orders and answers are of
 _PROGRAM = "from worker.decoder import main; main()"
 _DEATHS = 2
+_LOOK_S = 0.5
 _NO_DECODER = (EOFError, ConnectionError)
 
 log = structlog.get_logger(__name__)
@@ -26,10 +29,17 @@ class UnusablePhotoError(Exception):
 
 
 class DecoderPool:
-    """Processes that decode photos; each is asked by one thread at a time."""
+    """Processes that decode photos; each is asked by one thread at a time.
 
-    def __init__(self, limits: DecodingLimits) -> None:
+    Args:
+        limits: what one photo may take.
+        go_on: called twice a second while a decoder is waited for; where it raises
+            `StoppedError` the decoder ends in the middle of its photo.
+    """
+
+    def __init__(self, limits: DecodingLimits, *, go_on: Callable[[], None] = lambda: None) -> None:
         self._limits = limits
+        self._go_on = go_on
         self._idle: queue.SimpleQueue[_Decoder] = queue.SimpleQueue()
 
     def __enter__(self) -> "DecoderPool":
@@ -50,13 +60,14 @@ class DecoderPool:
         """What the photo is, its thumbnails being there.
 
         Raises:
+            StoppedError: ``go_on`` said so.
             UnusablePhotoError: it cannot be read, or two decoders died of it.
             OSError: its thumbnails cannot be written.
         """
         for _ in range(_DEATHS):
             decoder = self._take() or _Decoder(self._limits)
             try:
-                answer = decoder.ask(order)
+                answer = decoder.ask(order, self._go_on)
             except _NO_DECODER:
                 exit_code = decoder.end()
                 log.warning("decoder_died", photo=str(order.path), exit_code=exit_code)
@@ -103,13 +114,21 @@ class _Decoder:
             )
         self._pipe.send(limits)
 
-    def ask(self, order: PhotoOrder) -> Answer:
+    def ask(self, order: PhotoOrder, go_on: Callable[[], None]) -> Answer:
         """What the decoder makes of the photo.
 
         Raises:
             EOFError, ConnectionError: it died.
+            StoppedError: ``go_on`` said so; it has ended.
         """
         self._pipe.send(order)
+        try:
+            while not self._pipe.poll(_LOOK_S):
+                go_on()
+        except StoppedError:
+            self._process.kill()
+            self.end()
+            raise
         answer: Answer = self._pipe.recv()
         return answer
 

@@ -8,8 +8,15 @@ from typing import Any
 from jobs import datasets, models, store
 from jobs.datasets import Dataset
 from jobs.errors import NotFoundError
-from jobs.hyperparameters import AUTO, LearningRateFromJob, WeightsFromJob
+from jobs.hyperparameters import (
+    AUTO,
+    LearningRateFromJob,
+    TrainedWeights,
+    WeightsFromJob,
+    WeightsFromModel,
+)
 from jobs.job import Job, JobType
+from jobs.models import Model
 from jobs.spec import FineTuneSpec, LrFindSpec
 from ml.theory.lr_recommendation import DEFAULT
 from worker.context import Context
@@ -29,8 +36,9 @@ class FoundRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundModel:
-    """The model that a fine-tune has made; its head fits if the classes are the same."""
+    """The model that ``asked`` for weights led to; its head fits if the classes are the same."""
 
+    asked: TrainedWeights
     file: Path
     job_id: str
     model_id: str
@@ -83,17 +91,28 @@ def found_model(
         JobFailedError: the model was deleted.
     """
     asked = spec.weights
-    if not isinstance(asked, WeightsFromJob):
+    if not isinstance(asked, WeightsFromJob | WeightsFromModel):
         return None
-    model = models.made_by(context.database, asked.from_job)
-    if model is None:
-        raise _deleted(f"the model of job {asked.from_job}")
+    model = _asked_model(context, asked)
     return FoundModel(
+        asked=asked,
         file=context.artifacts.absolute(model.path),
-        job_id=asked.from_job,
+        job_id=model.job_id,
         model_id=model.id,
         keeps_head=tuple(model.classes) == tuple(classes),
     )
+
+
+def _asked_model(context: Context, asked: TrainedWeights) -> Model:
+    if isinstance(asked, WeightsFromJob):
+        model = models.made_by(context.database, asked.from_job)
+        if model is None:
+            raise _deleted(f"the model of job {asked.from_job}")
+        return model
+    try:
+        return models.get(context.database, asked.model)
+    except NotFoundError as deleted:
+        raise _deleted(f"model {asked.model}") from deleted
 
 
 def _rate_of(find: Job, rule: str, *, otherwise: float | None = None) -> FoundRate:

@@ -12,6 +12,7 @@ from ml.theory.parts import PARTS, Part, shortage
 from worker.failures import JobFailedError
 from worker.items import Item
 from worker.left_out import LeftOut
+from worker.photo_checks import UNLABELLED
 
 _SHOWN = 1000
 _EXAMPLES = 5
@@ -28,7 +29,7 @@ def outcome_of(
     ``changes`` is what a version differs in from its parent.
     """
     used = [item for item in items if item.split is not None]
-    classes = Counter(str(item.label) for item in used)
+    classes = Counter(item.label for item in used if item.label is not None)
     parts = Counter(str(item.split) for item in used)
     counts: dict[str, int] = {
         "files": len(items),
@@ -49,12 +50,12 @@ def outcome_of(
 
 
 def refuse_too_little(items: Sequence[Item]) -> None:
-    """The items can be trained on.
+    """The items can be trained on, or, without any label, looked at.
 
     Raises:
         JobFailedError: they are too few, or of one class.
     """
-    lack = shortage([str(item.label) for item in items], [item.split for item in items])
+    lack = shortage([item.label for item in items], [item.split for item in items])
     if lack is not None:
         raise JobFailedError(lack.code, lack.message, lack.remedy)
 
@@ -69,8 +70,8 @@ def _digest(items: Iterable[Item]) -> str:
 
 
 def _report(items: Sequence[Item], counts: dict[str, int]) -> dict[str, Any]:
-    unmatched = [item.path for item in items if item.label is None]
-    unreadable = [item for item in items if item.label is not None and not item.usable]
+    unmatched = [item.path for item in items if item.reason == UNLABELLED]
+    unreadable = [item for item in items if not item.usable and item.reason != UNLABELLED]
     return {
         **{name: counts[name] for name in ("files", "usable")},
         "counts": {part: counts[part] for part in PARTS},
@@ -93,7 +94,8 @@ def _sizes(items: Sequence[Item]) -> dict[str, int]:
 
 
 def _warnings(items: Sequence[Item], unreadable: Sequence[Item]) -> Iterable[dict[str, Any]]:
-    found = findings([_photo(item, item.split) for item in items if item.split is not None])
+    photos = [_photo(item, item.split) for item in items if item.split is not None]
+    found = findings(photos, have_labels=any(item.label is not None for item in items))
     if unreadable:
         found.insert(0, _unreadable(unreadable))
     return (

@@ -1,7 +1,7 @@
 """The dataset's items file: one row per listed photo, as Parquet."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from jobs.artifacts import published
 from ml.theory.parts import Part
 
+_AT_ONCE = 4096
 _SCHEMA = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -54,7 +55,8 @@ class Item:
 
 def write_items(file: Path, items: Sequence[Item]) -> None:
     """The items are in the file, in the order given."""
-    table = pa.Table.from_pylist([asdict(item) for item in items], schema=_SCHEMA)
+    columns = {name: [getattr(item, name) for item in items] for name in _SCHEMA.names}
+    table = pa.table(columns, schema=_SCHEMA)
     with published(file) as temporary:
         pq.write_table(table, temporary)
 
@@ -63,4 +65,5 @@ def read_items(file: Path) -> list[Item]:
     """The items of a dataset, in the order of the import."""
     # unlike `pq.read_table` without the import of a query engine and without a pool of threads
     with pq.ParquetFile(file) as rows:
-        return [Item(**row) for row in rows.read(use_threads=False).to_pylist()]
+        batches = rows.iter_batches(batch_size=_AT_ONCE, use_threads=False)
+        return [Item(**row) for batch in batches for row in batch.to_pylist()]

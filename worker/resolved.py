@@ -25,10 +25,10 @@ def environment_values(
 
 
 def weights_values(found: FoundModel | None) -> dict[str, Any]:
-    """Which job's model training began with, and whether its head was kept; else nothing."""
+    """Which model training began with, as asked, and whether its head was kept; else nothing."""
     if found is None:
         return {}
-    value = {"from_job": found.job_id, "head": "kept" if found.keeps_head else "new"}
+    value = {**found.asked.model_dump(), "head": "kept" if found.keeps_head else "new"}
     return {"weights": {"value": value, "origin": "fine_tune", "job_id": found.job_id}}
 
 

@@ -14,6 +14,7 @@ from jobs.hyperparameters import (
     Weights,
     WeightsFile,
     WeightsFromJob,
+    WeightsFromModel,
 )
 from jobs.settings import Settings
 from jobs.sources import paths
@@ -117,9 +118,9 @@ def _model(spec: LrFindSpec | FineTuneSpec, around: Surroundings) -> ml.config.M
 def _weights(weights: Weights, around: Surroundings) -> str | Path:
     if isinstance(weights, WeightsFile):
         return paths.resolve_inside(weights.path, around.settings.dataset_roots)
-    if isinstance(weights, WeightsFromJob):
+    if isinstance(weights, WeightsFromJob | WeightsFromModel):
         if around.model is None:
-            raise ValueError(f"the model of job {weights.from_job} was not looked up")
+            raise ValueError(f"the model of {weights} was not looked up")
         return around.model.file
     return weights
 

@@ -59,16 +59,15 @@ PLAN_RESPONSE: dict[int | str, dict[str, Any]] = {
 async def planned(
     services: Services,
     caller: Caller,
-    spec: Training,
     dry_run: DryRun,
     *,
-    check: Callable[[], None],
+    checked: Callable[[], Training],
 ) -> Response:
     """What the job would do and take; nothing is left behind but a probe.
 
-    ``check`` is what the real request runs first; what it raises goes to the client.
+    ``checked`` is what the real request would queue; what it raises goes to the client.
     """
-    await run_in_threadpool(check)
+    spec = await run_in_threadpool(checked)
     premises = await run_in_threadpool(premises_of, services, spec)
     found = await probed(services, premises, owner=caller.owner, wait_s=dry_run.wait_s)
     answer = await run_in_threadpool(_plan, services, premises, found, dry_run.max_points)

@@ -15,7 +15,7 @@ from api.services import Services
 from jobs import presence, store
 from jobs.database import Database, db_now_ms
 from jobs.datasets import Dataset
-from jobs.hyperparameters import WeightsFromJob
+from jobs.hyperparameters import WeightsFile
 from jobs.job import LEASED_STATES, QUEUE_OF, Job, JobState, JobType
 from jobs.spec import FineTuneSpec, LrFindSpec, ProbeSpec
 
@@ -111,11 +111,12 @@ def presized_since(database: Database, probe: Job, short_side: int) -> frozenset
 def key_of(premises: Premises, dataset: Dataset) -> str:
     """A digest of all that decides what a probe measures, but for the device."""
     spec = premises.spec
-    weights = "none" if isinstance(spec.weights, WeightsFromJob) else spec.weights
+    weights = spec.weights.path if isinstance(spec.weights, WeightsFile) else spec.weights
     facts = {
         "digest": dataset.digest,
         "architecture": spec.architecture,
-        "weights": weights if isinstance(weights, str) else weights.path,
+        # what other models hold costs what random weights do
+        "weights": weights if isinstance(weights, str) else "none",
         "presize": spec.presize,
         "presize_mode": spec.presize_mode,
         "size": spec.size,

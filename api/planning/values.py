@@ -16,6 +16,7 @@ from jobs.hyperparameters import (
     LearningRateRange,
     Schedule,
     WeightsFromJob,
+    WeightsFromModel,
 )
 from jobs.spec import FineTuneSpec
 from ml.theory.layer_rates import DEFAULT_LR_MULT
@@ -78,6 +79,8 @@ def _architecture_values(premises: Premises, measured: Mapping[str, Any] | None)
         values["weights"] = PlannedValue(
             value=weights.model_dump(), origin="fine_tune", job_id=weights.from_job
         )
+    elif isinstance(weights, WeightsFromModel):
+        values["weights"] = PlannedValue(value=weights.model_dump(), origin="request")
     if isinstance(name, str) and name in row.weights:
         origin = "architecture" if weights == "DEFAULT" else "request"
         values["weights_name"] = PlannedValue(value=name, origin=origin)

@@ -8,13 +8,12 @@ from api.auth import CallerDep
 from api.dependencies import ServicesDep
 from api.evaluation_admission import checked_evaluation
 from api.idempotency import OnceDep
-from api.job_answers import Queue, queue_once
+from api.job_answers import submit
 from api.json_body import StrictRoute
 from api.problem_kinds import DATASET_PROBLEMS
 from api.problems import problem_responses
 from api.schemas.jobs import JobResource
 from api.schemas.resource import DatasetIdExample, ModelIdExample
-from jobs import submission
 from jobs.spec import EvaluationSpec
 
 router = APIRouter(prefix="/v1/evaluations", tags=["Training"], route_class=StrictRoute)
@@ -53,9 +52,6 @@ def create_evaluation(
 
     A label that the model does not know is scored as label_mapping says, or left out.
     """
-
-    def prepare() -> Queue:
-        checked = checked_evaluation(services, caller, spec)
-        return lambda connection: submission.submit(connection, checked, owner=caller.owner)
-
-    return queue_once(services, once, prepare)
+    return submit(
+        services, caller, once, checked=lambda: checked_evaluation(services, caller, spec)
+    )

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.admission import check_fine_tune
+from api.admission import checked_fine_tune
 from api.auth import CallerDep
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
@@ -57,9 +57,9 @@ async def create_fine_tune(
     The job's results are a model, its loss curve, and a ledger with the loss of every photo.
     """
 
-    def check() -> None:
-        check_fine_tune(services, caller, spec)
+    def checked() -> FineTuneSpec:
+        return checked_fine_tune(services, caller, spec)
 
     if dry_run.is_wanted:
-        return await planned(services, caller, spec, dry_run, check=check)
-    return await run_in_threadpool(submit, services, caller, once, spec, check=check)
+        return await planned(services, caller, dry_run, checked=checked)
+    return await run_in_threadpool(submit, services, caller, once, checked=checked)

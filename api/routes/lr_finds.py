@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.admission import check_lr_find
+from api.admission import checked_lr_find
 from api.auth import CallerDep
 from api.dependencies import ServicesDep
 from api.idempotency import OnceDep
@@ -55,9 +55,9 @@ async def create_lr_find(
     The job's `lr-curve` then has the curve, what every rule reads from it, and a recommendation.
     """
 
-    def check() -> None:
-        check_lr_find(services, caller, spec)
+    def checked() -> LrFindSpec:
+        return checked_lr_find(services, caller, spec)
 
     if dry_run.is_wanted:
-        return await planned(services, caller, spec, dry_run, check=check)
-    return await run_in_threadpool(submit, services, caller, once, spec, check=check)
+        return await planned(services, caller, dry_run, checked=checked)
+    return await run_in_threadpool(submit, services, caller, once, checked=checked)

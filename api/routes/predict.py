@@ -28,6 +28,7 @@ router = APIRouter(prefix="/v1/models/{model_id}", tags=["Models"])
         "validation_failed",
         "internal",
         "no_workers",
+        "disk_full",
     ),
 )
 async def predict(

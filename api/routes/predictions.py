@@ -1,5 +1,7 @@
 """Predictions of the photos of a dataset: submit, read."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -8,17 +10,34 @@ from api.auth import CallerDep
 from api.dependencies import JobIdPath, ServicesDep
 from api.evaluation_admission import checked_prediction
 from api.idempotency import OnceDep
-from api.job_answers import Queue, queue_once
+from api.job_answers import submit
 from api.json_body import StrictRoute
+from api.ledger import Row
+from api.ledger_exports import (
+    CSV,
+    MEDIA_TYPES,
+    NDJSON,
+    PARQUET,
+    Exported,
+    Wanted,
+    check_whole,
+    exported,
+)
 from api.ledger_sql import Filter, Order
+from api.negotiation import chosen_type
 from api.pagination import PageDep, paged, seal, unseal
-from api.prediction_ledger import SORTABLE, open_predictions, row_of
+from api.prediction_ledger import (
+    SORTABLE,
+    PredictionLedger,
+    open_predictions,
+    probabilities_of,
+    row_of,
+)
 from api.problem_kinds import DATASET_PROBLEMS
 from api.problems import at, problem_responses
 from api.schemas.jobs import JobResource
-from api.schemas.prediction_rows import PredictionList
+from api.schemas.prediction_rows import PredictionList, PredictionRow
 from api.schemas.resource import DatasetIdExample, ModelIdExample
-from jobs import submission
 from jobs.spec import PredictionSpec
 
 router = APIRouter(prefix="/v1", tags=["Training"], route_class=StrictRoute)
@@ -51,12 +70,9 @@ def create_prediction(
 
     The job's `predictions` then list the photos, those of which the model is least sure first.
     """
-
-    def prepare() -> Queue:
-        checked = checked_prediction(services, caller, spec)
-        return lambda connection: submission.submit(connection, checked, owner=caller.owner)
-
-    return queue_once(services, once, prepare)
+    return submit(
+        services, caller, once, checked=lambda: checked_prediction(services, caller, spec)
+    )
 
 
 @router.get(
@@ -64,7 +80,16 @@ def create_prediction(
     operation_id="listPredictions",
     summary="Read the predictions of a job",
     response_model=PredictionList,
-    responses=problem_responses("not_found", "result_not_ready", "validation_failed"),
+    responses={
+        200: {
+            "content": {
+                CSV: {"example": "item_id,path,predicted\r\nitm_6b1f,beagle_87.jpg,beagle\r\n"},
+                NDJSON: {"example": '{"item_id":"itm_6b1f","path":"beagle_87.jpg"}\n'},
+                PARQUET: {"schema": {"type": "string", "format": "binary"}},
+            }
+        },
+        **problem_responses("not_found", "not_acceptable", "result_not_ready", "validation_failed"),
+    },
 )
 def list_predictions(  # noqa: PLR0913  (the query string's parts)
     request: Request,
@@ -84,10 +109,23 @@ def list_predictions(  # noqa: PLR0913  (the query string's parts)
 ) -> Response:
     """The predicted class of each photo and its probability, the least sure first.
 
-    Sorts by rank, p_predicted, predicted, path and item_id.
+    Sorts by rank, p_predicted, predicted, path and item_id. With `Accept: text/csv`,
+    `application/x-ndjson` or `application/vnd.apache.parquet` all rows that match come as a file
+    instead of a page.
     """
     ledger, order = open_predictions(services, job_id), _order(sort)
     chosen = Filter() if predicted is None else Filter(("predicted = ?",), (predicted,))
+    shown = partial(row_of, ledger, with_probabilities=expand is not None)
+    media_type = chosen_type(request, ("application/json", *MEDIA_TYPES))
+    if media_type in MEDIA_TYPES:
+        check_whole(request)
+        wanted = Wanted(
+            ledger=_as_file(ledger, shown),
+            chosen=chosen,
+            order=order,
+            with_probabilities=expand is not None,
+        )
+        return exported(services, wanted, media_type)
     bound_to = [sort, ledger.digest, chosen.conditions, chosen.parameters]
     after = None if page.after is None else unseal(page.after, bound_to, fits=order.fits)
     rows, position = services.ledgers.page(
@@ -95,12 +133,26 @@ def list_predictions(  # noqa: PLR0913  (the query string's parts)
     )
     cursor = None if position is None else seal(position, bound_to)
     listing = PredictionList(
-        data=[row_of(ledger, row, with_probabilities=expand is not None) for row in rows],
+        data=[shown(row) for row in rows],
         has_more=cursor is not None,
         next_cursor=cursor,
         counts=ledger.job.result["predicted"],
     )
-    return paged(request, listing, cursor)
+    response = paged(request, listing, cursor)
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _as_file(ledger: PredictionLedger, shown: Callable[[Row], PredictionRow]) -> Exported:
+    return Exported(
+        name=f"{ledger.job.id}-predictions",
+        file=ledger.file,
+        columns=ledger.columns,
+        classes=ledger.classes,
+        orders=("rank",),
+        resource=shown,
+        probabilities=partial(probabilities_of, ledger),
+    )
 
 
 def _order(sort: str) -> Order:

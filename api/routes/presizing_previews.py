@@ -11,7 +11,7 @@ from api.idempotency import OnceDep
 from api.job_answers import submit
 from api.json_body import StrictRoute
 from api.negotiation import IfNoneMatch, holds_newest
-from api.preview_admission import check_presizing_preview
+from api.preview_admission import checked_presizing_preview
 from api.problem_kinds import DATASET_PROBLEMS
 from api.problems import Problem, problem_responses
 from api.schemas.jobs import JobResource
@@ -62,7 +62,7 @@ def create_presizing_preview(
     and how far its pixels are off; its plot shows the pictures beside each other.
     """
     return submit(
-        services, caller, once, spec, check=lambda: check_presizing_preview(services, caller, spec)
+        services, caller, once, checked=lambda: checked_presizing_preview(services, caller, spec)
     )
 
 

@@ -1,21 +1,32 @@
 """The loss ledger: rows, one row, what they add up to, and each photo."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
 from api.dependencies import ItemIdPath, JobIdPath, ServicesDep
-from api.job_ledger import JobLedger, aggregate_of, sample_of
-from api.ledger_exports import CSV, MEDIA_TYPES, NDJSON, PARQUET, Wanted, check_whole, exported
+from api.job_ledger import JobLedger, aggregate_of, probabilities_of, sample_of
+from api.ledger import Row
+from api.ledger_exports import (
+    CSV,
+    MEDIA_TYPES,
+    NDJSON,
+    PARQUET,
+    Exported,
+    Wanted,
+    check_whole,
+    exported,
+)
 from api.ledger_query import FilterDep, LedgerDep, OrderDep
-from api.ledger_sql import Filter, Order
+from api.ledger_sql import BY_LOSS
 from api.negotiation import chosen_type
-from api.pagination import Page, PageDep, paged, seal, unseal
+from api.pagination import PageDep, paged, seal, unseal
 from api.problems import Problem, problem_responses
 from api.sample_summary import summary_of
 from api.schemas.sample_summaries import SampleSummary
 from api.schemas.samples import SampleList, SampleResource
-from api.services import Services
 from api.thumbnails import ThumbnailSize, thumbnail
 from jobs import store
 
@@ -63,19 +74,17 @@ def list_samples(  # noqa: PLR0913  (the query string's parts)
     finite comes last in both directions. With `Accept: text/csv`, `application/x-ndjson` or
     `application/vnd.apache.parquet` all rows that match come as a file instead of a page.
     """
+    shown = partial(sample_of, ledger, with_probabilities=expand is not None)
     media_type = chosen_type(request, ("application/json", *MEDIA_TYPES))
     if media_type in MEDIA_TYPES:
         check_whole(request)
-        return exported(services, _wanted(ledger, chosen, order, expand), media_type)
-    return _page(request, services, _wanted(ledger, chosen, order, expand), page)
-
-
-def _wanted(ledger: JobLedger, chosen: Filter, order: Order, expand: Expand) -> Wanted:
-    return Wanted(ledger=ledger, chosen=chosen, order=order, with_probabilities=expand is not None)
-
-
-def _page(request: Request, services: Services, wanted: Wanted, page: Page) -> Response:
-    ledger, chosen, order = wanted.ledger, wanted.chosen, wanted.order
+        wanted = Wanted(
+            ledger=_as_file(ledger, shown),
+            chosen=chosen,
+            order=order,
+            with_probabilities=expand is not None,
+        )
+        return exported(services, wanted, media_type)
     bound_to = [order.text, ledger.digest, chosen.conditions, chosen.parameters]
     rows, position = services.ledgers.page(
         ledger.file,
@@ -86,7 +95,7 @@ def _page(request: Request, services: Services, wanted: Wanted, page: Page) -> R
     )
     cursor = None if position is None else seal(position, bound_to)
     listing = SampleList(
-        data=[sample_of(ledger, row, with_probabilities=wanted.with_probabilities) for row in rows],
+        data=[shown(row) for row in rows],
         has_more=cursor is not None,
         next_cursor=cursor,
         aggregate=aggregate_of(services, ledger, chosen),
@@ -94,6 +103,19 @@ def _page(request: Request, services: Services, wanted: Wanted, page: Page) -> R
     response = paged(request, listing, cursor)
     response.headers["Vary"] = "Accept"
     return response
+
+
+def _as_file(ledger: JobLedger, shown: Callable[[Row], SampleResource]) -> Exported:
+    return Exported(
+        name=f"{ledger.job.id}-samples-{ledger.split}",
+        file=ledger.file,
+        columns=ledger.columns,
+        classes=ledger.classes,
+        orders=(BY_LOSS, "rank"),
+        resource=shown,
+        probabilities=partial(probabilities_of, ledger),
+        within=ledger.within,
+    )
 
 
 @router.get(

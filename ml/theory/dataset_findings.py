@@ -61,9 +61,14 @@ class Finding:
     items: tuple[tuple[str, ...], ...] = field(default=())
 
 
-def findings(photos: Sequence[Photo]) -> list[Finding]:
-    """Everything found, the graver first; no finding says that nothing was found."""
+def findings(photos: Sequence[Photo], *, have_labels: bool = True) -> list[Finding]:
+    """Everything found, the graver first; no finding says that nothing was found.
+
+    Of photos without labels nothing is said that concerns a training.
+    """
     groups = _groups(photos)
+    if not have_labels:
+        return [*_duplicates(photos, groups), *_sizes(photos), *_modes(photos)]
     looks: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: _not_to_train_on(photos),
         lambda: _nothing_to_validate(photos),

@@ -132,6 +132,14 @@ class TableLabeller:
         return Labelled(label, None if label else "empty_label")
 
 
+class NoLabeller:
+    """Photos that have no labels, and need none."""
+
+    def label(self, text: str) -> Labelled:
+        """No label, and no reason to miss it."""
+        return Labelled(None, None if _is_utf8(text) else "name_not_utf8")
+
+
 class NameLabeller:
     """Gives another labeller the last part of a path only."""
 

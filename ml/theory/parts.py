@@ -70,10 +70,11 @@ def part_named(name: str) -> Part:
     return _PART_OF_NAME[name]
 
 
-def shortage(labels: Sequence[str], parts: Sequence[Part | None]) -> Shortage | None:
+def shortage(labels: Sequence[str | None], parts: Sequence[Part | None]) -> Shortage | None:
     """What these photos lack to be trained on; None when they lack nothing.
 
-    A photo without a part is left out, and so does not count.
+    A photo without a part is left out, and so does not count. Photos of which none has a label
+    are there to be looked at: any one of them is enough.
     """
     used = [label for label, part in zip(labels, parts, strict=True) if part is not None]
     if not used:
@@ -82,7 +83,8 @@ def shortage(labels: Sequence[str], parts: Sequence[Part | None]) -> Shortage | 
             "no photo lies in a folder named train, valid, val or test",
             'put the photos into such folders, or send "split": {"rule": "random"}',
         )
-    return shortage_of(dict(Counter(used)), sum(part == "train" for part in parts))
+    named = Counter(label for label in used if label is not None)
+    return shortage_of(named, sum(part == "train" for part in parts)) if named else None
 
 
 def shortage_of(classes: Mapping[str, int], train: int) -> Shortage | None:

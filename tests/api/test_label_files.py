@@ -1,12 +1,15 @@
 """Datasets whose labels and parts stand in files: what is refused at once, and dry runs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from api import source_check
 from jobs.sources import archives
+from jobs.sources.label_files import FolderFiles
 from tests.api.given import CATS, files, of_folder, problem
 from tests.archives import PHOTO, a_zip
 
@@ -212,6 +215,35 @@ def test_of_an_archive_with_a_large_file_nothing_is_told(
     plan = previewed(client, uploaded(client, {**photos, "labels.csv": LABELS.encode()}))
 
     assert (plan["is_complete"], plan["obstacles"]) == (False, [])
+
+
+def test_files_of_labels_that_take_too_long_to_read_are_said_to_be_left_to_the_import(
+    client: TestClient, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_check, "_QUICK_LOOK_BYTES", 10)
+
+    plan = previewed(client, by_csv(photos))
+
+    assert (plan["names"], plan["counts"], plan["obstacles"]) == (0, None, [])
+    assert "more than an answer has the time to read" in plan["note"]
+
+
+def test_a_dry_run_reads_each_file_of_labels_once_for_each_rule(
+    client: TestClient, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    lines = FolderFiles.lines
+
+    def counted(self: FolderFiles, name: str) -> Iterator[bytes]:
+        opened.append(name)
+        return lines(self, name)
+
+    monkeypatch.setattr(FolderFiles, "lines", counted)
+
+    plan = previewed(client, by_csv(photos))
+
+    assert (plan["counts"]["train"], plan["obstacles"]) == (2, [])
+    assert opened == ["labels.csv", "labels.csv"]
 
 
 def test_a_rule_that_needs_files_cannot_be_tried_on_names_alone(client: TestClient) -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -179,7 +181,11 @@ def test_a_model_that_a_job_needs_is_deleted_once_the_job_has_ended(
 
 @pytest.mark.parametrize(
     ("path", "pointer"),
-    [("/v1/evaluations", "/model"), ("/v1/fine-tunes", "/weights/from_job")],
+    [
+        ("/v1/evaluations", "/model"),
+        ("/v1/fine-tunes", "/weights/from_job"),
+        ("/v1/lr-finds", "/weights/model"),
+    ],
 )
 def test_nothing_begins_with_a_model_that_was_deleted(
     client: TestClient, database: Database, artifacts: Artifacts, path: str, pointer: str
@@ -189,7 +195,10 @@ def test_nothing_begins_with_a_model_that_was_deleted(
     model = a_model(database, artifacts, dataset, job_id=maker.id)
     set_columns(database, maker.id, model_id=model.id)
     client.delete(f"/v1/models/{model.id}")
-    begin = {"/v1/evaluations": {"model": model.id}}
+    begin: dict[str, dict[str, Any]] = {
+        "/v1/evaluations": {"model": model.id},
+        "/v1/lr-finds": {"weights": {"model": model.id}},
+    }
     body = {"dataset": dataset.id, **begin.get(path, {"weights": {"from_job": maker.id}})}
 
     refused = problem(client.post(path, json=body), 422, "validation_failed", pointer)

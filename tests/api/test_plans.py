@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from api.planning.rates import evenly
 from jobs import datasets, leases, presence, store
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.datasets import Dataset
 from jobs.hyperparameters import Augment, Schedule
@@ -26,7 +27,16 @@ from ml.theory.schedules import (
     exponential_sweep,
     fine_tune_phases,
 )
-from tests.api.given import Headers, bearer, get, problem, queued, ready_dataset, succeeded
+from tests.api.given import (
+    Headers,
+    a_model,
+    bearer,
+    get,
+    problem,
+    queued,
+    ready_dataset,
+    succeeded,
+)
 from tests.api.test_submission import CURVE
 from tests.jobs.given import DATASET, FAILURE, LEASE_MS, claimed, set_columns
 
@@ -414,6 +424,18 @@ def test_weights_of_another_job_are_named(
     weights = planned(client, FINE_TUNES, body)["resolved"]["weights"]
 
     assert (weights["origin"], weights["job_id"]) == ("fine_tune", first.id)
+
+
+def test_weights_of_a_model_are_named_by_its_id_where_an_alias_was_sent(
+    client: TestClient, database: Database, dataset: Dataset, artifacts: Artifacts
+) -> None:
+    model = a_model(database, artifacts, dataset)
+    client.patch(f"/v1/models/{model.id}", json={"aliases": ["best"]})
+    body = {"dataset": dataset.id, "architecture": model.architecture}
+
+    weights = planned(client, FINE_TUNES, {**body, "weights": {"model": "best"}})["resolved"]
+
+    assert weights["weights"]["value"] == {"model": model.id}
 
 
 # --- datasets that are not there yet --------------------------------------------------------

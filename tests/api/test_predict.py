@@ -1,6 +1,9 @@
 """Which requests for predictions are refused, and that nothing is left of any."""
 
+import errno
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +90,22 @@ def test_a_worker_that_has_no_time_is_waited_for_so_long_and_no_longer(
     response = client.post(f"/v1/models/{model.id}/predict", files=[PHOTO])
 
     assert "not done within 0.1 s" in problem(response, 503, "no_workers")["detail"]
+    assert jobs_of(database) == []
+    assert not list(artifacts.root.glob("jobs/*/inputs"))
+
+
+def test_photos_for_which_the_disk_has_no_room_are_a_problem_of_the_disk(
+    client: TestClient, model: Model, database: Database, artifacts: Artifacts,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def is_full(file: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+
+    monkeypatch.setattr("api.predicting.Path.write_bytes", is_full)
+
+    response = client.post(f"/v1/models/{model.id}/predict", files=[PHOTO])
+
+    assert str(artifacts.root) not in problem(response, 507, "disk_full")["detail"]
     assert jobs_of(database) == []
     assert not list(artifacts.root.glob("jobs/*/inputs"))
 

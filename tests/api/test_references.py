@@ -31,6 +31,10 @@ def named(database: Database, artifacts: Artifacts) -> dict[str, dict[str, Any]]
             "/dataset": {"dataset": dataset.id},
             "/learning_rate/from_job": {"learning_rate": {"from_job": find.id}},
             "/weights/from_job": {"weights": {"from_job": tuning.id}},
+            "/weights/model": {
+                "weights": {"model": model.id},
+                "architecture": model.architecture,
+            },
             "/depends_on/0": {"depends_on": [find.id]},
         },
         "/v1/lr-finds": {"/weights/from_job": {"weights": {"from_job": tuning.id}}},

@@ -343,6 +343,29 @@ def test_weights_come_from_a_fine_tune_of_the_same_architecture_only(
         assert reason in refused["detail"]
 
 
+def test_weights_come_from_a_model_of_the_same_architecture_by_its_id_or_alias(
+    client: TestClient, database: Database, artifacts: Artifacts
+) -> None:
+    dataset = ready_dataset(database)
+    model = a_model(database, artifacts, dataset)
+    client.patch(f"/v1/models/{model.id}", json={"aliases": ["best"]})
+
+    for path in ("/v1/fine-tunes", "/v1/lr-finds"):
+        body = {"dataset": dataset.id, "architecture": model.architecture}
+        made = client.post(path, json={**body, "weights": {"model": "best"}})
+        assert made.status_code == 202, made.text
+        assert made.json()["hyperparameters"]["weights"] == {"model": model.id}
+        assert made.json()["depends_on"] == []
+
+    for architecture, name, code, reason in (
+        (model.architecture, "nobody", "validation_failed", "no model has the id 'nobody'"),
+        ("vgg11", model.id, "weights_unavailable", f"{model.architecture}, which is not vgg11"),
+    ):
+        wrong = {"dataset": dataset.id, "architecture": architecture, "weights": {"model": name}}
+        refused = problem(client.post("/v1/fine-tunes", json=wrong), 422, code, "/weights/model")
+        assert reason in refused["detail"]
+
+
 def test_a_dependency_that_cannot_succeed_is_refused_at_its_place(
     client: TestClient, database: Database
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from jobs import models, store, verbs
 from jobs.database import Database
 from jobs.errors import JobsError, ModelInUseError, NotFoundError
-from jobs.hyperparameters import WeightsFromJob
+from jobs.hyperparameters import WeightsFromJob, WeightsFromModel
 from jobs.job import FINAL_STATES, Job, JobState, JobType
 from jobs.models import Model, ModelFilter
 from jobs.spec import EvaluationSpec, FineTuneSpec
@@ -97,6 +97,20 @@ def test_jobs_that_need_other_models_or_none_are_in_nobodys_way(database: Databa
     given.a_job(database, JobType.DATASET_IMPORT)
 
     models.delete_model(database, model.id)
+
+
+def test_a_model_whose_weights_a_waiting_job_begins_with_stays(database: Database) -> None:
+    model = a_trained_model(database)
+    user = given.a_job(database, JobType.FINE_TUNE, weights=WeightsFromModel(model=model.id))
+
+    with pytest.raises(ModelInUseError, match=f"{model.id} is in use by {user.id}"):
+        models.delete_model(database, model.id)
+    verbs.cancel(database, user.id)
+    models.delete_model(database, model.id)
+
+    spec = FineTuneSpec(dataset="ds_1", weights=WeightsFromModel(model=model.id))
+    with pytest.raises(NotFoundError, match=model.id), database.write() as connection:
+        submit(connection, spec)
 
 
 @pytest.mark.parametrize("job_type", [JobType.EVALUATION, JobType.FINE_TUNE])

@@ -11,7 +11,13 @@ from ml.theory.duplicates import MAX_DISTANCE
 
 
 def apart(one: Rgb, other: Rgb) -> int:
-    return (fingerprint(one) ^ fingerprint(other)).bit_count()
+    return (taken(one) ^ taken(other)).bit_count()
+
+
+def taken(picture: Rgb) -> int:
+    found = fingerprint(picture)
+    assert found is not None
+    return found
 
 
 def saved_at(photo: Rgb, quality: int) -> Rgb:
@@ -41,5 +47,14 @@ def test_pictures_drawn_one_by_one_are_apart() -> None:
 
 
 def test_a_fingerprint_has_64_bits_whatever_the_picture() -> None:
-    for picture in (np.zeros((1, 1, 3), np.uint8), np.full((900, 3, 3), 255, np.uint8)):
-        assert 0 <= fingerprint(picture) < 2**64
+    for shape in ((1, 2, 3), (2, 1, 3), (900, 2, 3), (3, 900, 3)):
+        picture = np.zeros(shape, np.uint8)
+        picture.reshape(-1, 3)[: picture.size // 6] = 255
+        assert 0 <= taken(picture) < 2**64
+
+
+def test_a_picture_of_one_colour_has_none_however_it_was_saved() -> None:
+    for colour in ((0, 0, 0), (255, 255, 255), (200, 30, 30), (12, 90, 200)):
+        picture = np.full((120, 90, 3), colour, np.uint8)
+        for seen in (picture, saved_at(picture, 30), picture[:1, :1]):
+            assert fingerprint(seen) is None

@@ -32,6 +32,8 @@ TINY = {
     "precision": "fp32",
 }
 
+_PRELOADED = [*sorted(RUNNERS.values()), small_device.__name__]
+
 
 @pytest.fixture(scope="session")
 def object_store_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -44,7 +46,7 @@ def template(object_store_config: Path) -> None:
     """The process that trainers are forked from has loaded what trainings need, once for all."""
     # it keeps the environment that it begins with
     os.environ["AWS_CONFIG_FILE"] = str(object_store_config)  # noqa: TID251 - another program's
-    forkserver.set_forkserver_preload([*sorted(RUNNERS.values()), small_device.__name__])
+    forkserver.set_forkserver_preload(_PRELOADED)
     forkserver.ensure_running()
     first = multiprocessing.get_context("forkserver").Process(target=answer)
     first.start()
@@ -66,6 +68,8 @@ def work(quick: Settings, database: Database) -> Iterator[Callable[[str], Superv
 
     def start(queue: str) -> Supervisor:
         supervisor = Supervisor(quick, database, queue=queue, worker_id=f"{queue}-test")
+        # it has said what its own template loads; should a test kill ours, the next is like it
+        forkserver.set_forkserver_preload(_PRELOADED)
         thread = threading.Thread(target=supervisor.work)
         thread.start()
         running.append((supervisor, thread))

@@ -119,6 +119,27 @@ def test_training_goes_on_from_another_jobs_model_with_its_head(
     assert models.get(database, str(job.model_id)).card["parent_id"] == begun_with
 
 
+def test_training_begins_with_a_model_though_the_job_that_made_it_is_deleted(
+    database: Database, work: Work, dataset_id: str
+) -> None:
+    first = submitted(database, fine_tune_spec(dataset_id)).job
+    work("train")
+    model_id = ended(database, first).model_id
+    store.delete_job(database, first.id)
+    made = submitted(
+        database,
+        fine_tune_spec(dataset_id, weights={"model": model_id}, learning_rate="auto"),
+    )
+
+    work("train")
+    find, job = ended(database, made.before[0]), ended(database, made.job)
+
+    assert job.state == JobState.SUCCEEDED, job.error
+    begun_with = {"model": model_id, "head": "kept"}
+    assert job.resolved["weights"]["value"] == find.resolved["weights"]["value"] == begun_with
+    assert models.get(database, str(job.model_id)).card["parent_id"] == model_id
+
+
 def test_a_found_rate_whose_job_was_deleted_is_told(
     database: Database, work: Work, dataset_id: str
 ) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from jobs.settings import load_settings
+from ml.errors import StoppedError
 from tests.ml.difficult_photos import encoded, jpeg_of_many_scans, tiff_of_huge_tile
 from tests.worker import poisoned_decoder
 from worker import decoder_pool
@@ -94,6 +96,29 @@ def test_a_jpeg_that_takes_minutes_is_given_up_after_its_seconds(tmp_path: Path)
     with DecoderPool(LIMITS) as pool:
         assert _told(pool, order) == ENDLESS
         assert isinstance(pool.facts(_photo(tmp_path / "photos", "red.jpg")), PhotoFacts)
+
+
+def test_who_waits_for_a_decoder_may_end_it_in_the_middle_of_its_photo(tmp_path: Path) -> None:
+    order = _photo(tmp_path / "photos", "scans.jpg")
+    order.path.write_bytes(jpeg_of_many_scans(4000, scans=3000))
+
+    def stop() -> None:
+        raise StoppedError("importing", "abandon")
+
+    with DecoderPool(replace(LIMITS, cpu_s=3600), go_on=stop) as pool:
+        with pytest.raises(StoppedError):
+            pool.facts(order)
+        assert _children() == set()
+
+
+def _children() -> set[int]:
+    """Our processes that decode."""
+    return {
+        int(child)
+        for thread in Path("/proc/self/task").iterdir()
+        for child in (thread / "children").read_text().split()
+        if b"worker.decoder" in Path(f"/proc/{child}/cmdline").read_bytes()
+    }
 
 
 def test_a_photo_whose_decoding_asks_for_gigabytes_gets_none(tmp_path: Path) -> None:

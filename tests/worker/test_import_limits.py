@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from jobs import datasets, verbs
+from jobs.artifacts import Artifacts
 from jobs.database import Database
+from jobs.dataset_spec import DatasetSpec
 from jobs.datasets import Dataset
+from jobs.job import JobState
 from jobs.settings import Settings
 from tests.ml.difficult_photos import jpeg_of_many_scans
-from tests.worker.conftest import import_folder
+from tests.worker.conftest import import_folder, wait_for
 from tests.worker.photos import write_photos
 from worker.supervisor import Supervisor
 
@@ -79,3 +83,25 @@ def test_a_photo_that_takes_too_much_is_left_out_and_the_import_goes_on(
     assert "5000 x 5000 pixels exceed the limit" in reasons["red_92.jpg"]
     assert dataset.counts is not None
     assert dataset.counts["usable"] == 12
+
+
+@pytest.mark.parametrize("quick", [{"decode_s": 3600, "cancel_grace_s": 3600.0}], indirect=True)
+def test_a_cancelled_import_does_not_wait_for_a_photo_that_takes_an_hour(
+    database: Database, artifacts: Artifacts, work: Work, folder: Path
+) -> None:
+    (folder / "a_0.jpg").write_bytes(jpeg_of_many_scans(4000, scans=60_000))
+    body = {
+        "name": "slow",
+        "source": {"type": "path", "path": str(folder)},
+        "labels": {"rule": "regex", "pattern": r"^(.+)_\d+\.jpg$"},
+    }
+    with database.write() as connection:
+        dataset = datasets.register(connection, DatasetSpec.model_validate(body))
+    work("prepare")
+    thumbnails = artifacts.thumbnails_folder(dataset.id)
+    wait_for(database, dataset.job_id, lambda _: any(thumbnails.glob("itm_*.jpg")))
+
+    verbs.cancel(database, dataset.job_id)
+
+    ended = wait_for(database, dataset.job_id, lambda job: job.is_terminal)
+    assert ended.state == JobState.CANCELLED

@@ -10,6 +10,7 @@ from jobs import datasets
 from jobs.dataset_spec import (
     CsvSplit,
     DatasetSpec,
+    NoLabels,
     ParentFolderLabels,
     RandomSplit,
     RegexLabels,
@@ -22,14 +23,20 @@ from jobs.sources.label_files import FolderFiles, LabelFiles
 from jobs.sources.label_tables import LabelTable, file_names, label_table, part_table
 from jobs.sources.paths import printable
 from jobs.spec import DatasetImportSpec
-from ml.theory.labels import ImageFolderLabeller, Labeller, TableLabeller, make_labeller
+from ml.theory.labels import (
+    ImageFolderLabeller,
+    Labeller,
+    NoLabeller,
+    TableLabeller,
+    make_labeller,
+)
 from ml.theory.parts import Part, folder_part, part_named, random_parts
 from worker.context import Context, Ending
 from worker.dataset_versions import version_of
 from worker.failures import JobFailedError
 from worker.import_report import outcome_of, refuse_too_little
 from worker.items import Item, write_items
-from worker.photo_checks import Labelled, checked
+from worker.photo_checks import UNLABELLED, Labelled, checked
 from worker.photo_sources import photos_of
 
 _EXAMPLES = 5
@@ -69,7 +76,8 @@ def _imported(context: Context, request: DatasetSpec) -> tuple[list[Item], Impor
     labelled = _labelled(request, labeller_of(request, photos.names, files), photos.names)
     _refuse_too_much(context, request, labelled)
     parts = _part_table(request, photos.names, files)
-    items = checked(context, photos, labelled)
+    needs_labels = not isinstance(request.labels, NoLabels)
+    items = checked(context, photos, labelled, needs_labels=needs_labels)
     _refuse_too_many_unreadable(request, items)
     items = _split(request, items, parts)
     refuse_too_little(items)
@@ -81,8 +89,10 @@ def _imported(context: Context, request: DatasetSpec) -> tuple[list[Item], Impor
 
 def _labelled(request: DatasetSpec, labeller: Labeller, names: Sequence[str]) -> list[Labelled]:
     labelled = [(name, labeller.label(name).usable) for name in names]
-    unmatched = [name for name, label in labelled if label is None]
     rule = request.labels
+    if isinstance(rule, NoLabels):
+        return labelled
+    unmatched = [name for name, label in labelled if label is None]
     skip = not isinstance(rule, ParentFolderLabels) and rule.unmatched == "skip"
     if len(unmatched) == len(labelled) or (unmatched and not skip):
         raise JobFailedError(
@@ -105,6 +115,8 @@ def labeller_of(request: DatasetSpec, names: Sequence[str], files: LabelFiles) -
         return make_labeller("regex", pattern=rule.pattern, on=rule.on, group=rule.group)
     if isinstance(rule, ParentFolderLabels):
         return make_labeller("parent_folder")
+    if isinstance(rule, NoLabels):
+        return NoLabeller()
     table = label_table(rule, names, files)
     if table is None:
         return ImageFolderLabeller()
@@ -126,7 +138,7 @@ def _refuse_too_much(context: Context, request: DatasetSpec, labelled: Sequence[
 
 
 def _refuse_too_many_unreadable(request: DatasetSpec, items: Sequence[Item]) -> None:
-    labelled = [item for item in items if item.label is not None]
+    labelled = [item for item in items if item.reason != UNLABELLED]
     unreadable = [item for item in labelled if not item.usable]
     none_left = len(unreadable) == len(labelled)
     if none_left or len(unreadable) > request.max_unreadable_fraction * len(labelled):

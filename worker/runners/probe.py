@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from jobs.hyperparameters import NO_WEIGHTS, WeightsFromJob
+from jobs.hyperparameters import NO_WEIGHTS, WeightsFromJob, WeightsFromModel
 from jobs.spec import FineTuneSpec, LrFindSpec, ProbeSpec
 from ml.cache import Pixels, has_entry, open_pixels
 from ml.config import FineTuneConfig
@@ -90,7 +90,7 @@ def _as_fine_tune(planned: LrFindSpec | FineTuneSpec) -> FineTuneSpec:
     """A fine-tune whose steps cost what those of the planned training do, whatever its rates."""
     shared = LrFindSpec.model_fields.keys() & FineTuneSpec.model_fields.keys()
     values = {name: getattr(planned, name) for name in shared}
-    if isinstance(planned.weights, WeightsFromJob):
+    if isinstance(planned.weights, WeightsFromJob | WeightsFromModel):
         # that model may not exist yet, and its steps cost the same
         values["weights"] = NO_WEIGHTS
     return FineTuneSpec(**values)
