@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 from stack_memory import peak_memory
 
-from cli.client import Client, Json
 from cli.stack import Stack
 from jobs.artifacts import Artifacts
+from tunesmith_client import Client, Json
 
 RESULTS = Path(__file__).parent / "results"
 DATASET: Json = {
@@ -107,7 +107,7 @@ def timed(client: Client, name: str, path: str, body: Json, images: dict[str, in
     created = client.post(path, body)
     answered_s = time.time()
     job_id = created.get("job_id") or created["id"]
-    for _ in client.follow(job_id):
+    for _ in client.jobs.events(job_id):
         pass
     job = client.get(f"/v1/jobs/{job_id}")
     if job["state"] != "succeeded":
