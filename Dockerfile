@@ -19,6 +19,7 @@ COPY api api
 COPY cli cli
 COPY jobs jobs
 COPY ml ml
+COPY tunesmith_client tunesmith_client
 COPY worker worker
 RUN /opt/tools/bin/uv build --wheel --no-build-isolation --python /opt/tools/bin/python --out-dir /wheel
 

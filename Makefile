@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes \
 		-r requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
-	$(BIN)/python -m compileall -q api cli jobs ml worker
+	$(BIN)/python -m compileall -q api cli jobs ml tunesmith_client worker
 	touch $@
 
 demo: install ## the main job from nothing; DATA=dir PATTERN=regex ARCH=name WEIGHTS=DEFAULT for your photos

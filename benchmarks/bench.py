@@ -30,7 +30,7 @@ from bench_report import report, summary
 from bench_service import a_service
 from machine import machine_facts
 
-from cli.client import Json
+from tunesmith_client import Json
 
 ROOT = Path(__file__).parent
 RESULTS = ROOT / "results"

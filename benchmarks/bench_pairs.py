@@ -7,7 +7,7 @@ from pathlib import Path
 from bench_peers import TUNED, Peers
 from bench_service import EVALUATION, FINE_TUNE, LR_FIND, Service, stack_memory, training
 
-from cli.client import Json
+from tunesmith_client import Json
 
 SQUEEZENET, RESNET = "squeezenet1_1", "resnet18"
 EPOCHS = 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from process_memory import peak_of_tree
 
-from cli.client import Json
+from tunesmith_client import Json
 
 PEERS = Path(__file__).parent / "peers"
 TUNED = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}

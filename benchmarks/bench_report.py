@@ -6,7 +6,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from cli.client import Json
+from tunesmith_client import Json
 
 QUALITY = ("valid_loss", "accuracy")
 

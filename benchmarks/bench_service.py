@@ -10,9 +10,9 @@ from pathlib import Path
 from job_times import JobTime, timed
 from process_memory import Peak, peak_of_tree
 
-from cli.client import Client, Json
 from cli.stack import Stack
 from jobs.artifacts import Artifacts
+from tunesmith_client import Client, Json
 
 PRESIZE, SIZE, BATCH_SIZE = 460, 224, 32
 LR_FIND, FINE_TUNE, EVALUATION = "/v1/lr-finds", "/v1/fine-tunes", "/v1/evaluations"

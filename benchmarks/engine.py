@@ -25,8 +25,8 @@ from engine_streams import stream_cost
 from engine_training import overhead
 from machine import machine_facts
 
-from cli.client import Client, Json
 from cli.stack import Stack
+from tunesmith_client import Client, Json
 
 RESULTS = Path(__file__).parent / "results"
 DATASET: Json = {
@@ -103,7 +103,7 @@ def _done(name: str, part: Part) -> Json:
 
 def _dataset(client: Client) -> Json:
     created = client.post("/v1/datasets", DATASET)
-    for _ in client.follow(created["job_id"]):
+    for _ in client.jobs.events(created["job_id"]):
         pass
     return client.get(f"/v1/datasets/{created['id']}")
 

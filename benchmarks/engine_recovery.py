@@ -9,8 +9,8 @@ from statistics import median
 from job_events import Moment, ended, events_behind
 from stack_memory import descendants, parents
 
-from cli.client import Client, Json
 from cli.stack import Stack
+from tunesmith_client import Client, Json
 
 _WITHIN_S = 300.0
 _PAUSE_S = 1.0

@@ -9,13 +9,13 @@ from statistics import median
 
 from sqlalchemy import insert, select
 
-from cli.client import Json
 from jobs import curves, leases, store, tables
 from jobs.curves import CurvePoint, ProgressUpdate
 from jobs.database import Database
 from jobs.job import Failure, Job, JobType
 from jobs.spec import FineTuneSpec
 from jobs.sweeper import Sweeper, claimable_queues
+from tunesmith_client import Json
 
 _LEASE_MS = 3_600_000
 _ROWS_AT_ONCE = 1000

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 
 from stack_memory import descendants, parents
 
-from cli.client import Json
 from cli.stack import Stack
 from jobs import curves, leases, store
 from jobs.database import Database
 from jobs.job import Job, JobType
 from jobs.queue import Doorbell
 from jobs.spec import FineTuneSpec
+from tunesmith_client import Json
 
 _EVENTS_PER_S = 10
 _LEASE_MS = 600_000

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from job_events import ended
 
-from cli.client import Client, Json
 from jobs.artifacts import Artifacts
 from jobs.settings import Settings
 from jobs.spec import FineTuneSpec
@@ -27,6 +26,7 @@ from ml.photos import LabelledPhoto
 from ml.progress import Command, EpochReport, StepReport
 from ml.train import fine_tune
 from ml.training_state import TrainingState
+from tunesmith_client import Client, Json
 from worker.items import read_items
 from worker.translate import Surroundings, fine_tune_config
 

@@ -30,7 +30,7 @@ from rich.table import Table
 from stack_memory import leads_a_session, looking, parents, peak_mib
 from study import dataset, ended
 
-from cli.client import Client, Json
+from tunesmith_client import Client, Json
 
 _MIB = 1 << 20
 _PLAN_TIMEOUT_S = 60

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from study import dataset
 
-from cli.client import Client, Json
-from jobs.settings import client_key
+from jobs.client_key import client_key
+from tunesmith_client import Client, Json
 
 _PHASES = {"sweeping", "frozen", "unfrozen"}
 
@@ -80,11 +80,11 @@ def _job(client: Client, body: Json) -> Waited:
     job = client.post("/v1/lr-finds", body)
     answered_s = time.perf_counter() - began_s
     running_s = first_step_s = None
-    for kind, data in client.follow(job["id"]):
+    for event in client.jobs.events(job["id"]):
         now_s = time.perf_counter() - began_s
-        if kind == "job.phase_changed":
+        if event.type == "job.phase_changed":
             running_s = running_s or now_s
-        elif kind == "job.progress" and data["phase"] in _PHASES:
+        elif event.type == "job.progress" and event.data["phase"] in _PHASES:
             first_step_s = first_step_s or now_s
     ended_s = time.perf_counter() - began_s
     if running_s is None or first_step_s is None:

@@ -30,11 +30,11 @@ from machine import machine_facts
 from PIL import Image
 from stack_memory import peak_memory
 
-from cli.client import Client, Json
 from cli.stack import Stack
 from jobs.sources.paths import IMAGE_SUFFIXES
 from jobs.sources.sample import sample_plan
 from ml.sample.photos import write_photo
+from tunesmith_client import Client, Json
 
 RESULTS = Path(__file__).parent / "results"
 _MIB = 1 << 20

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from cli.client import Client, Json
+from tunesmith_client import Client, Json
 
 Moment = tuple[str, float, Json]
 """Type of an event, the Unix time at which it was written, and its data."""
@@ -16,7 +16,7 @@ def events_behind(client: Client, job_id: str, number: int = 0) -> list[Moment]:
 
 def ended(client: Client, job_id: str) -> list[Moment]:
     """All events of the job, once it has ended."""
-    for _ in client.follow(job_id):
+    for _ in client.jobs.events(job_id):
         pass
     return events_behind(client, job_id)
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from job_events import ended
 
-from cli.client import Client, Json
+from tunesmith_client import Client, Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

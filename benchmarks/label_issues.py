@@ -22,9 +22,9 @@ from pathlib import Path
 
 from study import arguments, ended, keep, kept, net, print_table, run_once
 
-from cli.client import Client, Json
-from jobs.settings import client_key
+from jobs.client_key import client_key
 from jobs.sources.sample import sample_plan
+from tunesmith_client import Client, Json
 
 
 def main() -> None:

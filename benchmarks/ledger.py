@@ -29,7 +29,6 @@ from machine import machine_facts
 from sqlalchemy import update
 from stack_memory import peak_memory
 
-from cli.client import Json
 from cli.stack import Stack
 from jobs import store, tables
 from jobs.artifacts import Artifacts
@@ -37,6 +36,7 @@ from jobs.database import Database
 from jobs.job import JobType
 from jobs.spec import EvaluationSpec
 from ml.theory import cross_entropy
+from tunesmith_client import Json
 from worker.ledger import as_lists, row_group_size
 
 RESULTS = Path(__file__).parent / "results"

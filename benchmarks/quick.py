@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.table import Table
 from stack_memory import peak_memory
 
-from cli.client import Client, Json
 from cli.stack import Stack
 from jobs.artifacts import Artifacts
+from tunesmith_client import Client, Json
 
 RESULTS = Path(__file__).parent / "results"
 DATASET: Json = {

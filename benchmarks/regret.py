@@ -36,8 +36,8 @@ from study import (
     run_once,
 )
 
-from cli.client import Client, Json
-from jobs.settings import client_key
+from jobs.client_key import client_key
+from tunesmith_client import Client, Json
 
 RATES = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 8e-3, 2e-2, 6e-2, 2e-1)
 FIXED = {"fixed 1e-3": 1e-3, "fixed 2e-3": 2e-3, "fixed 3e-3": 3e-3}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.client import Client, Json
+from tunesmith_client import Client, Json
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -68,7 +68,7 @@ def ended(client: Client, job_id: str) -> Json:
     Raises:
         SystemExit: it failed otherwise than by a loss that diverged.
     """
-    for _ in client.follow(job_id):
+    for _ in client.jobs.events(job_id):
         pass
     job = client.get(f"/v1/jobs/{job_id}")
     if job["state"] != "succeeded" and (job["error"] or {}).get("code") != "loss_diverged":

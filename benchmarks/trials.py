@@ -31,8 +31,8 @@ from study import (
     run_once,
 )
 
-from cli.client import Client, Json
-from jobs.settings import client_key
+from jobs.client_key import client_key
+from tunesmith_client import Client, Json
 
 MODES = ("single", "fastai")
 FIXED = 2e-3

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cli.command_error import CommandError
 from cli.folder_lock import holder, is_free
 
 _READY_WITHIN_S = 150.0
@@ -18,7 +19,7 @@ _LOOK_S = 0.1
 _LAST_LINES = 20
 
 
-class BackgroundError(Exception):
+class BackgroundError(CommandError):
     """A stack in the background did not become ready, or one did not end."""
 
 

@@ -3,26 +3,39 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from cli import show
-from cli.client import Client, Json
+from cli.remote.progress import job_bars
 from cli.stack import Stack
 from jobs.sources import sample
+from tunesmith_client import Client, Json
+from tunesmith_client.jobs import succeeded
 
 
-class DemoFailedError(Exception):
-    """A job of the demo did not succeed."""
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="folder of your photos; absent: photos are drawn")
+    ] = None,
+    pattern: Annotated[
+        str, typer.Option(help="regular expression whose first group is the label")
+    ] = r"^(.+)_\d+\.jpg$",
+    arch: Annotated[str, typer.Option(help="torchvision's name of the network")] = "resnet18",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="DEFAULT, a torchvision name, a file or none; absent: fits the photos"),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="unfrozen epochs")] = None,
+) -> None:
+    """Run the main job from nothing to a fine-tuned model, over HTTP, and clean up."""
+    fitting = "none" if data is None else "DEFAULT"
+    run_demo(
+        DemoData(folder=data, pattern=pattern),
+        DemoTraining(architecture=arch, weights=weights or fitting, epochs=epochs),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +97,7 @@ def run_demo(data: DemoData, training: DemoTraining) -> None:
     """Everything has been shown and nothing is left running.
 
     Raises:
-        DemoFailedError: a job failed; the message says why.
+        JobFailedError: a job failed; the message says why.
         ProblemError: the service refused a request.
         StackError: the stack does not start.
     """
@@ -171,24 +184,10 @@ class _Demo:
         return self._client.post(path, body)
 
     def _watch(self, job_id: str) -> None:
-        with Progress(
-            TextColumn("{task.description:<12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}"),
-            TimeElapsedColumn(),
-            console=self._console,
-        ) as progress:
-            bars = _Bars(progress)
-            for kind, data in self._client.follow(job_id):
-                bars.take(kind, data)
-        job = self._client.get(f"/v1/jobs/{job_id}")
-        if job["state"] != "succeeded":
-            error: dict[str, Any] = job["error"] or {}
-            raise DemoFailedError(
-                f"{job['type']} {job['state']}: {error.get('code')}: {error.get('message')} "
-                f"{error.get('hint') or ''}"
-            )
+        with job_bars(self._console) as bars:
+            for event in self._client.jobs.events(job_id, on_break=bars.broken):
+                bars.take(event)
+        succeeded(self._client.jobs.get(job_id))
 
     def _heading(self, text: str) -> None:
         self._console.print()
@@ -198,36 +197,3 @@ class _Demo:
 def _drawn_otherwise() -> dict[str, str]:
     """Names of sample photos that say another class than the one they show, and that class."""
     return {photo.name: photo.drawn_class for photo in sample.sample_plan() if photo.is_mislabelled}
-
-
-class _Bars:
-    """One bar per phase, moved by the events of the job's stream."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._bars: dict[str, TaskID] = {}
-
-    def take(self, kind: str, data: Json) -> None:
-        if kind == "job.progress":
-            self._move(data)
-        elif kind == "job.epoch_completed":
-            self._progress.console.print(show.epoch_line(data), highlight=False)
-        elif kind == "job.warning":
-            self._progress.console.print(
-                f"  warning {data['code']}: {data['detail']}", markup=False
-            )
-
-    def _move(self, data: Json) -> None:
-        told = data["progress"]
-        if not told.get("steps"):
-            return
-        phase = "training" if told.get("epochs") else told["phase"]
-        if phase not in self._bars:
-            self._bars[phase] = self._progress.add_task(phase, total=told["steps"], numbers="")
-        loss = data["latest"].get("train_loss")
-        self._progress.update(
-            self._bars[phase],
-            completed=told["step"],
-            total=told["steps"],
-            numbers="" if loss is None else f"loss {loss:.3f}",
-        )

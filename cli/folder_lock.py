@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Self
 
+from cli.command_error import CommandError
+
 _LOOK_S = 0.1
 _GONE_WITHIN_S = 60.0
 _PROBED_WITHIN_S = 0.5
 """Whoever asks for the holder has the lock for a moment; an `up` is not refused for that."""
 
 
-class FolderInUseError(Exception):
+class FolderInUseError(CommandError):
     """Another run has the folder."""
 
 

@@ -1,172 +1,105 @@
-"""The `tunesmith` command."""
+"""The `tunesmith` command: what there is, and where; nothing is imported before it is called."""
 
-import contextlib
-import os
-import shlex
-import signal
 import sys
-import time
-from pathlib import Path
-from typing import Annotated
+from collections import UserDict
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from cli import background, backup, keys
-from cli.client import ProblemError
-from cli.demo import DemoData, DemoFailedError, DemoTraining, run_demo
-from cli.doctor import doctor
-from cli.folder_lock import FolderInUseError
-from cli.gc import gc
-from cli.processes import ChildKeepsDyingError
-from cli.redis_server import RedisMissingError
-from cli.stack import Stack, StackError
+from cli.command_error import CommandError
+from cli.remote.exit_codes import ExitCode, exit_code_of
 from jobs.errors import JobsError
-from jobs.settings import DEFAULT_DATA_DIR, SettingsError
+from jobs.settings_error import SettingsError
+from tunesmith_client import TunesmithError
 
-_SAID_IN_ONE_LINE = (
-    background.BackgroundError,
-    ChildKeepsDyingError,
-    DemoFailedError,
-    FolderInUseError,
-    JobsError,
-    ProblemError,
-    RedisMissingError,
-    SettingsError,
-    StackError,
-)
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Find learning rates, fine-tune image classifiers and see where every bit of loss is.",
-)
-app.add_typer(keys.app, name="keys")
-app.command()(keys.migrate)
-app.command()(gc)
-app.command()(doctor)
-app.command()(backup.export_job)
-app.command("restore")(backup.restore_artifacts)
-
-
-@app.command()
-def up(
-    port: Annotated[int, typer.Option(help="port of the API; 0 picks a free one")] = 8000,
-    data_dir: Annotated[
-        Path, typer.Option(help="folder of the database, artifacts and logs")
-    ] = DEFAULT_DATA_DIR,
-    dataset_root: Annotated[
-        list[Path] | None,
-        typer.Option(help="folder that datasets may be read from; repeatable"),
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="run in the background; return when it is ready")
-    ] = False,
-    ready_to: Annotated[int | None, typer.Option(hidden=True)] = None,
-) -> None:
-    """Run the whole stack in this terminal: Redis, the API and the workers."""
-    roots = tuple(dataset_root or ())
-    if wait:
-        _up_in_background(port, data_dir, roots)
-        return
-    stack = Stack(data_dir, port=port, dataset_roots=roots, report=_say)
-    ended: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _: ended.append(received))
-    with stack:
-        stack.wait_until_ready(stopped=lambda: bool(ended))
-        if not ended:
-            _say(f"tunesmith is up; docs: {stack.url}/docs   data: {data_dir}   Ctrl-C ends it")
-            _tell(ready_to, stack.url)
-        while not ended:
-            stack.tend()
-            time.sleep(0.2)
-        _say("ending; running jobs go back to the queue")
-    _say("ended")
+_WORK, _RESULTS, _SERVICE = "Ask a service", "See what came of it", "Run a service"
+_PLACE_OF: Mapping[str, tuple[str, str]] = {
+    "datasets": (_WORK, "cli.remote.datasets:app"),
+    "submit": (_WORK, "cli.remote.submit:app"),
+    "jobs": (_WORK, "cli.remote.jobs:jobs"),
+    "watch": (_WORK, "cli.remote.jobs:watch"),
+    "cancel": (_WORK, "cli.remote.jobs:cancel"),
+    "stop": (_WORK, "cli.remote.jobs:stop"),
+    "pause": (_WORK, "cli.remote.jobs:pause"),
+    "resume": (_WORK, "cli.remote.jobs:resume"),
+    "retry": (_WORK, "cli.remote.jobs:retry"),
+    "samples": (_RESULTS, "cli.remote.results:samples"),
+    "plot": (_RESULTS, "cli.remote.results:plot"),
+    "download": (_RESULTS, "cli.remote.results:download"),
+    "models": (_RESULTS, "cli.remote.models:models"),
+    "predict": (_RESULTS, "cli.remote.models:predict"),
+    "demo": (_SERVICE, "cli.demo:demo"),
+    "up": (_SERVICE, "cli.running:up"),
+    "down": (_SERVICE, "cli.running:down"),
+    "api": (_SERVICE, "cli.running:api"),
+    "worker": (_SERVICE, "cli.running:worker"),
+    "migrate": (_SERVICE, "cli.keys:migrate"),
+    "keys": (_SERVICE, "cli.keys:app"),
+    "doctor": (_SERVICE, "cli.doctor:doctor"),
+    "gc": (_SERVICE, "cli.gc:gc"),
+    "export-job": (_SERVICE, "cli.backup:export_job"),
+    "restore": (_SERVICE, "cli.backup:restore_artifacts"),
+}
+"""Each command with its part of the help and the function or group that it is."""
 
 
-@app.command()
-def down(
-    data_dir: Annotated[
-        Path, typer.Option(help="folder that the stack runs on")
-    ] = DEFAULT_DATA_DIR,
-) -> None:
-    """End the stack that runs on a folder; running jobs go back to the queue."""
-    ended = background.end(data_dir.expanduser())
-    print(f"no stack runs on {data_dir}" if ended is None else f"ended (process {ended})")
+class _Commands(TyperGroup):
+    """Commands that are imported when they are called: asking a service loads no database."""
+
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - what Typer passes
+        super().__init__(**attributes)
+        self.commands = _Imported()
 
 
-@app.command()
-def api() -> None:
-    """Run the API alone, with the settings of the environment."""
-    _become("api.main")
+class _Imported(UserDict[str, Any]):
+    """The commands by name, each made when it is looked up."""
+
+    def __init__(self) -> None:
+        super().__init__(dict.fromkeys(_PLACE_OF))
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer's own class is private
+        panel, place = _PLACE_OF[name]
+        command = get_command(_app_of(place, name))
+        command.rich_help_panel = panel  # type: ignore[attr-defined]  # all of Typer's have it
+        return command
 
 
-@app.command()
-def worker(
-    queue: Annotated[str, typer.Option(help="train, prepare or predict")] = "train",
-) -> None:
-    """Run one worker alone, with the settings of the environment."""
-    _become("worker.app", "--queue", queue)
+def _app_of(place: str, name: str) -> typer.Typer:
+    module, _, attribute = place.partition(":")
+    found = getattr(import_module(module), attribute)
+    if isinstance(found, typer.Typer):
+        found.info.name = name
+        return found
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(found)
+    return alone
 
 
-@app.command()
-def demo(
-    data: Annotated[
-        Path | None, typer.Option(help="folder of your photos; absent: photos are drawn")
-    ] = None,
-    pattern: Annotated[
-        str, typer.Option(help="regular expression whose first group is the label")
-    ] = r"^(.+)_\d+\.jpg$",
-    arch: Annotated[str, typer.Option(help="torchvision's name of the network")] = "resnet18",
-    weights: Annotated[
-        str | None,
-        typer.Option(help="DEFAULT, a torchvision name, a file or none; absent: fits the photos"),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="unfrozen epochs")] = None,
-) -> None:
-    """Run the main job from nothing to a fine-tuned model, over HTTP, and clean up."""
-    fitting = "none" if data is None else "DEFAULT"
-    run_demo(
-        DemoData(folder=data, pattern=pattern),
-        DemoTraining(architecture=arch, weights=weights or fitting, epochs=epochs),
-    )
+app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-def _up_in_background(port: int, data_dir: Path, dataset_roots: tuple[Path, ...]) -> None:
-    folder = data_dir.expanduser().absolute()
-    arguments = ["--port", str(port), "--data-dir", str(folder)]
-    for root in dataset_roots:
-        arguments += ["--dataset-root", str(root)]
-    url = background.start_up(arguments, folder / "logs" / "up.log")
-    option = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {shlex.quote(str(folder))}"
-    _say(f"tunesmith is up; docs: {url}/docs   data: {folder}   `tunesmith down{option}` ends it")
-
-
-def _tell(descriptor: int | None, url: str) -> None:
-    if descriptor is not None:
-        # whoever waited may be gone
-        with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "w") as waiting:
-            print(url, file=waiting)
-
-
-def _become(module: str, *arguments: str) -> None:
-    os.execv(  # noqa: S606 - this very interpreter, no shell
-        sys.executable, [sys.executable, "-m", module, *arguments]
-    )
-
-
-def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+@app.callback()
+def tunesmith() -> None:
+    """Find learning rates, fine-tune image classifiers and see where every bit of loss is."""
 
 
 def main() -> None:
-    """The command line; what cannot be done is said in one line, with exit code 1."""
+    """The command line; what cannot be done is said, and the exit code says of what kind it is."""
     try:
         app()
-    except _SAID_IN_ONE_LINE as problem:
-        print(f"tunesmith: {problem}", file=sys.stderr)
-        raise SystemExit(1) from problem
+    except TunesmithError as problem:
+        _end(problem, exit_code_of(problem))
+    except (CommandError, JobsError, SettingsError) as problem:
+        _end(problem, ExitCode.OTHER)
+
+
+def _end(problem: Exception, code: ExitCode) -> None:
+    print(f"tunesmith: {problem}", file=sys.stderr)
+    raise SystemExit(int(code)) from problem
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cli.command_error import CommandError
+
 _DEATHS_TOO_MANY = 5
 _DEATHS_WITHIN_S = 60.0
 _BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 4.0)
@@ -20,7 +22,7 @@ _LOCAL, _STATE, _INODE = 1, 3, 9
 _LISTEN = "0A"
 
 
-class ChildKeepsDyingError(Exception):
+class ChildKeepsDyingError(CommandError):
     """A child of the stack died five times within a minute."""
 
 

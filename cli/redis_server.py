@@ -11,11 +11,13 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.command_error import CommandError
+
 _SOCKET_PATH_BYTES = 100
 """A longer unix socket path lets Redis start but accept nobody (the limit is about 107)."""
 
 
-class RedisMissingError(Exception):
+class RedisMissingError(CommandError):
     """No redis-server binary is to be had on this machine."""
 
 

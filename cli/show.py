@@ -44,7 +44,7 @@ def suggestions_table(curve: Json) -> Table:
             table.add_row(rule, "-", reasons.get(rule, "no answer"))
             continue
         marker = suggestion.get("marker")
-        where = "-" if marker is None else f"lr {marker['lr']:.2e}, loss {_number(marker['loss'])}"
+        where = "-" if marker is None else f"lr {marker['lr']:.2e}, loss {number(marker['loss'])}"
         table.add_row(rule, f"{suggestion['lr']:.2e}", where)
     return table
 
@@ -64,8 +64,8 @@ def recommendation_line(curve: Json) -> str:
 def epoch_line(data: Json) -> str:
     """The losses and the accuracy of one epoch."""
     return (
-        f"  epoch {data['epoch']} {data['phase']:<9} train loss {_number(data['train_loss'])}  "
-        f"valid loss {_number(data['valid_loss'])}  accuracy {_number(data['accuracy'])}  "
+        f"  epoch {data['epoch']} {data['phase']:<9} train loss {number(data['train_loss'])}  "
+        f"valid loss {number(data['valid_loss'])}  accuracy {number(data['accuracy'])}  "
         f"{data['seconds']:.1f} s"
     )
 
@@ -95,9 +95,10 @@ def aggregate_line(aggregate: Json, job: Json) -> str:
     return (
         f"\n{aggregate['count']} photos: mean loss {aggregate['mean_loss']:.4f} "
         f"(reported {aggregate['reported_valid_loss']:.4f}, chance {classes:.3f}); "
-        f"accuracy {_number(accuracy)}"
+        f"accuracy {number(accuracy)}"
     )
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """To three decimals; a dash where there is none."""
     return "-" if value is None else f"{value:.3f}"

@@ -10,6 +10,7 @@ from typing import Self
 
 import httpx
 
+from cli.command_error import CommandError
 from cli.folder_lock import FolderLock
 from cli.processes import Child, Recipe
 from cli.redis_server import free_port, redis_command
@@ -25,7 +26,7 @@ _END_WITHIN_S = 8.0
 _LOOK_S = 0.2
 
 
-class StackError(Exception):
+class StackError(CommandError):
     """The stack cannot be started."""
 
 

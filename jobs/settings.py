@@ -16,23 +16,20 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from jobs import client_key
 from jobs.back_off import BackOff
 from jobs.fetch_limits import FetchLimits
 from jobs.quota_limits import QuotaLimits
 from jobs.retention_limits import RetentionLimits
+from jobs.settings_error import SettingsError as SettingsError
 from jobs.source_limits import SourceLimits
 
 _POSTGRESQL = "postgresql+psycopg"
-_CLIENT_KEY = "TUNESMITH_API_KEY"
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 # an IPv6 address has colons of its own and is written in brackets, as in a URL
 _HOST_IN_LIST = re.compile(r"\[([^\]]*)\]|([^:,\s]+)")
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 DEFAULT_DATA_DIR = Path("~/.local/share/tunesmith").expanduser()
-
-
-class SettingsError(Exception):
-    """An environment variable has a value that cannot be used."""
 
 
 class Settings(SourceLimits, FetchLimits, QuotaLimits, RetentionLimits, BackOff, BaseSettings):
@@ -285,10 +282,6 @@ def child_environment(settings: Settings, **further: str) -> dict[str, str]:
     ours = {f"TUNESMITH_{name.upper()}": str(value) for name, value in values.items()}
     unset = {f"TUNESMITH_{name.upper()}" for name in Settings.model_fields} - ours.keys()
     # the key is that of this command, and no child speaks to the API
-    kept = {name: text for name, text in os.environ.items() if name not in {*unset, _CLIENT_KEY}}
+    unset.add(client_key.VARIABLE)
+    kept = {name: text for name, text in os.environ.items() if name not in unset}
     return {**kept, **ours, **further}
-
-
-def client_key() -> str | None:
-    """The API key that commands send, ``TUNESMITH_API_KEY``; None without one."""
-    return os.environ.get(_CLIENT_KEY) or None

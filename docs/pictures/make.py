@@ -22,11 +22,11 @@ import httpx
 from PIL import Image
 from rich.console import Console
 
-from cli.client import Client, Json
 from cli.stack import Stack
 from docs.pictures import drawn
 from tests import pages
 from tests.pages import DOCS, Command
+from tunesmith_client import Client, Json
 
 FOLDER = Path(__file__).parent
 PAGE = DOCS / "techniques.md"
@@ -91,7 +91,7 @@ class Reader:
         return response
 
     def _follow(self, job_id: str) -> None:
-        for _ in self._service.follow(job_id):
+        for _ in self._service.jobs.events(job_id):
             pass
         job = self._service.get(f"/v1/jobs/{job_id}")
         if job["state"] != "succeeded":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("api", "worker", "jobs", "ml", "cli")
+PACKAGES = ("api", "worker", "jobs", "ml", "cli", "tunesmith_client")
 MOST_LINES_OF_FILE, MOST_LINES_OF_BODY = 300, 40
 
 LONG_FILES: dict[str, str] = {}

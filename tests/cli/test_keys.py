@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.client import Client
 from cli.main import main
 from jobs import keys
 from jobs.database import Database
 from jobs.keys import Scope
+from tunesmith_client import Client
 
 SECRET = re.compile(r"tsk_[A-Za-z0-9_-]{43}\n")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.client import Client, Json
 from cli.stack import Stack
 from tests.worker.photos import write_photos
+from tunesmith_client import Client, Json
 
 TINY: Json = {
     "architecture": "squeezenet1_1",
@@ -71,6 +71,6 @@ def dataset_body(photos: Path) -> Json:
 
 def finished(client: Client, job_id: str) -> Json:
     """The job after its last event."""
-    for _ in client.follow(job_id):
+    for _ in client.jobs.events(job_id):
         pass
     return client.get(f"/v1/jobs/{job_id}")

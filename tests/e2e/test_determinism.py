@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.client import Client, Json
 from cli.stack import Stack
 from tests.e2e.conftest import finished
+from tunesmith_client import Client, Json
 
 pytestmark = pytest.mark.e2e
 
@@ -119,7 +119,8 @@ def test_the_same_find_again_has_the_same_curve_and_says_the_same(
 def test_no_kernel_of_these_trainings_has_been_told_to_give_other_bits(
     client: Client, first: Json
 ) -> None:
-    codes = [data["code"] for kind, data in client.follow(first["id"]) if kind == "job.warning"]
+    events = client.jobs.events(first["id"])
+    codes = [event.data["code"] for event in events if event.type == "job.warning"]
 
     assert codes == ["frozen_random_body"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.client import Client, Json
 from tests.e2e.conftest import TINY, dataset_body, finished
+from tunesmith_client import Client, Json
 
 pytestmark = pytest.mark.e2e
 
@@ -143,7 +143,7 @@ def test_equal_requests_with_one_key_make_one_job(client: Client, photos: Path) 
 def test_a_job_starts_with_its_first_event_and_ends_with_its_last(
     client: Client, trained: Json
 ) -> None:
-    kinds = [kind for kind, _ in client.follow(trained["id"])]
+    kinds = [event.type for event in client.jobs.events(trained["id"])]
 
     assert kinds[0] == "job.queued"
     assert kinds.count("job.started") == 1

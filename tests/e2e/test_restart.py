@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
-from cli.client import Client, Json
 from cli.redis_server import free_port
 from jobs.settings import child_environment, load_settings
 from tests.e2e.conftest import TINY, dataset_body, finished
+from tunesmith_client import Client, Json
 
 pytestmark = pytest.mark.e2e
 
@@ -49,7 +49,7 @@ def test_a_training_goes_on_after_the_stack_was_ended(
         assert time.monotonic() - began_s < ENDS_WITHIN_S
     with _up(data_dir, port, photos), _client(port) as client:
         job = finished(client, job_id)
-        kinds = [kind for kind, _ in client.follow(job_id)]
+        kinds = [event.type for event in client.jobs.events(job_id)]
 
     assert job["state"] == "succeeded", job
     assert kinds.count("job.started") == 2
@@ -261,8 +261,8 @@ def _assert_equal_runs(first: tuple[Json, bytes], second: tuple[Json, bytes]) ->
 
 
 def _wait_for_steps(client: Client, job_id: str, steps: int) -> None:
-    for kind, data in client.follow(job_id):
-        trains = kind == "job.progress" and data["phase"] in {"frozen", "unfrozen"}
-        if trains and data["progress"]["step"] >= steps:
+    for event in client.jobs.events(job_id):
+        trains = event.type == "job.progress" and event.data["phase"] in {"frozen", "unfrozen"}
+        if trains and event.data["progress"]["step"] >= steps:
             return
     raise AssertionError("the job ended before it had taken the steps")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.client import Client, Json, ProblemError
 from tests.e2e.conftest import TINY, dataset_body, finished
+from tunesmith_client import Client, Json, ProblemError
 
 pytestmark = pytest.mark.e2e
 

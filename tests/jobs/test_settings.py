@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import SettingsError, child_environment, client_key, load_settings
+from jobs.client_key import client_key
+from jobs.settings import SettingsError, child_environment, load_settings
 
 
 def test_without_a_variable_everything_has_a_value() -> None:
