@@ -12,7 +12,7 @@ PATTERN ?= ^(.+)_\d+\.jpg$$
 ARCH ?=
 WEIGHTS ?=
 
-.PHONY: help install demo up test test-faults test-browser test-architectures test-compose test-fast check lint types arch fmt architectures lock clean docs pictures bench bench-quick hooks
+.PHONY: help install demo up test test-faults test-api-fuzz test-browser test-architectures test-compose test-fast check lint types arch fmt architectures lock clean openapi docs pictures bench bench-quick hooks
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ test: install ## all tests, those that start whole stacks one after the other
 
 test-faults: install ## real faults: kills, wiped Redis, full disks, frozen workers (half an hour; root for the disks)
 	$(BIN)/pytest --faults tests/faults -k 'not short'
+
+test-api-fuzz: install ## schemathesis against the running stack (twenty minutes)
+	$(BIN)/pytest --fuzz tests/e2e/test_api_fuzz.py -k long
 
 test-browser: install ## the docs page in headless Chromium
 	$(BIN)/pytest -m browser
@@ -90,6 +93,9 @@ lock: install ## pin the newest versions that pyproject.toml allows
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+openapi: install ## write the OpenAPI document that the tests compare with
+	$(BIN)/python -m api.openapi_file > tests/api/openapi.json
 
 docs: install ## write the reference of request fields
 	$(BIN)/python -m jobs.field_table > docs/fields.md

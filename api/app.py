@@ -25,7 +25,6 @@ from api.problems import (
     Problem,
     from_disk,
     from_domain,
-    problem_responses,
     response_of,
 )
 from api.query_string import refuse_unknown
@@ -129,10 +128,9 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    refusals = problem_responses("unauthenticated", "forbidden", "rate_limited")
     for module, guard in GUARD_OF.items():
         known = [Depends(guard), Depends(refuse_unknown)]
-        app.include_router(module.router, dependencies=known, responses=refusals)
+        app.include_router(module.router, dependencies=known)
     app.include_router(system.router)
     add_documentation(app)
     _add_handlers(app)

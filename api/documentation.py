@@ -1,30 +1,21 @@
-"""The OpenAPI document and the pages that show it, from files of this installation only."""
+"""The pages that show the OpenAPI document, from files of this installation only."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fastapi_offline
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel
 
-from api.problems import ProblemDetails
-from api.schemas.resource import Resource
+from api.openapi_document import document_of
 
 STATIC_URL = "/docs-static"
 # nothing on these pages may come from anywhere else, whatever the bundled scripts would like
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; worker-src 'self' blob:; frame-ancestors 'none'"
-)
-
-_STREAM = (
-    'retry: 3000\n\nevent: job.queued\ndata: {"object":"event","seq":1,"type":"job.queued",…}\n'
-    "id: 1\n\n"
 )
 
 DESCRIPTION = """
@@ -58,50 +49,7 @@ def add_documentation(app: FastAPI) -> None:
     app.mount(STATIC_URL, StaticFiles(directory=folder), name="docs-static")
     app.add_api_route("/docs", _swagger(app), include_in_schema=False)
     app.add_api_route("/redoc", _redoc(app), include_in_schema=False)
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    """The document, made once; problems are described in one place."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-            tags=app.openapi_tags,
-        )
-        problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas = document["components"]["schemas"]
-        schemas.update(problem.pop("$defs", {}))
-        schemas["ProblemDetails"] = problem
-        _restore_nulls(schemas)
-        _describe_streams(document)
-        app.openapi_schema = document
-    return app.openapi_schema
-
-
-def _restore_nulls(schemas: dict[str, Any]) -> None:
-    """The examples of answers say null where an answer would; FastAPI leaves nulls out."""
-    for model in _below(Resource):
-        extra = model.model_config.get("json_schema_extra")
-        if isinstance(extra, dict) and model.__name__ in schemas:
-            schemas[model.__name__] |= extra
-
-
-def _below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    for child in model.__subclasses__():
-        yield child
-        yield from _below(child)
-
-
-def _describe_streams(document: dict[str, Any]) -> None:
-    """Streams are described as text: what FastAPI writes is of a later OpenAPI version."""
-    for methods in document["paths"].values():
-        for operation in methods.values():
-            content = operation["responses"].get("200", {}).get("content", {})
-            if "text/event-stream" in content:
-                content["text/event-stream"] = {"schema": {"type": "string"}, "example": _STREAM}
+    app.openapi = lambda: document_of(app)  # type: ignore[method-assign]  # FastAPI's own way
 
 
 def _swagger(app: FastAPI) -> Any:  # noqa: ANN401  (an endpoint)

@@ -1,11 +1,15 @@
 """Methods that every path has without a route of its own: HEAD and OPTIONS (RFC 9110, 9.3)."""
 
+import re
+from functools import cache
+
 import anyio
+from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.requests import Request
-from starlette.routing import Match
+from starlette.routing import Mount, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+_OF_FILES = ("GET",)
 
 
 class HeadAsGet:
@@ -35,11 +39,28 @@ class HeadAsGet:
 
 def allowed_methods(request: Request) -> str:
     """The methods of the request's path, as Allow lists them; empty where there is no such path."""
-    methods = {method for method in _METHODS if _is_served(request, method)}
+    found = [
+        route
+        for route in iter_route_contexts(request.app.routes)
+        if _matches(route, request.url.path)
+    ]
+    # the first is the one that answers: the path of one thing may fit that of another's id
+    methods = {
+        method
+        for route in found
+        if route.path == found[0].path
+        for method in (route.methods or _OF_FILES)
+    }
     methods |= {"HEAD"} if "GET" in methods else set()
     return ", ".join(sorted({*methods, "OPTIONS"})) if methods else ""
 
 
-def _is_served(request: Request, method: str) -> bool:
-    scope = {**request.scope, "method": method}
-    return any(route.matches(scope)[0] == Match.FULL for route in request.app.routes)
+def _matches(route: RouteContext, path: str) -> bool:
+    if isinstance(route.original_route, Mount):
+        return path.startswith(f"{route.path}/")
+    return _pattern(route.path or "").match(path) is not None
+
+
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    return compile_path(path)[0]

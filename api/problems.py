@@ -226,7 +226,7 @@ def problem_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
 
 def _documented(codes: Sequence[str]) -> dict[str, Any]:
     remedies = "; ".join(f"`{code}`: {KINDS[code].remedy}" for code in codes)
-    examples = {code: {"summary": KINDS[code].title, "value": _example(code)} for code in codes}
+    examples = {code: {"$ref": f"#/components/examples/{code}"} for code in codes}
     return {
         "description": remedies,
         "content": {
@@ -238,14 +238,20 @@ def _documented(codes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _example(code: str) -> dict[str, Any]:
-    kind = KINDS[code]
+def problem_examples() -> dict[str, Any]:
+    """One of each kind, for the components of the document, to which every operation refers."""
     return {
-        "type": f"/problems/{code}",
-        "title": kind.title,
-        "status": kind.status,
-        "code": code,
-        "detail": kind.remedy,
-        "instance": "/v1/…",
-        "request_id": "req_01jd2s4ah2f3kv8m6q0x5w9c7e",
+        code: {
+            "summary": kind.title,
+            "value": {
+                "type": f"/problems/{code}",
+                "title": kind.title,
+                "status": kind.status,
+                "code": code,
+                "detail": kind.remedy,
+                "instance": "/v1/…",
+                "request_id": "req_01jd2s4ah2f3kv8m6q0x5w9c7e",
+            },
+        }
+        for code, kind in KINDS.items()
     }

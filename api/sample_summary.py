@@ -10,7 +10,7 @@ from api.schemas.sample_summaries import (
     LabelCount,
     LabelIssueCount,
     LearningCounts,
-    LeftOut,
+    LeftOutPhotos,
     LossQuantiles,
     SampleSummary,
 )
@@ -103,7 +103,7 @@ def _calibration(ledger: JobLedger) -> Calibration | None:
     return None if ledger.calibration is None else Calibration.model_validate(ledger.calibration)
 
 
-def _left_out(ledger: JobLedger) -> LeftOut:
+def _left_out(ledger: JobLedger) -> LeftOutPhotos:
     """The photos of the chosen part that the job did not score; of all parts, where it is all."""
     written: Mapping[str, Mapping[str, int]] = ledger.job.result.get("left_out", {})
     chosen = [counts for part, counts in written.items() if ledger.split in {part, "all"}]
@@ -111,7 +111,7 @@ def _left_out(ledger: JobLedger) -> LeftOut:
     for counts in chosen:
         total.update(counts)
     labels = [LabelCount(label=label, count=total[label]) for label in sorted(total)]
-    return LeftOut(count=total.total(), labels=labels)
+    return LeftOutPhotos(count=total.total(), labels=labels)
 
 
 def _worst_tenth(services: Services, ledger: JobLedger, count: int) -> float | None:

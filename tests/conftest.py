@@ -32,11 +32,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
     parser.addoption("--postgres", action="store_true", help="PostgreSQL where SQLite would do")
     parser.addoption("--faults", action="store_true", help="run the faults in full, too")
+    parser.addoption("--fuzz", action="store_true", help="run the API's long fuzz test, too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked slow or faults are left out unless asked for, whatever else `-m` selects."""
-    asked = {"slow": config.getoption("--slow"), "faults": config.getoption("--faults")}
+    """Tests marked slow, faults or fuzz are left out unless asked for, whatever `-m` selects."""
+    asked = {name: config.getoption(f"--{name}") for name in ("slow", "faults", "fuzz")}
     asked["faults"] |= "faults" in config.getoption("markexpr")
     left_out = {name for name, is_asked in asked.items() if not is_asked}
     long = [item for item in items if any(map(item.get_closest_marker, left_out))]

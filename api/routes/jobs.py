@@ -26,6 +26,7 @@ from api.negotiation import (
 from api.pagination import PageDep, paged, take
 from api.problems import at, problem_responses
 from api.schemas.jobs import JobEdit, JobList, JobResource
+from api.schemas.resource import DATED
 from api.services import Services
 from jobs import store, verbs
 from jobs.database import Database
@@ -69,7 +70,7 @@ def list_jobs(  # noqa: PLR0913  (one parameter for each filter of the query str
         str | None, Query(max_length=64, description="only retries of this job")
     ] = None,
     created_after: Annotated[
-        datetime | None, Query(description="only younger ones; RFC 3339")
+        Annotated[datetime, DATED] | None, Query(description="only younger ones; RFC 3339")
     ] = None,
     sort: Annotated[
         Literal["created_at", "-created_at"], Query(description="oldest or newest first")

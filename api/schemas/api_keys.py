@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from api.schemas.resource import (
+    DATED,
     ListOf,
     Resource,
     Time,
@@ -47,7 +48,7 @@ class ApiKeyCreate(Spec):
         pattern=OWNER_PATTERN,
         description="whose things it makes and sees; a key with the scope admin sees all",
     )
-    expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
+    expires_at: Annotated[AwareDatetime, Field(strict=False), DATED] | None = Field(
         default=None, description="when it stops working; RFC 3339; null is never"
     )
 

@@ -89,6 +89,8 @@ class Readiness(Resource):
 class Health(Resource):
     """The process answers."""
 
+    model_config = example(status="ok")
+
     status: Literal["ok"] = "ok"
 
 

@@ -1,9 +1,10 @@
 """The bases of all answers: a resource, a list of them, and times as clients read them."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 Entry = TypeVar("Entry")
 
@@ -12,6 +13,8 @@ DatasetIdExample = "ds_01jd2s4ah2f3kv8m6q0x5w9c7e"
 ModelIdExample = "mdl_01jd2s4ah2f3kv8m6q0x5w9c7e"
 UploadIdExample = "upl_01jd2s4ah2f3kv8m6q0x5w9c7e"
 ItemIdExample = "itm_6b1f2ad3c40e5b7c9d8e0f1a2b3c4d5e"
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 class Resource(BaseModel):
@@ -46,6 +49,16 @@ class Error(Resource):
     phase: str | None = Field(default=None, description="phase of the job at that time")
     retryable: bool = Field(default=False, description="whether the same job may succeed later")
     cause: Cause | None = Field(default=None, description="only with `dependency_failed`")
+
+
+def _dated(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise ValueError("send a time as RFC 3339 has it, such as 2026-03-01T12:00:00Z")
+
+
+DATED = BeforeValidator(_dated)
+"""Of times that clients send: seconds since 1970, which pydantic takes as well, are refused."""
 
 
 def _rfc_3339(value: datetime) -> str:

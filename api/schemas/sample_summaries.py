@@ -23,7 +23,7 @@ class LabelCount(Resource):
     count: int
 
 
-class LeftOut(Resource):
+class LeftOutPhotos(Resource):
     """The photos that an evaluation did not score, because label_mapping says so."""
 
     count: int
@@ -153,4 +153,4 @@ class SampleSummary(Resource):
     calibration: Calibration | None = Field(
         description="null where a logit is not finite, and of ledgers of earlier versions"
     )
-    left_out: LeftOut = Field(description="none but in an evaluation with label_mapping")
+    left_out: LeftOutPhotos = Field(description="none but in an evaluation with label_mapping")

@@ -1,6 +1,9 @@
+import difflib
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # no stubs
@@ -8,9 +11,8 @@ import pytest
 from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
-from api.app import create_app
+from api import openapi_file
 from api.problems import KINDS
-from jobs.settings import Settings
 from tests.api.given import get
 
 PATHS = {
@@ -44,11 +46,20 @@ PATHS = {
 
 Operation = tuple[str, str, dict[str, Any]]
 
+KEPT = Path(__file__).with_name("openapi.json")
+SHOWN_LINES = 80
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    """The OpenAPI document as it is kept."""
+    return openapi_file.text()
+
 
 @pytest.fixture
-def document(settings: Settings) -> dict[str, Any]:
+def document(text: str) -> dict[str, Any]:
     """The OpenAPI document as clients read it."""
-    parsed: dict[str, Any] = json.loads(json.dumps(create_app(settings).openapi()))
+    parsed: dict[str, Any] = json.loads(text)
     return parsed
 
 
@@ -61,6 +72,19 @@ def operations(document: dict[str, Any]) -> Iterator[Operation]:
 
 def test_the_document_is_valid(document: dict[str, Any]) -> None:
     validate(document)
+
+
+def test_the_document_is_the_one_that_is_kept(text: str) -> None:
+    changes = difflib.unified_diff(
+        KEPT.read_text().splitlines(),
+        text.splitlines(),
+        "tests/api/openapi.json",
+        "the document now",
+        lineterm="",
+    )
+    shown = "\n".join(islice(changes, SHOWN_LINES))
+
+    assert not shown, f"if clients can live with this, run `make openapi`:\n{shown}"
 
 
 def test_the_document_has_the_paths_that_work_and_no_other(document: dict[str, Any]) -> None:
@@ -86,17 +110,85 @@ def test_every_parameter_and_body_field_of_a_request_is_described(
             assert described or parameter["in"] == "path", (path, parameter["name"])
 
 
-def test_every_operation_documents_its_problems(document: dict[str, Any]) -> None:
+def codes(operation: dict[str, Any]) -> set[str]:
+    """The problems that an operation documents, each at its own status."""
+    found: set[str] = set()
+    for status, answer in operation["responses"].items():
+        if status >= "400":
+            assert list(answer["content"]) == ["application/problem+json"]
+            shown = answer["content"]["application/problem+json"]["examples"]
+            assert {KINDS[code].status for code in shown} == {int(status)}
+            found |= set(shown)
+    return found
+
+
+def expected(path: str, operation: dict[str, Any]) -> set[str]:
+    """The problems that follow from what an operation takes."""
+    parameters = operation.get("parameters", [])
+    named = {parameter["name"] for parameter in parameters}
+    body = operation.get("requestBody", {}).get("content", {})
+    codes_of = [
+        (True, {"unavailable", "validation_failed"}),
+        (path.startswith("/v1/"), {"unauthenticated", "forbidden", "rate_limited"}),
+        (any(each["in"] == "path" for each in parameters), {"not_found"}),
+        (bool(body), {"payload_too_large", "unsupported_media_type"}),
+        ("application/json" in body, {"malformed_json"}),
+        ("idempotency-key" in named, {"idempotency_in_progress", "idempotency_key_reused"}),
+        ("if-match" in named, {"precondition_failed"}),
+    ]
+    return {code for holds, names in codes_of if holds for code in names}
+
+
+def test_every_operation_documents_the_problems_of_what_it_takes(document: dict[str, Any]) -> None:
     for _, path, operation in operations(document):
-        if path in {"/healthz", "/version"}:
-            continue
-        problems = {status for status in operation["responses"] if status >= "400"}
-        assert problems, path
-        for status in problems:
-            content = operation["responses"][status]["content"]
-            assert list(content) == ["application/problem+json"], (path, status)
-            for code in content["application/problem+json"]["examples"]:
-                assert KINDS[code].status == int(status)
+        if path not in {"/healthz", "/version"}:
+            assert expected(path, operation) <= codes(operation), path
+
+
+def test_every_problem_is_shown_once_for_all_operations(document: dict[str, Any]) -> None:
+    shown = document["components"]["examples"]
+
+    assert set(shown) == set(KINDS)
+    for code, example in shown.items():
+        _check(example["value"], document["components"]["schemas"]["ProblemDetails"], document)
+        assert example["value"]["code"] == code
+
+
+def test_every_parameter_of_a_path_has_an_example(document: dict[str, Any]) -> None:
+    for _, path, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            if parameter["in"] == "path":
+                assert parameter["schema"]["examples"], (path, parameter["name"])
+
+
+def test_every_answer_of_json_is_shown(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for _, path, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            content = answer.get("content", {}).get("application/json")
+            if content is None:
+                continue
+            name = content["schema"]["$ref"].rpartition("/")[2]
+            assert "example" in schemas[name], (path, status, name)
+
+
+def test_every_answer_that_makes_something_leads_to_it(document: dict[str, Any]) -> None:
+    named = {operation["operationId"]: operation for _, _, operation in operations(document)}
+    led = 0
+    for _, path, operation in operations(document):
+        for status in {"201", "202"} & set(operation["responses"]):
+            links = operation["responses"][status]["links"]
+            assert links, (path, status)
+            for link in links.values():
+                target = named[link["operationId"]]
+                needed = {
+                    f"path.{parameter['name']}"
+                    for parameter in target["parameters"]
+                    if parameter["in"] == "path"
+                }
+                assert needed <= set(link["parameters"]), (path, link["operationId"])
+                led += 1
+    assert led > 80
 
 
 def test_no_foreign_form_of_error_is_left(document: dict[str, Any]) -> None:
