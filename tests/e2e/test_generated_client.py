@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from api.receiving import FORMAT_OF_TYPE
-from cli.client import Client
 from cli.stack import Stack
 from tests.e2e.conftest import TINY, dataset_body, finished
+from tunesmith_client import Client
 
 pytestmark = pytest.mark.e2e
 
