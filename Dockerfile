@@ -1,6 +1,6 @@
 # Two images from one file: `api` (no tensor library) and `worker` (with torch).
-# Every package is pinned by hash in requirements/, which `make lock` writes. What builds is mounted
-# while it is needed and is in no image.
+# Every package is pinned by hash in requirements/, which `make lock` writes. What builds, and what was
+# downloaded, is mounted while it is needed and is in no image.
 ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS python
@@ -9,8 +9,9 @@ RUN python -m compileall -q -x '/(site-packages|test|idlelib|lib2to3)/' /usr/loc
 
 FROM python AS tools
 COPY requirements/build.txt /requirements/
-RUN python -m venv /opt/tools \
-    && /opt/tools/bin/pip install --no-cache-dir --require-hashes -r /requirements/build.txt
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv /opt/tools \
+    && /opt/tools/bin/pip install --require-hashes -r /requirements/build.txt
 
 FROM tools AS wheel
 WORKDIR /source
@@ -35,6 +36,8 @@ RUN groupadd --gid 10001 tunesmith \
 # the root file system is read-only: what may be written lies below /tmp or on a volume
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
+    UV_CACHE_DIR=/var/cache/uv \
+    UV_LINK_MODE=copy \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
@@ -44,10 +47,11 @@ WORKDIR /var/lib/tunesmith
 ENTRYPOINT ["tunesmith"]
 
 FROM runtime AS api
-RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
+RUN --mount=type=cache,target=/var/cache/uv \
+    --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
     --mount=type=bind,source=requirements/api.txt,target=/requirements.txt \
-    /opt/tools/bin/uv venv --no-cache --python /usr/local/bin/python3.12 /opt/venv \
-    && /opt/tools/bin/uv pip install --python /opt/venv/bin/python --no-cache --no-deps \
+    /opt/tools/bin/uv venv --python /usr/local/bin/python3.12 /opt/venv \
+    && /opt/tools/bin/uv pip install --python /opt/venv/bin/python --no-deps \
         --require-hashes --compile-bytecode -r /requirements.txt
 RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
     --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
@@ -66,10 +70,11 @@ FROM runtime AS worker
 ENV TORCH_HOME=/var/lib/tunesmith/torch \
     CUDA_CACHE_PATH=/var/lib/tunesmith/torch/kernels \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
+RUN --mount=type=cache,target=/var/cache/uv \
+    --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
     --mount=type=bind,source=requirements/worker.txt,target=/requirements.txt \
-    /opt/tools/bin/uv venv --no-cache --python /usr/local/bin/python3.12 /opt/venv \
-    && /opt/tools/bin/uv pip install --python /opt/venv/bin/python --no-cache --no-deps \
+    /opt/tools/bin/uv venv --python /usr/local/bin/python3.12 /opt/venv \
+    && /opt/tools/bin/uv pip install --python /opt/venv/bin/python --no-deps \
         --require-hashes --compile-bytecode -r /requirements.txt
 RUN --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
     --mount=type=bind,from=wheel,source=/wheel,target=/wheel \

@@ -14,6 +14,7 @@ set -euo pipefail
 COMPOSE=${COMPOSE:-docker compose}
 SMOKE_PATTERN=${SMOKE_PATTERN:-'^(.+)_\d+\.jpg$'}
 JOB_WITHIN_S=${SMOKE_JOB_WITHIN_S:-400}
+AWAY_WITHIN_S=60
 
 say() { printf '%s %s\n' "$(date +%T)" "$*"; }
 fail() {
@@ -44,10 +45,29 @@ with_key() {
     esac
 }
 
+# with_patience PATH: the answer to a GET, as soon as there is one again
+with_patience() {
+    local until_s=$((SECONDS + AWAY_WITHIN_S))
+    while [ $SECONDS -lt $until_s ]; do
+        (with_key GET "$1" 2>/dev/null) && return
+        sleep 1
+    done
+    fail "GET $1: no good answer within $AWAY_WITHIN_S s"
+}
+
+trains() { # JOB: waits until its first steps are told
+    local until_s=$((SECONDS + JOB_WITHIN_S))
+    while [ $SECONDS -lt $until_s ]; do
+        [ -n "$(with_key GET "/v1/jobs/$1" | value '(it["progress"] or {}).get("step")')" ] && return
+        sleep 0.5
+    done
+    fail "job $1 takes no step within $JOB_WITHIN_S s"
+}
+
 finished() { # JOB: waits until it has succeeded
     local job state until_s=$((SECONDS + JOB_WITHIN_S))
     while [ $SECONDS -lt $until_s ]; do
-        job=$(with_key GET "/v1/jobs/$1")
+        job=$(with_patience "/v1/jobs/$1")
         state=$(value 'it["state"]' <<<"$job")
         case $state in
             succeeded) say "$(value 'it["type"]' <<<"$job") $1 succeeded" && return ;;
@@ -135,4 +155,25 @@ print(f"{len(losses)} rows of {count}, mean loss {mean:.6f}, reported {reported:
 sys.exit(len(losses) != count or not math.isclose(mean, reported, rel_tol=1e-4))
 PYTHON
 say "fine-tune $fine_tune_id made model $model_id"
+
+# ---- a training outlives the database, the doorbell and its worker --------------------------------
+long="{$training, \"epochs\": 12, \"freeze_epochs\": 0, \"learning_rate\": 0.002}"
+outlives_id=$(with_key POST /v1/fine-tunes "$long" | value 'it["id"]')
+trains "$outlives_id"
+$COMPOSE restart postgres redis
+say "postgres and redis were started again in the middle of $outlives_id"
+finished "$outlives_id"
+attempts=$(with_key GET "/v1/jobs/$outlives_id" | value 'it["attempt"]')
+say "it took $attempts attempt(s)"
+
+drained_id=$(with_key POST /v1/fine-tunes "$long" | value 'it["id"]')
+trains "$drained_id"
+$COMPOSE stop worker-train
+state=$(with_key GET "/v1/jobs/$drained_id" | value 'it["state"]')
+[ "$state" = queued ] || fail "the worker was stopped, and its job is $state, not queued"
+$COMPOSE start worker-train
+finished "$drained_id"
+[ "$(with_key GET "/v1/jobs/$drained_id" | value 'it["attempt"]')" = 1 ] ||
+    fail "a job that was drained counts as a second attempt"
+say "a stopped worker gave its job back, and the job went on"
 echo "SMOKE PASSED"
