@@ -19,10 +19,11 @@ from job_events import ended
 from jobs.artifacts import Artifacts
 from jobs.settings import Settings
 from jobs.spec import FineTuneSpec
-from ml.cache import Pixels, open_pixels
+from ml.cache import Form, Pixels
 from ml.determinism import prefer_repeatable_kernels
 from ml.device import pick_device
 from ml.photos import LabelledPhoto
+from ml.presized_pixels import open_pixels
 from ml.progress import Command, EpochReport, StepReport
 from ml.train import fine_tune
 from ml.training_state import TrainingState
@@ -169,9 +170,8 @@ def _part(
     opened = open_pixels(
         photos,
         folder=artifacts.pixels_folder(),
-        short_side=TRAINING["presize"],
+        form=Form(short_side=TRAINING["presize"]),
         threads=settings.compute_threads,
-        on_progress=lambda done, total: None,
         should_stop=lambda: False,
     )
     with closing(opened) as pixels:

@@ -115,6 +115,11 @@ class Settings(SourceLimits, FetchLimits, QuotaLimits, RetentionLimits, BackOff,
         le=200_000_000,
         description="pixels above which a photo is refused before it is decoded",
     )
+    pixel_raw_bytes: int = Field(
+        default=4 * 1024**3,
+        ge=0,
+        description="bytes of raw pixels above which the photos of one part are kept as JPEG",
+    )
     model_cache_mb: int = Field(
         default=1024,
         ge=1,

@@ -72,8 +72,13 @@ def augmented_batch(
 def centred_batch(
     pixels: Pixels, positions: Positions, *, size: int, device: torch.device
 ) -> Tensor:
-    """Normalised images of shape (B, 3, size, size), channels last: the largest centred square."""
+    """Normalised images of shape (B, 3, size, size), channels last: the largest centred square.
+
+    Photos that are such squares already (`ml.centres`) are taken as they are.
+    """
     photos = [pixels.photo(int(position)) for position in positions]
+    if all(photo.shape == (size, size, 3) for photo in photos):
+        return _neutral(np.stack(photos), device)
     matrices = [centre_matrix(_width_height(photo), size) for photo in photos]
     neutral_B3T = lighting_tables(
         [NEUTRAL_BRIGHTNESS] * len(photos), [NEUTRAL_CONTRAST] * len(photos)
@@ -118,6 +123,19 @@ def drawn(
         max_warp=augment.max_warp,
         flip=augment.flip,
     )
+
+
+def _neutral(levels_BSS3: NDArray[np.uint8], device: torch.device) -> Tensor:
+    (table_3T,) = lighting_tables([NEUTRAL_BRIGHTNESS], [NEUTRAL_CONTRAST])
+    if device.type == "cpu":
+        images_BSS3 = np.empty(levels_BSS3.shape, np.float32)
+        for channel in range(3):
+            images_BSS3[..., channel] = table_3T[channel].take(levels_BSS3[..., channel])
+        return torch.from_numpy(images_BSS3).permute(0, 3, 1, 2)
+    channel_3 = torch.arange(3, device=device)
+    values_3T = torch.from_numpy(table_3T).to(device)
+    levels = torch.from_numpy(levels_BSS3).to(device).long()
+    return values_3T[channel_3, levels].permute(0, 3, 1, 2)
 
 
 def _width_height(photo: Rgb) -> tuple[int, int]:

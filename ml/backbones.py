@@ -68,17 +68,6 @@ def build_model(config: ModelConfig, *, seed: int) -> ImageClassifier:
     return ImageClassifier(body, head, row).to(memory_format=torch.channels_last)
 
 
-def check_weights(config: ModelConfig) -> None:
-    """The weights are on this machine and fit; those of torchvision are downloaded now.
-
-    Raises:
-        UnknownArchitectureError, WeightsUnavailableError: As `build_model`, but before the work
-            that comes before it.
-    """
-    if config.weights != NO_WEIGHTS:
-        build_model(config, seed=0)
-
-
 def empty_model(architecture: str, num_classes: int) -> ImageClassifier:
     """A classifier whose weights the caller is about to load."""
     return build_model(

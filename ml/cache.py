@@ -1,51 +1,48 @@
-"""The presized pixels of a list of photos, decoded once and read from a memory-mapped file.
+"""Pixels of a list of photos, made once and kept for all who want them.
 
-Layout: ``{folder}/{key}/pixels.bin`` holds raw RGB bytes one photo after the other, and
-``index.npy`` a row (offset, height, width) for each. The key is a hash of all that decides the
-bytes, so an entry is never out of date. ``{folder}/{key}.lock`` is locked exclusively while an
-entry is built and shared while it is in use.
+``{folder}/{key}`` has the files of a whole entry (`ml.pixel_files`), ``{key}.partial`` those of one
+that is being built or was left half-built: whoever wants it next goes on with it. The key is a hash
+of all that decides the bytes, so an entry is never out of date. ``{key}.lock`` is locked
+exclusively while an entry is built and shared while it is in use.
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
-import io
-import itertools
 import json
 import os
 import shutil
-import stat
-import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
+from ml.entry_lock import locked, try_lock
+from ml.errors import StoppedError
+from ml.images import Rgb
+from ml.pixel_build import PixelBuild
+from ml.pixel_files import GrowingFiles, Stored, WholeFiles, is_whole
+from ml.presized_photo import presizer_name
 
-from ml.errors import StoppedError, UnreadableImageError
-from ml.images import Rgb, decode_rgb, decoder_name, presize
-from ml.photos import LabelledPhoto
+CACHE_FORMAT = 3
+PARTIAL = ".partial"
 
-CACHE_FORMAT = 2
-LOCK_POLL_S = 0.1
-PIXELS_FILE = "pixels.bin"
 
-Index = NDArray[np.int64]
-"""One row (offset in bytes, height, width) for each photo."""
-Held = Callable[[str], Rgb | None]
-"""The presized photo with this digest, where another entry holds it."""
-Make = Callable[[LabelledPhoto], Rgb]
-"""Takes a photo to its presized pixels."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What decides an entry's bytes besides its photos."""
+
+    short_side: int
+    """Of the presized photos, in pixels."""
+    stored: Stored = "raw"
+    drawn: tuple[str | int, ...] = ()
+    """What makes something else of the presized photos, and what it was told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """How the caller follows and stops a build."""
+    """How the caller follows and stops what takes long."""
 
     on_progress: Callable[[int, int], None]
     """Told (photos done, photos in all)."""
@@ -55,226 +52,200 @@ class Watch:
 class Pixels:
     """Presized photos by position; views stay valid until ``close``."""
 
-    def __init__(self, entry: Path, lock: BinaryIO) -> None:
-        self._index: Index = np.load(entry / "index.npy")
+    stored: Stored = "raw"
+
+    def __init__(self, entry: Path, lock: BinaryIO, stored: Stored) -> None:
+        self._files = WholeFiles(entry)
         self._lock = lock
-        self._bytes = _mapped(entry / PIXELS_FILE)
+        self.stored = stored
 
     def __len__(self) -> int:
         """Number of photos."""
-        return len(self._index)
+        return len(self._files)
 
     def photo(self, position: int) -> Rgb:
-        """Read-only view of one photo, H x W x RGB."""
-        offset, height, width = (int(number) for number in self._index[position])
-        flat = self._bytes[offset : offset + height * width * 3]
-        return flat.reshape(height, width, 3)
+        """One photo, H x W x RGB, which nobody may write to.
+
+        Raises:
+            UnreadableImageError: It, or another one, cannot be read; only while they are presized.
+        """
+        return self._files.photo(position)
+
+    def complete(self, watch: Watch) -> None:
+        """All photos are there.
+
+        Raises:
+            UnreadableImageError: A photo cannot be read (any more), or has another digest.
+            StoppedError: ``should_stop`` said so before all were there.
+        """
+        watch.on_progress(len(self), len(self))
 
     def close(self) -> None:
         """The entry may be removed from now on."""
-        self._bytes = np.empty(0, np.uint8)
+        self._files.close()
         self._lock.close()
 
 
-def open_pixels(  # noqa: PLR0913  # each is a plain fact that callers hold separately
-    photos: Sequence[LabelledPhoto],
+class LoosePixels(Pixels):
+    """Photos in memory, which nobody needs twice."""
+
+    def __init__(self, photos: Sequence[Rgb]) -> None:
+        self._photos = photos
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        return len(self._photos)
+
+    def photo(self, position: int) -> Rgb:
+        """One photo, H x W x RGB."""
+        return self._photos[position]
+
+    def close(self) -> None:
+        """Nothing is held on the disk."""
+
+
+class GrowingPixels(Pixels):
+    """The pixels of an entry that is built meanwhile; ``close`` leaves the rest to others."""
+
+    def __init__(self, place: "_Place", lock: BinaryIO, source: Pixels) -> None:
+        """What ``source`` has is kept; it is closed together with this."""
+        self._entry = place.entry
+        self._lock = lock
+        self._source = source
+        self._count = place.count
+        self._whole: WholeFiles | None = None
+        self.stored = place.form.stored
+        self._growing = GrowingFiles(place.entry.with_suffix(PARTIAL), self.stored)
+        if self._count == 0:
+            self._keep()
+        self._build = PixelBuild(
+            self._growing,
+            source.photo,
+            place.order or range(place.count),
+            count=place.count,
+            threads=place.threads,
+            on_whole=self._keep,
+        )
+
+    def __len__(self) -> int:
+        """Number of photos."""
+        return self._count
+
+    def photo(self, position: int) -> Rgb:
+        """One photo, H x W x RGB; it is made now, or waited for, if it is not there."""
+        whole = self._whole
+        return self._build.photo(position) if whole is None else whole.photo(position)
+
+    def complete(self, watch: Watch) -> None:
+        """As `Pixels.complete`."""
+        for done in self._build.all_made():
+            if watch.should_stop():
+                raise StoppedError("presizing", "stop")
+            watch.on_progress(done, self._count)
+
+    def close(self) -> None:
+        """Nothing is made any more; what is there is not made again by whoever goes on."""
+        self._build.close()
+        self._source.close()
+        self._growing.close()
+        if self._whole is not None:
+            self._whole.close()
+        self._lock.close()
+
+    def _keep(self) -> None:
+        """The entry is whole, and others may use it."""
+        shutil.rmtree(self._entry, ignore_errors=True)
+        self._growing.finish(self._entry)
+        self._whole = WholeFiles(self._entry)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where an entry is or will be, and how it is built."""
+
+    entry: Path
+    form: Form
+    count: int
+    threads: int
+    order: Sequence[int]
+
+
+def keep(  # noqa: PLR0913  # each is a plain fact that callers hold separately
+    digests: Sequence[str],
+    source: Callable[[], Pixels],
     *,
     folder: Path,
-    short_side: int,
+    form: Form,
     threads: int,
-    on_progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
-    like: Callable[[], Iterable[Sequence[str]]] = tuple,
+    order: Sequence[int] = (),
 ) -> Pixels:
-    """The presized photos in the given order, built now unless an entry is there already.
+    """What ``source`` has of the photos, in order: an entry, or one that is built from now on.
 
-    Safe when several processes ask for the same entry: one builds, the others wait. ``like`` tells,
-    when it is built, the digests of lists whose entries may hold some of its photos: these are
-    copied from the first such entry that is there.
+    Safe when several processes ask for the same entry: one builds, the others wait, and one of them
+    goes on where the builder ends before its time. ``source`` is called if it is needed. ``order``
+    has all positions, those first that will be asked for first.
 
     Raises:
-        UnreadableImageError: A photo cannot be read (any more), or has another digest.
-        StoppedError: ``should_stop`` said so before the entry was complete.
+        StoppedError: ``should_stop`` said so while another process was building.
     """
-    watch = Watch(on_progress, should_stop)
-    entry = folder / cache_key([photo.digest for photo in photos], short_side)
+    entry = folder / cache_key(digests, form)
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        lock = _locked(entry, fcntl.LOCK_SH, watch)
-        if _is_complete(entry, len(photos)):
+        lock = locked(entry, fcntl.LOCK_SH, should_stop)
+        if is_whole(entry, len(digests)):
             os.utime(entry)
-            on_progress(len(photos), len(photos))
-            return Pixels(entry, lock)
+            return Pixels(entry, lock, form.stored)
         lock.close()
-        with _locked(entry, fcntl.LOCK_EX, watch):
-            if not _is_complete(entry, len(photos)):
-                with _held(folder, like(), short_side) as held:
-                    _build(entry, photos, partial(_presize_photo, short_side, held), threads, watch)
+        lock = locked(entry, fcntl.LOCK_EX, should_stop)
+        if not is_whole(entry, len(digests)):
+            place = _Place(entry=entry, form=form, count=len(digests), threads=threads, order=order)
+            return _growing(place, lock, source)
+        lock.close()
 
 
-def has_entry(photos: Sequence[LabelledPhoto], *, folder: Path, short_side: int) -> bool:
-    """Whether `open_pixels` would find these photos presized already."""
-    entry = folder / cache_key([photo.digest for photo in photos], short_side)
-    return _is_complete(entry, len(photos))
+def _growing(place: _Place, lock: BinaryIO, source: Callable[[], Pixels]) -> Pixels:
+    with contextlib.ExitStack() as undo:
+        undo.callback(lock.close)
+        opened = undo.enter_context(contextlib.closing(source()))
+        pixels = GrowingPixels(place, lock, opened)
+        undo.pop_all()
+    return pixels
 
 
-def cache_key(digests: Sequence[str], short_side: int) -> str:
-    """Name of the entry: a hash of all that decides its bytes."""
-    facts = [CACHE_FORMAT, short_side, decoder_name(), list(digests)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+def completed(pixels: Pixels, watch: Watch) -> Pixels:
+    """The same pixels, all of which are there; they are closed where that fails.
 
-
-def _mapped(path: Path) -> NDArray[np.uint8]:
-    # An empty file cannot be mapped.
-    if path.stat().st_size == 0:
-        return np.empty(0, np.uint8)
-    return np.memmap(path, np.uint8, mode="r")
-
-
-def _is_complete(entry: Path, photos: int) -> bool:
-    """True when the index is whole and the pixel file as long as the index says."""
+    Raises:
+        UnreadableImageError, StoppedError: As `Pixels.complete`.
+    """
     try:
-        index: Index = np.load(entry / "index.npy")
-        size = (entry / PIXELS_FILE).stat().st_size
-    except (FileNotFoundError, ValueError, EOFError):
-        return False
-    return index.shape == (photos, 3) and size == int((index[:, 1] * index[:, 2]).sum()) * 3
-
-
-def _locked(entry: Path, mode: int, watch: Watch) -> BinaryIO:
-    lock = entry.with_suffix(".lock").open("ab")
-    try:
-        while not _try_lock(lock, mode):
-            if watch.should_stop():
-                raise StoppedError("waiting for another process that presizes", "stop")
-            time.sleep(LOCK_POLL_S)
+        pixels.complete(watch)
     except BaseException:
-        lock.close()
+        pixels.close()
         raise
-    return lock
+    return pixels
 
 
-def _try_lock(lock: BinaryIO, mode: int) -> bool:
-    try:
-        fcntl.flock(lock, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _held(folder: Path, like: Iterable[Sequence[str]], short_side: int) -> Iterator[Held]:
-    """The photos of the first of these lists whose entry is there, by digest."""
-    for digests in like:
-        entry = folder / cache_key(digests, short_side)
-        pixels = _at_once(entry, len(digests)) if entry.is_dir() else None
-        if pixels is not None:
-            with contextlib.closing(pixels):
-                yield _by_digest(pixels, digests)
-            return
-    yield lambda _: None
-
-
-def _by_digest(pixels: Pixels, digests: Sequence[str]) -> Held:
-    place = {digest: position for position, digest in enumerate(digests)}
-    return lambda digest: pixels.photo(place[digest]) if digest in place else None
-
-
-def _at_once(entry: Path, photos: int) -> Pixels | None:
+def at_once(digests: Sequence[str], *, folder: Path, form: Form) -> Pixels | None:
     """The entry's pixels; None where it is not whole, or somebody builds or removes it."""
+    entry = folder / cache_key(digests, form)
+    if not entry.is_dir():
+        return None
     lock = entry.with_suffix(".lock").open("ab")
-    if _try_lock(lock, fcntl.LOCK_SH) and _is_complete(entry, photos):
-        return Pixels(entry, lock)
+    if try_lock(lock, fcntl.LOCK_SH) and is_whole(entry, len(digests)):
+        return Pixels(entry, lock, form.stored)
     lock.close()
     return None
 
 
-def _build(
-    entry: Path, photos: Sequence[LabelledPhoto], make: Make, threads: int, watch: Watch
-) -> None:
-    unfinished = entry.with_suffix(".partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.rmtree(entry, ignore_errors=True)
-    unfinished.mkdir()
-    try:
-        _write(unfinished, photos, make, threads, watch)
-        unfinished.rename(entry)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+def has_entry(digests: Sequence[str], *, folder: Path, form: Form) -> bool:
+    """Whether `keep` would find a whole entry."""
+    return is_whole(folder / cache_key(digests, form), len(digests))
 
 
-def _write(
-    unfinished: Path, photos: Sequence[LabelledPhoto], make: Make, threads: int, watch: Watch
-) -> None:
-    index = np.zeros((len(photos), 3), np.int64)
-    offset = 0
-    images = contextlib.closing(_presized(photos, make, threads))
-    with (unfinished / PIXELS_FILE).open("wb") as file, images as ordered:
-        for done, image in enumerate(ordered):
-            if watch.should_stop():
-                raise StoppedError("presizing", "stop")
-            file.write(np.ascontiguousarray(image).data)
-            index[done] = offset, image.shape[0], image.shape[1]
-            offset += image.size
-            watch.on_progress(done + 1, len(photos))
-        _flush(file)
-    # straight to a file NumPy does not say why it cannot write, such as a full disk
-    content = io.BytesIO()
-    np.save(content, index)
-    with (unfinished / "index.npy").open("wb") as file:
-        file.write(content.getvalue())
-        _flush(file)
-
-
-def _presized(photos: Sequence[LabelledPhoto], make: Make, threads: int) -> Generator[Rgb]:
-    """The photos in order, decoded a few ahead: decoders release Python's lock."""
-    waiting: deque[Future[Rgb]] = deque()
-    rest = iter(photos)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="presize")
-    try:
-        for photo in itertools.islice(rest, threads * 4):
-            waiting.append(pool.submit(make, photo))
-        while waiting:
-            image = waiting.popleft().result()
-            for photo in itertools.islice(rest, 1):
-                waiting.append(pool.submit(make, photo))
-            yield image
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _presize_photo(short_side: int, held: Held, photo: LabelledPhoto) -> Rgb:
-    found = held(photo.digest)
-    if found is not None:
-        return found
-    check_unchanged(photo)
-    return presize(decode_rgb(photo.path, min_short_side=short_side), short_side)
-
-
-def check_unchanged(photo: LabelledPhoto) -> None:
-    """The file has the digest that it had when it was imported.
-
-    Raises:
-        UnreadableImageError: It has another one, or cannot be read.
-    """
-    try:
-        with open(photo.path, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UnreadableImageError(photo.path, "it is no regular file any more")
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        raise UnreadableImageError(photo.path, "there is no such file any more") from error
-    except OSError as error:
-        raise UnreadableImageError(photo.path, str(error.strerror)) from error
-    if digest != photo.digest:
-        raise UnreadableImageError(photo.path, "it is not the file that was imported")
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    # a pipe that took the photo's place would be waited for
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def cache_key(digests: Sequence[str], form: Form) -> str:
+    """Name of the entry: a hash of all that decides its bytes."""
+    facts = [CACHE_FORMAT, presizer_name(), dataclasses.astuple(form), list(digests)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

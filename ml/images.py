@@ -162,11 +162,19 @@ def presize(image: Rgb, short_side: int) -> Rgb:
     Bilinear with antialiasing, as Pillow's resize does when it shrinks.
     """
     height, width = image.shape[:2]
-    if min(height, width) <= short_side:
+    size = presized_size((width, height), short_side)
+    if size == (width, height):
         return image
-    scale = short_side / min(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def presized_size(size_wh: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """Width and height of a photo of that size once it is presized."""
+    width, height = size_wh
+    if min(height, width) <= short_side:
+        return size_wh
+    scale = short_side / min(height, width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def write_thumbnails(

@@ -23,11 +23,16 @@ def shuffled_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> l
 
     A pure function of its arguments; ``epoch`` counts over the whole run.
     """
+    full = count // batch_size
+    order = epoch_order(count, seed=seed, epoch=epoch)
+    return list(order[: full * batch_size].reshape(full, batch_size))
+
+
+def epoch_order(count: int, *, seed: int, epoch: int) -> Positions:
+    """All positions, in the order of one shuffled pass."""
     # The last word keeps these numbers apart from those that change single photos.
     stream = np.random.Philox(key=np.array([seed, (epoch << 32) | 0xFFFFFFFF], np.uint64))
-    order = np.random.Generator(stream).permutation(count)
-    full = count // batch_size
-    return list(order[: full * batch_size].reshape(full, batch_size))
+    return np.random.Generator(stream).permutation(count)
 
 
 def ordered_batches(count: int, batch_size: int) -> list[Positions]:

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ml.cache import Pixels, check_unchanged
+from ml.cache import Pixels
 from ml.fastai_pixels import resized
 from ml.images import Rgb, decode_as_stored
 from ml.photos import LabelledPhoto
+from ml.presized_photo import unchanged
 from ml.theory.presize_geometry import Pair, resize_box
 
 CENTRE: Pair = (0.5, 0.5)
@@ -33,9 +34,7 @@ class Originals(Pixels):
         Raises:
             UnreadableImageError: It cannot be read (any more), or has another digest.
         """
-        photo = self.photos[position]
-        check_unchanged(photo)
-        return decode_as_stored(photo.path)
+        return decode_as_stored(unchanged(self.photos[position]))
 
     def squares(self, positions: Sequence[int], places_xy: Sequence[Pair]) -> Rgb:
         """The photos' largest squares, resized to ``side``: shape (B, side, side, 3).

@@ -13,7 +13,7 @@ import torch
 
 from ml.backbones import ImageClassifier
 from ml.batch_images import validation_images
-from ml.cache import Pixels
+from ml.cache import LoosePixels, Pixels
 from ml.errors import UnreadableImageError
 from ml.evaluate import Logits
 from ml.fastai_pixels import resized
@@ -58,7 +58,7 @@ def _logits(model: ImageClassifier, card: ModelCard, photos: Sequence[Rgb]) -> L
     if not photos:
         return np.empty((0, len(card.classes)), np.float32)
     pixels: Pixels = (
-        _Presized(photos) if card.presize_mode == "single" else _Squares(photos, card.presize)
+        LoosePixels(photos) if card.presize_mode == "single" else _Squares(photos, card.presize)
     )
     images_BCHW = validation_images(
         pixels, np.arange(len(photos)), size=card.size, device=torch.device("cpu")
@@ -66,19 +66,6 @@ def _logits(model: ImageClassifier, card: ModelCard, photos: Sequence[Rgb]) -> L
     with torch.inference_mode():
         logits_NC: Logits = model(images_BCHW).numpy()
     return logits_NC
-
-
-class _Presized(Pixels):
-    """Presized photos in memory, which nobody needs twice."""
-
-    def __init__(self, photos: Sequence[Rgb]) -> None:
-        self._photos = photos
-
-    def __len__(self) -> int:
-        return len(self._photos)
-
-    def photo(self, position: int) -> Rgb:
-        return self._photos[position]
 
 
 class _Squares(Originals):

@@ -14,11 +14,11 @@ from ml.augment import (
     drawn,
     stream_of,
 )
-from ml.cache import check_unchanged
 from ml.config import PreviewConfig
 from ml.images import Rgb, decode_rgb, presize
 from ml.photos import LabelledPhoto
 from ml.presize_ways import as_fastai, from_original, single, step_by_step
+from ml.presized_photo import unchanged
 from ml.theory.fidelity import high_frequency_energy, psnr_db
 from ml.theory.presize_geometry import AugmentDraws, Pair, map_points
 from ml.theory.presize_ways import Route, Scene, Way
@@ -79,9 +79,9 @@ def preview(photo: LabelledPhoto, position: int, config: PreviewConfig) -> Photo
     Raises:
         UnreadableImageError: It cannot be read (any more), or has another digest.
     """
-    check_unchanged(photo)
-    whole = decode_rgb(photo.path)
-    stored = presize(decode_rgb(photo.path, min_short_side=config.presize), config.presize)
+    file = unchanged(photo)
+    whole = decode_rgb(file)
+    stored = presize(decode_rgb(file, min_short_side=config.presize), config.presize)
     scene = Scene(
         photo_wh=_wh(whole),
         stored_wh=_wh(stored),

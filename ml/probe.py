@@ -13,7 +13,8 @@ from typing import Literal
 import torch
 
 from ml import checkpoint
-from ml.cache import PIXELS_FILE, Pixels
+from ml.cache import LoosePixels, Pixels
+from ml.centres import centre_of
 from ml.config import DEFAULT_WEIGHTS, NO_WEIGHTS, FineTuneConfig, ModelConfig
 from ml.errors import StoppedError, is_out_of_memory
 from ml.images import Rgb
@@ -21,6 +22,7 @@ from ml.loader import DEPTH, prefetched
 from ml.memory import PeakMemory, peak_memory, reset_peak
 from ml.originals import Originals
 from ml.photos import LabelledPhoto
+from ml.pixel_files import PIXELS_FILE
 from ml.progress import Command, Listener
 from ml.seeding import seeded
 from ml.theory import architectures
@@ -33,6 +35,7 @@ PhaseName = Literal["frozen", "unfrozen"]
 STEPS_S: dict[PhaseName, float] = {"frozen": 2.0, "unfrozen": 3.0}
 """Seconds after which no further step of the phase is begun; one is measured in any case."""
 EVALUATION_S = 1.0
+_MOST_CENTRES = 64
 _HARMLESS_RATE = 1e-6
 
 
@@ -166,18 +169,28 @@ def _inputs(
     short = replace(config, epochs=1, freeze_epochs=1, frozen_peaks=rates, unfrozen_peaks=rates)
     count = max(len(photos), config.data.batch_size)
     repeated = list(itertools.islice(itertools.cycle(photos), count))
-    shown = (
-        pixels.repeated(count) if isinstance(pixels, Originals) else RepeatedPixels(pixels, count)
-    )
+    shown: Pixels
+    valid_shown: Pixels
+    if isinstance(pixels, Originals):
+        shown = valid_shown = pixels.repeated(count)
+    else:
+        shown = RepeatedPixels(pixels, count)
+        valid_shown = RepeatedPixels(_centres(pixels, config.data.size), count)
     return Inputs(
         config=short,
         train=repeated,
         pixels=shown,
         valid=repeated,
-        valid_pixels=shown,
+        valid_pixels=valid_shown,
         listener=listener,
         device=device,
     )
+
+
+def _centres(pixels: Pixels, size: int) -> Pixels:
+    """What validation sees of a few of the photos, drawn beforehand as for a training."""
+    places = range(min(len(pixels), _MOST_CENTRES))
+    return LoosePixels([centre_of(pixels.photo(place), size) for place in places])
 
 
 def _measure(inputs: Inputs, phases: Sequence[PhaseName], scratch: Path, found: _Findings) -> None:

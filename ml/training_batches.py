@@ -94,7 +94,8 @@ class TrainingBatches:
 
     def environment(self, precision: Resolved) -> dict[str, str | int]:
         """All that decides bits besides the configuration."""
-        return environment(precision=precision, batch_size=self.batch_size, device=self.device)
+        found = environment(precision=precision, batch_size=self.batch_size, device=self.device)
+        return {**found, "pixels": self.pixels.stored}
 
 
 def endless_keys(batches: TrainingBatches) -> Iterator[BatchKey]:

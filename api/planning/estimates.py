@@ -139,12 +139,8 @@ def _part(name: str, seconds: float, count: int) -> EstimatedPart:
 
 
 def _start(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:
-    """From the claim to the first step; before photos are presized, a model checks its weights.
-
-    The models of later sweeps are counted here as well.
-    """
-    models = 2 if work.to_presize else 1
-    each_s = _CLAIM_S + probe["start_s"] + models * probe["build_s"]
+    """From the claim to the first step; the models of later sweeps are counted here as well."""
+    each_s = _CLAIM_S + probe["start_s"] + probe["build_s"]
     later_s = (work.sweeps - 1) * probe["build_s"]
     return _part("start", work.jobs * each_s + later_s, work.jobs)
 

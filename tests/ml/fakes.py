@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ml.cache import Pixels, open_pixels
+from ml.cache import Form, Pixels, Watch, completed
 from ml.config import AugmentConfig, DataConfig, ModelConfig
 from ml.photos import LabelledPhoto
+from ml.presized_pixels import open_pixels
 from ml.progress import Command, EpochReport, StepReport
 from ml.training_state import TrainingState
 
@@ -68,24 +69,29 @@ def make_photos(folder: Path, count: int, *, classes: int = 2) -> list[LabelledP
     return photos
 
 
+FORM = Form(short_side=48)
+"""How `pixels_of` stores photos."""
+
+
 def pixels_of(
     photos: list[LabelledPhoto],
     folder: Path,
     *,
+    form: Form = FORM,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
     like: Callable[[], Iterable[Sequence[str]]] = tuple,
 ) -> Pixels:
-    """The photos presized to 48 px."""
-    return open_pixels(
+    """The photos presized to 48 px, all of them."""
+    opened = open_pixels(
         photos,
         folder=folder,
-        short_side=48,
+        form=form,
         threads=2,
-        on_progress=on_progress,
         should_stop=should_stop,
         like=like,
     )
+    return completed(opened, Watch(on_progress, should_stop))
 
 
 def tiny_data(*, batch_size: int = 4) -> DataConfig:

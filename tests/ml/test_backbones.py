@@ -11,7 +11,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from ml import backbones
-from ml.backbones import build_model, check_weights
+from ml.backbones import build_model
 from ml.config import ModelConfig
 from ml.errors import WeightsUnavailableError
 from tests.ml.fakes import tiny_model
@@ -159,7 +159,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None
     torch.save(state, tmp_path / "ill.pth")
 
     with pytest.raises(WeightsUnavailableError, match=r"features\.0\.bias not finite"):
-        check_weights(from_file(tmp_path / "ill.pth"))
+        build_model(from_file(tmp_path / "ill.pth"), seed=0)
 
 
 def test_a_network_that_never_answers_is_given_up(
@@ -173,5 +173,5 @@ def test_a_network_that_never_answers_is_given_up(
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
 
         with pytest.raises(WeightsUnavailableError, match=r"timed out.*put the file into"):
-            check_weights(config)
+            build_model(config, seed=0)
     assert socket.getdefaulttimeout() is None

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.cache import cache_key
+from ml.cache import Form, cache_key, has_entry
 from ml.errors import StoppedError, UnreadableImageError
 from ml.images import decode_rgb
-from tests.ml.fakes import make_photos, pixels_of
+from tests.ml.fakes import FORM, make_photos, pixels_of
 
 
 def test_pixels_are_those_of_the_photos_in_order(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_pipe_or_a_device_in_a_photos_place_is_not_read(tmp_path: Path) -> Non
 def test_an_entry_cut_short_is_built_again(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", 3)
     pixels_of(photos, tmp_path / "cache").close()
-    entry = tmp_path / "cache" / cache_key([photo.digest for photo in photos], 48)
+    entry = tmp_path / "cache" / cache_key([photo.digest for photo in photos], FORM)
     with (entry / "pixels.bin").open("r+b") as file:
         file.truncate(100)
 
@@ -60,7 +60,7 @@ def test_an_entry_cut_short_is_built_again(tmp_path: Path) -> None:
 def test_a_torn_index_is_built_again(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", 3)
     pixels_of(photos, tmp_path / "cache").close()
-    entry = tmp_path / "cache" / cache_key([photo.digest for photo in photos], 48)
+    entry = tmp_path / "cache" / cache_key([photo.digest for photo in photos], FORM)
     (entry / "index.npy").write_bytes(b"torn")
 
     with closing(pixels_of(photos, tmp_path / "cache")) as pixels:
@@ -68,9 +68,9 @@ def test_a_torn_index_is_built_again(tmp_path: Path) -> None:
 
 
 def test_the_order_and_the_size_are_part_of_the_key() -> None:
-    assert cache_key(["a", "b"], 48) == cache_key(["a", "b"], 48)
-    assert cache_key(["a", "b"], 48) != cache_key(["b", "a"], 48)
-    assert cache_key(["a", "b"], 48) != cache_key(["a", "b"], 49)
+    assert cache_key(["a", "b"], FORM) == cache_key(["a", "b"], FORM)
+    assert cache_key(["a", "b"], FORM) != cache_key(["b", "a"], FORM)
+    assert cache_key(["a", "b"], FORM) != cache_key(["a", "b"], Form(short_side=49))
 
 
 def test_progress_ends_at_all_photos(tmp_path: Path) -> None:
@@ -82,13 +82,14 @@ def test_progress_ends_at_all_photos(tmp_path: Path) -> None:
     assert told[:3] == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_a_stopped_build_leaves_nothing_half_done(tmp_path: Path) -> None:
+def test_a_stopped_build_frees_its_entry_for_the_next(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", 3)
 
     with pytest.raises(StoppedError):
         pixels_of(photos, tmp_path / "cache", should_stop=lambda: True)
 
-    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
+    with closing(pixels_of(photos, tmp_path / "cache")) as pixels:
+        assert np.array_equal(pixels.photo(2), decode_rgb(photos[2].path))
 
 
 def test_an_unreadable_photo_is_named(tmp_path: Path) -> None:
@@ -136,7 +137,8 @@ def test_a_photo_that_was_exchanged_is_named_and_not_stored(tmp_path: Path) -> N
         pixels_of(photos, tmp_path / "cache")
 
     assert raised.value.path == photos[1].path
-    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    digests = [photo.digest for photo in photos]
+    assert not has_entry(digests, folder=tmp_path / "cache", form=FORM)
 
 
 def test_photos_that_another_entry_holds_are_copied_and_not_decoded(tmp_path: Path) -> None:
@@ -166,7 +168,7 @@ def test_photos_that_the_other_entry_lacks_are_decoded(tmp_path: Path) -> None:
 def test_an_entry_that_is_cut_short_or_being_built_gives_nothing(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", 3)
     digests = [photo.digest for photo in photos]
-    entry = tmp_path / "cache" / cache_key(digests, 48)
+    entry = tmp_path / "cache" / cache_key(digests, FORM)
     pixels_of(photos, tmp_path / "cache").close()
     with entry.with_suffix(".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ml.augment import DrawKey, augmented_batch
-from ml.cache import Pixels, open_pixels
+from ml.cache import Pixels
 from ml.checkpoint import load, save
 from ml.config import AugmentConfig, FineTuneConfig, LrRangeConfig
 from ml.determinism import prefer_repeatable_kernels, tell_gaps
@@ -22,10 +22,11 @@ from ml.head import create_head
 from ml.lr_range import find_lr
 from ml.originals import Originals
 from ml.photos import LabelledPhoto
+from ml.presized_pixels import open_pixels
 from ml.progress import Command
 from ml.train import FineTuneOutcome, fine_tune
 from ml.training_state import TrainingState
-from tests.ml.fakes import RememberingListener, tiny_data, tiny_model
+from tests.ml.fakes import FORM, RememberingListener, tiny_data, tiny_model
 
 CPU = torch.device("cpu")
 # modules whose settings torch declares to no type checker
@@ -162,14 +163,7 @@ def test_stored_pixels_do_not_depend_on_how_many_threads_decode(
 
 
 def _stored(photos: Photos, folder: Path, threads: int) -> Pixels:
-    return open_pixels(
-        photos,
-        folder=folder,
-        short_side=48,
-        threads=threads,
-        on_progress=lambda done, total: None,
-        should_stop=lambda: False,
-    )
+    return open_pixels(photos, folder=folder, form=FORM, threads=threads, should_stop=lambda: False)
 
 
 def test_original_photos_do_not_depend_on_how_many_threads_decode(

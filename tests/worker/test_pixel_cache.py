@@ -6,12 +6,12 @@ from pathlib import Path
 
 from jobs import pixel_cache
 from ml.cache import cache_key
-from tests.ml.fakes import make_photos, pixels_of
+from tests.ml.fakes import FORM, make_photos, pixels_of
 
 
 def test_pixels_that_are_open_are_in_use_and_closed_ones_can_go(tmp_path: Path) -> None:
     photos, cache = make_photos(tmp_path / "photos", 3), tmp_path / "cache"
-    keys = [cache_key([photo.digest], 48) for photo in photos]
+    keys = [cache_key([photo.digest], FORM) for photo in photos]
     for photo in photos:
         pixels_of([photo], cache).close()
     for used_s, key in enumerate(keys):
@@ -33,7 +33,7 @@ def test_pixels_that_were_removed_are_made_again(tmp_path: Path) -> None:
     photos, cache = make_photos(tmp_path / "photos", 2), tmp_path / "cache"
     with closing(pixels_of(photos, cache)) as pixels:
         before = pixels.photo(1).copy()
-    key = cache_key([photo.digest for photo in photos], 48)
+    key = cache_key([photo.digest for photo in photos], FORM)
 
     assert pixel_cache.remove_unless_used(cache / key)
 
@@ -45,7 +45,7 @@ def test_opening_pixels_counts_as_using_them(tmp_path: Path) -> None:
     photos, cache = make_photos(tmp_path / "photos", 2), tmp_path / "cache"
     for photo in photos:
         pixels_of([photo], cache).close()
-    first, second = (cache / cache_key([photo.digest], 48) for photo in photos)
+    first, second = (cache / cache_key([photo.digest], FORM) for photo in photos)
     for used_s, folder in enumerate((first, second), start=1):
         os.utime(folder, (used_s, used_s))
 

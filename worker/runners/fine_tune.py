@@ -19,6 +19,7 @@ from ml.config import FineTuneConfig
 from ml.device import Resolved, environment
 from ml.errors import StoppedError
 from ml.evaluate import Logits, predict_logits
+from ml.loader import epoch_order
 from ml.model_file import ModelCard, save_model
 from ml.progress import Command
 from ml.theory import batch_counts
@@ -39,12 +40,16 @@ from worker.resolved import (
     learning_rate_values,
     weights_values,
 )
+from worker.runners.pixels import (
+    photos_named,
+    stored_as,
+    training_pixels,
+    validation_pixels,
+)
 from worker.runners.training import (
     Material,
-    check_weights_first,
     newest_checkpoint,
     prepare_device,
-    presized,
     read_material,
     tell_precision,
 )
@@ -113,12 +118,12 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
     _freeze(task, before, device)
     _tell_default_rate(task)
     train, valid = task.material.part("train"), task.material.part("valid")
-    presize, mode = spec.presize, spec.presize_mode
-    check_weights_first(context, task.config.model, [train, valid], presize)
     listener.phase("presizing")
+    order = epoch_order(len(train.photos), seed=spec.seed, epoch=0).tolist()
     with (
-        closing(presized(context, train, presize, listener, mode=mode)) as pixels,
-        closing(presized(context, valid, presize, listener, mode=mode)) as valid_pixels,
+        photos_named([train, valid]),
+        closing(training_pixels(context, train, spec, order=order)) as pixels,
+        closing(validation_pixels(context, valid, spec)) as valid_pixels,
     ):
         listener.follow(_course(spec, len(train.photos)))
         outcome = fine_tune(
@@ -161,6 +166,7 @@ def _freeze(task: _Task, before: TrainingState | None, device: torch.device) -> 
     precision = tell_precision(spec.precision, device, task.listener)
     batch_size = batch_counts.fitting(photos, batch_size=spec.batch_size).batch_size
     now = environment(precision=precision, batch_size=batch_size, device=device)
+    now["pixels"] = stored_as(task.context, task.material.part("train"), spec)
     used = now if before is None else before.environment
     task.context.tell(curves.record_resolved, {**_used(task, used), **_decided(task)})
 

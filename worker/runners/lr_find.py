@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs.spec import LrFindSpec
+from ml.loader import epoch_order
 from ml.lr_range import LrRangeResult, SweptCurve, find_lr
 from ml.theory import architectures
 from ml.theory.lr_recommendation import Recommendation
@@ -16,10 +17,9 @@ from worker.findings import found_model
 from worker.halving import halved_if_too_large, pieces_of, pieces_values
 from worker.listener import Course, JobListener, finite
 from worker.resolved import environment_values, weights_values
+from worker.runners.pixels import photos_named, training_pixels
 from worker.runners.training import (
-    check_weights_first,
     prepare_device,
-    presized,
     read_material,
     tell_precision,
 )
@@ -44,10 +44,12 @@ def run(context: Context) -> Ending:
     listener = JobListener(context)
     tell_precision(spec.precision, device, listener)
     train = material.part("train")
-    check_weights_first(context, config.model, [train], spec.presize)
     listener.phase("presizing")
-    opened = presized(context, train, spec.presize, listener, mode=spec.presize_mode)
-    with closing(opened) as pixels:
+    order = epoch_order(len(train.photos), seed=spec.seed, epoch=0).tolist()
+    with (
+        photos_named([train]),
+        closing(training_pixels(context, train, spec, order=order)) as pixels,
+    ):
         listener.follow(Course(epochs=1, steps=spec.num_steps * len(_planned(spec))))
         with halved_if_too_large(context, spec, len(train.photos)):
             found = find_lr(

@@ -11,14 +11,16 @@ import torch
 
 from jobs.hyperparameters import NO_WEIGHTS, WeightsFromJob, WeightsFromModel
 from jobs.spec import FineTuneSpec, LrFindSpec, ProbeSpec
-from ml.cache import Pixels, has_entry, open_pixels
+from ml.cache import Pixels
 from ml.config import FineTuneConfig
 from ml.originals import Originals
 from ml.photos import LabelledPhoto
+from ml.presized_pixels import open_pixels
 from ml.probe import probe, spread_out, weights_file
 from ml.progress import StepReport
 from worker.context import Context, Ending
 from worker.listener import JobListener
+from worker.runners.pixels import all_there, are_presized, presized_form
 from worker.runners.training import Material, prepare_device, read_material
 from worker.translate import Surroundings, fine_tune_config
 
@@ -112,23 +114,23 @@ def _sight(
         with closing(_originals(context, spec, material)) as originals:
             yield _Sight(photos=originals.photos, pixels=originals, presize_photo_s=0.0)
         return
-    short_side = spec.training.presize
     shared = context.artifacts.pixels_folder()
+    form = presized_form(context, material.part("train").items, spec.training.presize)
 
     def opened(photos: Sequence[LabelledPhoto], folder: Path) -> tuple[Pixels, float]:
         began_s = time.perf_counter()
         pixels = open_pixels(
             photos,
             folder=folder,
-            short_side=short_side,
+            form=form,
             threads=context.settings.compute_threads,
-            on_progress=listener.presized,
             should_stop=lambda: context.control.must_end,
         )
+        pixels = all_there(context, pixels, listener)
         return pixels, (time.perf_counter() - began_s) / len(photos)
 
     train = material.part("train").photos
-    is_there = has_entry(train, folder=shared, short_side=short_side)
+    is_there = are_presized(context, material.part("train"), spec.training, for_training=True)
     keep = is_there or len(train) <= MOST_PHOTOS
     photos = train if keep else spread_out(train, MOST_PHOTOS)
     with TemporaryDirectory(dir=context.folder) as own:
@@ -151,10 +153,8 @@ def _presized_parts(
     context: Context, material: Material, planned: FineTuneSpec
 ) -> Mapping[str, bool]:
     """Which parts need no presizing, as they have been presized or will be read as they are."""
-    folder, side = context.artifacts.pixels_folder(), planned.presize
     return {
-        name: planned.presize_mode == "fastai"
-        or has_entry(material.part(name).photos, folder=folder, short_side=side)
+        name: are_presized(context, material.part(name), planned, for_training=name == "train")
         for name in _PARTS
     }
 

@@ -11,7 +11,8 @@ from ml.model_file import load_model
 from worker.context import Context
 from worker.halving import photos_at_once
 from worker.listener import JobListener
-from worker.runners.training import Part, presized, tell_precision
+from worker.runners.pixels import all_there, photos_named, validation_pixels
+from worker.runners.training import Part, tell_precision
 
 
 def scored(  # each is a plain fact that callers hold separately
@@ -33,8 +34,11 @@ def scored(  # each is a plain fact that callers hold separately
     listener = JobListener(context)
     listener.phase("presizing")
     classifier, card = load_model(context.artifacts.absolute(model.path))
-    opened = presized(context, part, card.presize, listener, mode=card.presize_mode)
-    with closing(opened) as pixels:
+    opened = validation_pixels(context, part, card)
+    with (
+        photos_named([part]),
+        closing(all_there(context, opened, listener)) as pixels,
+    ):
         listener.phase(phase)
         return predict_logits(
             classifier.to(device),

@@ -1,34 +1,30 @@
-"""What learning-rate finds, fine-tunes and evaluations share: device, photos, pixels.
+"""What learning-rate finds, fine-tunes and evaluations share: device, photos, labels.
 
 Importing this module loads the tensor library; the template process of a train worker does so
 once.
 """
 
-import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 import torch
 
-from jobs import checkpoints, curves, datasets
+from jobs import checkpoints, curves
 from jobs.dataset_spec import DatasetSpec
 from ml import checkpoint
-from ml.backbones import check_weights
-from ml.cache import Pixels, has_entry, open_pixels
-from ml.config import ModelConfig, Precision, PresizeMode
+from ml.config import Precision
 from ml.determinism import prefer_repeatable_kernels, tell_gaps
 from ml.device import Resolved, pick_device, resolve_precision
-from ml.errors import CheckpointCorruptError, CheckpointForeignError, UnreadableImageError
-from ml.originals import Originals
+from ml.errors import CheckpointCorruptError, CheckpointForeignError
 from ml.photos import LabelledPhoto
 from ml.theory.label_mapping import LabelMapping, scored_as
 from ml.theory.parts import PARTS
 from ml.training_state import TrainingState
 from worker.context import Context
-from worker.failures import JobFailedError, is_of_the_machine
+from worker.failures import is_of_the_machine
 from worker.findings import found_dataset
 from worker.items import Item, read_items
 from worker.listener import JobListener
@@ -183,65 +179,3 @@ def _part(items: Sequence[Item], folder: Path, index: Mapping[str, int]) -> Part
             for item in scored
         ],
     )
-
-
-def check_weights_first(
-    context: Context, model: ModelConfig, parts: Sequence[Part], short_side: int
-) -> None:
-    """Weights that cannot be had end the job before its photos are presized, not after.
-
-    Where the pixels are there already, building the model tells as soon.
-
-    Raises:
-        WeightsUnavailableError: the weights cannot be had or do not fit.
-    """
-    folder = context.artifacts.pixels_folder()
-    if not all(has_entry(part.photos, folder=folder, short_side=short_side) for part in parts):
-        check_weights(model)
-
-
-def presized(
-    context: Context,
-    part: Part,
-    short_side: int,
-    listener: JobListener,
-    *,
-    mode: PresizeMode = "single",
-) -> Pixels:
-    """The part's pixels, decoded now unless an earlier job has done so; with ``fastai`` later on.
-
-    Raises:
-        JobFailedError: a photo has changed since the import or cannot be read.
-        StoppedError: the job is to end.
-    """
-    threads = context.settings.compute_threads
-    if mode == "fastai":
-        return Originals(part.photos, side=short_side, threads=threads)
-    try:
-        return open_pixels(
-            part.photos,
-            folder=context.artifacts.pixels_folder(),
-            short_side=short_side,
-            threads=threads,
-            on_progress=listener.presized,
-            should_stop=lambda: context.control.must_end,
-            like=lambda: _same_part_before(context, part),
-        )
-    except UnreadableImageError as problem:
-        path_of = {
-            photo.path: item.path for photo, item in zip(part.photos, part.items, strict=True)
-        }
-        raise JobFailedError(
-            "unreadable_images",
-            f"{path_of[problem.path]!r} cannot be read: {problem.reason}",
-            "the file has changed since the import; register the dataset again",
-        ) from problem
-
-
-def _same_part_before(context: Context, part: Part) -> Iterator[list[str]]:
-    """The digests of this part in the datasets that this one is a version of, the nearest first."""
-    splits = {item.split for item in part.items}
-    for ancestor in datasets.ancestors(context.database, str(context.job.dataset_id)):
-        with contextlib.suppress(FileNotFoundError):
-            items = read_items(context.artifacts.items_file(ancestor))
-            yield [str(item.digest) for item in items if item.split in splits]
