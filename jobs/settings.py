@@ -21,6 +21,7 @@ from jobs.fetch_limits import FetchLimits
 from jobs.quota_limits import QuotaLimits
 from jobs.retention_limits import RetentionLimits
 from jobs.source_limits import SourceLimits
+from jobs.webhook_limits import WebhookLimits
 
 _POSTGRESQL = "postgresql+psycopg"
 _CLIENT_KEY = "TUNESMITH_API_KEY"
@@ -35,7 +36,9 @@ class SettingsError(Exception):
     """An environment variable has a value that cannot be used."""
 
 
-class Settings(SourceLimits, FetchLimits, QuotaLimits, RetentionLimits, BackOff, BaseSettings):
+class Settings(
+    SourceLimits, FetchLimits, QuotaLimits, RetentionLimits, WebhookLimits, BackOff, BaseSettings
+):
     """What the processes of one installation share."""
 
     model_config = SettingsConfigDict(env_prefix="TUNESMITH_", frozen=True)
