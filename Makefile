@@ -84,7 +84,7 @@ architectures: install ## write the table of architectures anew from its rules
 LOCK = $(UV) pip compile --universal --generate-hashes --quiet --no-header --no-annotate
 
 lock: install ## pin the newest versions that pyproject.toml allows
-	$(LOCK) --upgrade --extra worker --extra embedded --group dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) --upgrade --extra worker --extra embedded --extra otel --group dev pyproject.toml -o requirements/dev.txt
 	# what the images install is a part of what is tested
 	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/api.txt
 	$(LOCK) -c requirements/dev.txt --extra worker pyproject.toml -o requirements/worker.txt

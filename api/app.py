@@ -56,6 +56,7 @@ from api.routes import (
     samples,
     system,
     uploads,
+    webhooks,
 )
 from api.services import opened
 from api.validation import validation_problem
@@ -102,6 +103,7 @@ GUARD_OF: Mapping[ModuleType, Guard] = {
     explain: _QUESTIONS,
     queue: _QUESTIONS,
     limits: _QUESTIONS,
+    webhooks: _JOBS,
     api_keys: _KEYS,
 }
 """What each router below /v1 asks of a caller; without an entry here it is not served."""

@@ -38,6 +38,7 @@ TAGS = [
     {"name": "Models", "description": "What training leaves."},
     {"name": "Architectures", "description": "Networks that can be fine-tuned."},
     {"name": "Explain", "description": "Each technique by itself, answered at once."},
+    {"name": "Webhooks", "description": "Addresses that are told what happens."},
     {"name": "API keys", "description": "Who may do what."},
     {"name": "System", "description": "The service itself."},
 ]

@@ -45,6 +45,9 @@ KINDS: Mapping[str, Kind] = {
     ),
     "upload_in_use": Kind(409, "Upload in use", "Wait until the import that needs it has ended."),
     "last_admin_key": Kind(409, "Last admin key", "Make another admin key, then revoke this one."),
+    "webhook_disabled": Kind(
+        409, "Webhook disabled", "Enable it with PATCH, then send the request again."
+    ),
     "idempotency_in_progress": Kind(
         409, "Request in progress", "Wait for the first answer, then send the request again."
     ),

@@ -40,6 +40,7 @@ CODE_OF: Mapping[type[Exception], str] = {
     jobs_errors.IdempotencyKeyReusedError: "idempotency_key_reused",
     jobs_errors.IdempotencyInProgressError: "idempotency_in_progress",
     jobs_errors.LastAdminKeyError: "last_admin_key",
+    jobs_errors.WebhookDisabledError: "webhook_disabled",
     jobs_errors.UnstorableValueError: "validation_failed",
     jobs_errors.StoreUnavailableError: "unavailable",
     jobs_errors.NewerDatabaseError: "unavailable",

@@ -14,6 +14,7 @@ from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.queue import Doorbell
 from jobs.settings import Settings
+from jobs.webhook_sender import WebhookSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,9 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
     ):
         feed = Feed(database, settings.redis_url)
         housekeeping = Housekeeping(database, doorbell, settings)
+        sender = WebhookSender(database, settings)
         housekeeping.start()
+        sender.start()
         try:
             async with feed.listening():
                 yield Services(
@@ -53,6 +56,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
                     ledgers=ledgers,
                 )
         finally:
+            sender.stop()
             housekeeping.stop()
             doorbell.close()
             database.close()

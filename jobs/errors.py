@@ -149,6 +149,14 @@ class QuotaExceededError(JobsError):
         self.limit = limit
 
 
+class WebhookDisabledError(JobsError):
+    """Nothing is sent to a webhook that is disabled."""
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(f"webhook {webhook_id} is disabled; enable it first")
+        self.webhook_id = webhook_id
+
+
 class SourceForbiddenError(JobsError):
     """The source lies outside the allow-listed roots, or at an address nobody may call."""
 

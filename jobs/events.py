@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from jobs import tables
+from jobs import outbox, tables
 from jobs.database import Database
 
 FINAL_EVENT_TYPES = frozenset({"job.succeeded", "job.failed", "job.cancelled"})
@@ -31,7 +31,9 @@ class Event:
 def append(
     connection: Connection, job_id: str, kind: str, data: Mapping[str, Any], *, now_ms: int
 ) -> int:
-    """The event is part of the transaction; its sequence number is returned.
+    """The event, and what webhooks are told of it, are part of the transaction.
+
+    Its sequence number is returned.
 
     The counter's update locks the job's row, so two writers cannot take one number.
     """
@@ -48,6 +50,7 @@ def append(
             job_id=job_id, seq=seq, type=kind, data=dict(data), at_ms=now_ms
         )
     )
+    outbox.write(connection, job_id, kind, seq=seq, now_ms=now_ms)
     return seq
 
 

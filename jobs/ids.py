@@ -18,6 +18,8 @@ ModelId = NewType("ModelId", str)
 ItemId = NewType("ItemId", str)
 KeyId = NewType("KeyId", str)
 UploadId = NewType("UploadId", str)
+WebhookId = NewType("WebhookId", str)
+DeliveryId = NewType("DeliveryId", str)
 
 
 def new_job_id() -> JobId:
@@ -43,6 +45,16 @@ def new_key_id() -> KeyId:
 def new_upload_id() -> UploadId:
     """A fresh ``upl_…``."""
     return UploadId(str(TypeID(prefix="upl")))
+
+
+def new_webhook_id() -> WebhookId:
+    """A fresh ``whk_…``."""
+    return WebhookId(str(TypeID(prefix="whk")))
+
+
+def new_delivery_id() -> DeliveryId:
+    """A fresh ``dlv_…``."""
+    return DeliveryId(str(TypeID(prefix="dlv")))
 
 
 def made_ms(identifier: str) -> int | None:

@@ -2,16 +2,19 @@
 
 A name is resolved once, every address that it has is checked, and the connection goes to a checked
 address itself, so no second answer of a name server counts. The Host header and the certificate
-stay those of the name. Redirects are checked anew; proxies of the environment are not asked.
+stay those of the name. Redirects are checked anew when something is fetched, and not followed when
+something is sent; proxies of the environment are not asked.
 """
 
 import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NoReturn
+from math import inf
+from typing import Any, NoReturn
 
 import httpcore
 import httpx
@@ -86,7 +89,7 @@ class Guard:
         """
         address = WebAddress(url, self.targets)
         for _ in range(_MOST_REDIRECTS + 1):
-            with self._answer(address, headers) as answer:
+            with self._answer("GET", address, headers) as answer:
                 location = answer.headers.get("location")
                 if answer.status not in _REDIRECTS or location is None:
                     yield answer
@@ -94,8 +97,30 @@ class Guard:
             address = address.joined(location, self.targets)
         raise SourceUnreachableError(f"{url_shown(url)} leads on more than {_MOST_REDIRECTS} times")
 
+    def post(self, url: str, headers: Mapping[str, str], content: bytes) -> int:
+        """The status with which the address itself answers; what else it says is not read.
+
+        Everything together ends within ``connect_s`` and ``idle_s``.
+
+        Raises:
+            SourceForbiddenError: it leads to where nobody may go.
+            SourceUnreachableError: nothing answered, or not in time.
+        """
+        address = WebAddress(url, self.targets)
+        within_s = self.connect_s + self.idle_s
+        with self._answer("POST", address, headers, content, within_s=within_s) as answer:
+            return answer.status
+
     @contextmanager
-    def _answer(self, address: WebAddress, headers: Mapping[str, str]) -> Iterator[Answer]:
+    def _answer(
+        self,
+        method: str,
+        address: WebAddress,
+        headers: Mapping[str, str],
+        content: bytes | None = None,
+        *,
+        within_s: float = inf,
+    ) -> Iterator[Answer]:
         context = httpx.create_ssl_context() if address.scheme == "https" else None
         timeout = {"connect": self.connect_s, "read": self.idle_s, "write": self.idle_s}
         url = httpcore.URL(
@@ -103,11 +128,14 @@ class Guard:
         )
         with (
             _failures(address, self),
-            httpcore.ConnectionPool(context, network_backend=_CheckedBackend(self)) as pool,
+            httpcore.ConnectionPool(
+                context, network_backend=_CheckedBackend(self, time.monotonic() + within_s)
+            ) as pool,
             pool.stream(
-                "GET",
+                method,
                 url,
                 headers=[("Host", address.authority), *headers.items()],
+                content=content,
                 extensions={"timeout": timeout},
             ) as response,
         ):
@@ -123,10 +151,11 @@ class Guard:
 
 
 class _CheckedBackend(httpcore.NetworkBackend):
-    """Connects to addresses that were checked, never to a name."""
+    """Connects to addresses that were checked, never to a name; all is over at ``ends_s``."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, ends_s: float) -> None:
         self._guard = guard
+        self._ends_s = ends_s
         self._sockets = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -144,9 +173,10 @@ class _CheckedBackend(httpcore.NetworkBackend):
             if left_s <= 0:
                 break
             try:
-                return self._sockets.connect_tcp(
+                stream = self._sockets.connect_tcp(
                     address, port, left_s, local_address, socket_options
                 )
+                return _TimedStream(stream, self._ends_s)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as problem:
                 failure = problem
         raise failure
@@ -168,6 +198,41 @@ class _CheckedBackend(httpcore.NetworkBackend):
             if not self._guard.targets.allows(host, ipaddress.ip_address(each)):
                 raise SourceForbiddenError(not_public(host, each))
         return found
+
+
+class _TimedStream(httpcore.NetworkStream):
+    """A connection on which no wait goes beyond ``ends_s``, however many bytes trickle in."""
+
+    def __init__(self, stream: httpcore.NetworkStream, ends_s: float) -> None:
+        self._stream = stream
+        self._ends_s = ends_s
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        secured = self._stream.start_tls(ssl_context, server_hostname, self._left(timeout))
+        return _TimedStream(secured, self._ends_s)
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the library's own type
+        return self._stream.get_extra_info(info)
+
+    def _left(self, timeout: float | None) -> float:
+        left_s = self._ends_s - time.monotonic()
+        if left_s <= 0:
+            raise httpcore.ReadTimeout
+        return min(left_s, inf if timeout is None else timeout)
 
 
 def url_shown(url: str) -> str:

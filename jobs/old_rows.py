@@ -1,4 +1,4 @@
-"""Rows that are worth nothing after a while: progress of ended jobs, side jobs, silent workers.
+"""Rows that are worth nothing after a while: progress, side jobs, silent workers, deliveries.
 
 Whatever is removed is asked again in the removing transaction whether it may go.
 """
@@ -39,10 +39,11 @@ _ANSWERS = "idempotency"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """For how many milliseconds after a job's end things stay."""
+    """For how many milliseconds after the end of a job, or of a delivery, things stay."""
 
     progress_ms: int
     side_jobs_ms: int
+    deliveries_ms: int
 
 
 def find(database: Database, kept: Kept) -> list[Removal]:
@@ -54,6 +55,7 @@ def find(database: Database, kept: Kept) -> list[Removal]:
             *_side_jobs(connection, now_ms, kept),
             *_answers(connection, now_ms),
             *_workers(connection, now_ms),
+            *_deliveries(connection, now_ms, kept),
         ]
 
 
@@ -67,6 +69,7 @@ def remove(database: Database, kept: Kept, rows: Removal) -> bool:
             Kind.PROGRESS: _delete_progress,
             Kind.SIDE_JOB: _delete_side_job,
             Kind.WORKER: _delete_worker,
+            Kind.DELIVERIES: _delete_deliveries,
         }[rows.kind](rows.name, now_ms, kept)
         return connection.execute(statement).rowcount > 0
 
@@ -149,6 +152,26 @@ def _delete_worker(worker_id: str, now_ms: int, _: Kept) -> Delete:
     columns = tables.workers.c
     return delete(tables.workers).where(
         columns.id == worker_id, columns.seen_ms < now_ms - WORKER_SILENT_MS
+    )
+
+
+def _deliveries(connection: Connection, now_ms: int, kept: Kept) -> Iterator[Removal]:
+    columns = tables.webhook_deliveries.c
+    query = (
+        select(columns.webhook_id, func.count(), _length(columns.payload))
+        .where(columns.finished_ms < now_ms - kept.deliveries_ms)
+        .group_by(columns.webhook_id)
+        .order_by(columns.webhook_id)
+    )
+    for webhook_id, count, length in connection.execute(query):
+        why = f"{count} deliveries that ended {_days(kept.deliveries_ms)} ago or earlier"
+        yield Removal(kind=Kind.DELIVERIES, name=webhook_id, size_bytes=int(length), why=why)
+
+
+def _delete_deliveries(webhook_id: str, now_ms: int, kept: Kept) -> Delete:
+    columns = tables.webhook_deliveries.c
+    return delete(tables.webhook_deliveries).where(
+        columns.webhook_id == webhook_id, columns.finished_ms < now_ms - kept.deliveries_ms
     )
 
 

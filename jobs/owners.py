@@ -13,6 +13,7 @@ TABLE_OF: Mapping[str, Table] = {
     "job": tables.jobs,
     "model": tables.models,
     "upload": tables.uploads,
+    "webhook": tables.webhooks,
 }
 """Kind of thing to the table whose column ``owner`` says whose it is."""
 

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     SIDE_JOB = "side_job"
     ANSWERS = "answers"
     WORKER = "worker"
+    DELIVERIES = "deliveries"
     UPLOAD = "upload"
 
 

@@ -15,7 +15,7 @@ from jobs.old_rows import DAY_MS, Kept
 from jobs.removals import Kind, Removal
 from jobs.retention_limits import RetentionLimits
 
-_ROWS = frozenset({Kind.PROGRESS, Kind.SIDE_JOB, Kind.ANSWERS, Kind.WORKER})
+_ROWS = frozenset({Kind.PROGRESS, Kind.SIDE_JOB, Kind.ANSWERS, Kind.WORKER, Kind.DELIVERIES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Store:
         return Kept(
             progress_ms=round(self.limits.progress_days * DAY_MS),
             side_jobs_ms=round(self.limits.side_jobs_days * DAY_MS),
+            deliveries_ms=round(self.limits.webhook_days * DAY_MS),
         )
 
 

@@ -37,3 +37,9 @@ class RetentionLimits(BaseModel):
         description="days after their end that jobs of the types `probe` and `export` are kept; "
         "the plots stay",
     )
+    webhook_days: float = Field(
+        default=30.0,
+        ge=0.01,
+        le=36_500,
+        description="days that deliveries to webhooks are kept once they have arrived or failed",
+    )

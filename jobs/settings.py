@@ -23,6 +23,7 @@ from jobs.quota_limits import QuotaLimits
 from jobs.retention_limits import RetentionLimits
 from jobs.settings_error import SettingsError as SettingsError
 from jobs.source_limits import SourceLimits
+from jobs.webhook_limits import WebhookLimits
 
 _POSTGRESQL = "postgresql+psycopg"
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -32,7 +33,9 @@ _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 DEFAULT_DATA_DIR = Path("~/.local/share/tunesmith").expanduser()
 
 
-class Settings(SourceLimits, FetchLimits, QuotaLimits, RetentionLimits, BackOff, BaseSettings):
+class Settings(
+    SourceLimits, FetchLimits, QuotaLimits, RetentionLimits, WebhookLimits, BackOff, BaseSettings
+):
     """What the processes of one installation share."""
 
     model_config = SettingsConfigDict(env_prefix="TUNESMITH_", frozen=True)

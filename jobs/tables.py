@@ -68,6 +68,7 @@ jobs = Table(
     Column("earlier_checkpoint_step", BigInteger),
     Column("event_seq", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("cause", JSON(none_as_null=True)),
     Column("record_wanted", BigInteger, nullable=False, server_default=_ZERO),
     Column("record_written", BigInteger, nullable=False, server_default=_ZERO),
     Column("created_ms", BigInteger, nullable=False),
@@ -229,6 +230,46 @@ stream_tokens = Table(
     Column("job_id", String(64), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Index("ix_stream_tokens_job", "job_id"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("description", String(200)),
+    Column("events", JSON, nullable=False),
+    Column("secret", String(80), nullable=False),
+    Column("old_secret", String(80)),
+    Column("old_secret_until_ms", BigInteger),
+    Column("enabled", Boolean, nullable=False),
+    Column("disabled_reason", String(200)),
+    Column("last_delivered_ms", BigInteger),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("ix_webhooks_owner", "owner"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("webhook_id", String(64), ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("type", String(48), nullable=False),
+    Column("job_id", String(64)),
+    Column("payload", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("tries_left", Integer, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+    Column("status", Integer),
+    Column("error", String(500)),
+    Column("tried_ms", BigInteger),
+    Column("finished_ms", BigInteger),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("ix_webhook_deliveries_due", "state", "due_ms"),
+    Index("ix_webhook_deliveries_webhook", "webhook_id", "id"),
 )
 
 workers = Table(

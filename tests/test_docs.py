@@ -9,13 +9,16 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 from httpx import Client, Response
+from sqlalchemy import update
 
 import tests.api.conftest  # noqa: F401  (silences the test client, so it comes first)
 from api.app import create_app
 from api.problems import KINDS
+from jobs import deliveries, tables, webhooks
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import NEXT_STATES, JobType
+from jobs.outbox import ENDS
 from jobs.settings import Settings
 from jobs.source_limits import Excess
 from ml.theory.lr_suggestions import RULES
@@ -124,6 +127,13 @@ def names(
     at_once = {"Prefer": "wait=0"}
     client.get(f"/v1/jobs/{preview.id}/plots/presizing-preview.png", headers=at_once)
     given.draw(database, artifacts)
+    with database.write() as connection:
+        webhook = webhooks.create(
+            connection, owner="local", url="https://hooks.example.com/", events=ENDS, most=9
+        ).webhook
+        delivery = deliveries.send_test(connection, webhook.id)
+        # nothing is sent while the pages are read
+        connection.execute(update(tables.webhook_deliveries).values(due_ms=2**42))
     return {
         "DS": dataset.id,
         "CHILD": child.id,
@@ -137,6 +147,8 @@ def names(
         "MODEL": given.a_model(
             database, artifacts, dataset, job_id=trained.id, card=given.WHOLE_CARD
         ).id,
+        "WEBHOOK": webhook.id,
+        "DELIVERY": delivery.id,
         "RUN": given.started(database, JobType.FINE_TUNE, dataset).id,
     }
 

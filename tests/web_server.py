@@ -19,12 +19,14 @@ _RANGE = re.compile(r"bytes=(\d+)-")
 class WebServer:
     """What it answers to each path, and what it was asked, in order: paths and their headers.
 
+    ``bodies`` are those of what was POSTed.
     ``over`` is set when the test is: whoever keeps a client waiting waits for it.
     """
 
     port: int
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
@@ -51,6 +53,10 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[WebServer]:
                 server.answers.get(self.path.partition("?")[0], status(404))(self)
 
         do_HEAD = do_GET  # noqa: N815 - the library's own name
+
+        def do_POST(self) -> None:
+            server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass

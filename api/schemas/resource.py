@@ -12,6 +12,8 @@ JobIdExample = "job_01jd2s4ah2f3kv8m6q0x5w9c7e"
 DatasetIdExample = "ds_01jd2s4ah2f3kv8m6q0x5w9c7e"
 ModelIdExample = "mdl_01jd2s4ah2f3kv8m6q0x5w9c7e"
 UploadIdExample = "upl_01jd2s4ah2f3kv8m6q0x5w9c7e"
+WebhookIdExample = "whk_01jd2s4ah2f3kv8m6q0x5w9c7e"
+DeliveryIdExample = "dlv_01jd2s4ah2f3kv8m6q0x5w9c7e"
 ItemIdExample = "itm_6b1f2ad3c40e5b7c9d8e0f1a2b3c4d5e"
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -30,7 +30,7 @@ from tests.api.given import Headers, admin, bearer, get, problem
 OPEN = {"/", "/healthz", "/readyz", "/version", "/docs", "/redoc", "/openapi.json"} | {
     "/problems/{slug}"
 }
-OWNERLESS = {"name", "file_format", "item_id", "key_id"}
+OWNERLESS = {"name", "file_format", "item_id", "key_id", "delivery_id"}
 """Parameters of paths that name nothing of an owner's own."""
 LR_FIND = {"architecture": "resnet18", "weights": "none", "num_steps": 20}
 SAMPLE = {
