@@ -25,6 +25,17 @@ def job_resource(services: Services, job: Job) -> JobResource:
     return job_resources(services, [job])[0]
 
 
+def read_job(services: Services, job_id: str) -> tuple[Job, JobResource]:
+    """The job at one moment, and as a client sees it then.
+
+    Raises:
+        NotFoundError: no job has this id.
+    """
+    with services.database.read() as connection:
+        job = store.fetch(connection, job_id)
+        return job, _resources(connection, [job])[0]
+
+
 def job_resources(services: Services, jobs: Sequence[Job]) -> list[JobResource]:
     """The jobs as a client sees them now, in the same order."""
     with services.database.read() as connection:
@@ -33,7 +44,8 @@ def job_resources(services: Services, jobs: Sequence[Job]) -> list[JobResource]:
 
 def _resources(connection: Connection, jobs: Sequence[Job]) -> list[JobResource]:
     job_ids = [job.id for job in jobs]
-    places = store.queue_positions(connection, job_ids)
+    queued = [job.id for job in jobs if job.state == JobState.QUEUED]
+    places = store.queue_positions(connection, queued)
     needed = dependencies.of_jobs(connection, job_ids)
     waiting = dependencies.waiting(connection, list(needed))
     now_ms = int(time.time() * 1000)
@@ -41,7 +53,7 @@ def _resources(connection: Connection, jobs: Sequence[Job]) -> list[JobResource]
         JobResource.of(
             job,
             Standing(
-                position=places.get(job.id) if job.state == JobState.QUEUED else None,
+                position=places.get(job.id),
                 depends_on=needed.get(job.id, ()),
                 waits_for=_waits_for(job, is_behind=job.id in waiting, now_ms=now_ms),
             ),

@@ -7,13 +7,12 @@ the share of a core depend on what else runs; the CPU time of an event hardly do
 
 import asyncio
 import json
-import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median, quantiles
 from urllib.parse import urlsplit
 
+from process_cost import cpu_s
 from stack_memory import descendants, parents
 
 from cli.stack import Stack
@@ -68,11 +67,11 @@ class _Source:
 
 async def _measured(source: _Source, readers: int, seconds: float) -> Json:
     database, doorbell = source.database, source.doorbell
-    job, heard = _held(database, source.dataset), _Heard()
+    job, heard, api = _held(database, source.dataset), _Heard(), _api()
     tasks = [asyncio.create_task(_read(source.url, job.id, heard)) for _ in range(readers)]
     while heard.ready < readers:
         await asyncio.sleep(0.05)
-    began_s, cpu_s = time.monotonic(), _cpu_s()
+    began_s, began_cpu_s = time.monotonic(), cpu_s(api)
     written = int(seconds * _EVENTS_PER_S)
     for number in range(written):
         await asyncio.to_thread(_tell, database, doorbell, job)
@@ -81,7 +80,7 @@ async def _measured(source: _Source, readers: int, seconds: float) -> Json:
     doorbell.happened(job.id)
     await asyncio.gather(*tasks)
     # until the last has heard all: who lags behind would seem to cost less
-    taken_s, passed_s = _cpu_s() - cpu_s, time.monotonic() - began_s
+    taken_s, passed_s = cpu_s(api) - began_cpu_s, time.monotonic() - began_s
     return {
         "events": written,
         "heard": len(heard.delays_s),
@@ -132,10 +131,6 @@ async def _read(url: str, job_id: str, heard: _Heard) -> None:
     writer.close()
 
 
-def _cpu_s() -> float:
-    """CPU seconds that the stack's API has taken so far."""
-    for pid, role in descendants(dict(parents())):
-        if role == "api":
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    raise RuntimeError("no API runs")
+def _api() -> int:
+    """The stack's API."""
+    return next(pid for pid, role in descendants(dict(parents())) if role == "api")

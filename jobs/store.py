@@ -29,6 +29,7 @@ from jobs.spec import SPEC_VERSION, JobSpec
 LOCAL_OWNER = "local"
 
 _JOB_FIELDS = tuple(field.name for field in fields(Job))
+_EACH = tables.jobs.alias("each")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,21 +195,23 @@ def queue_positions(connection: Connection, job_ids: Sequence[str]) -> dict[str,
     Jobs that wait for another one do not count; such a job itself has the place that it would
     have now.
     """
-    columns, each = tables.jobs.c, tables.jobs.alias("each")
+    if not job_ids:
+        return {}
+    columns, each = tables.jobs.c, _EACH.c
     comes_first = and_(
-        columns.queue == each.c.queue,
+        columns.queue == each.queue,
         columns.state == JobState.QUEUED.value,
         dependencies.are_met(),
         or_(
-            columns.priority > each.c.priority,
-            and_(columns.priority == each.c.priority, columns.id < each.c.id),
+            columns.priority > each.priority,
+            and_(columns.priority == each.priority, columns.id < each.id),
         ),
     )
     query = (
-        select(each.c.id, func.count(columns.id) + 1)
-        .select_from(each.outerjoin(tables.jobs, comes_first))
-        .where(each.c.id.in_(job_ids), each.c.state == JobState.QUEUED.value)
-        .group_by(each.c.id)
+        select(each.id, func.count(columns.id) + 1)
+        .select_from(_EACH.outerjoin(tables.jobs, comes_first))
+        .where(each.id.in_(job_ids), each.state == JobState.QUEUED.value)
+        .group_by(each.id)
     )
     return {job_id: place for job_id, place in connection.execute(query)}
 

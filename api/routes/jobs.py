@@ -12,7 +12,7 @@ from api.auth import CallerDep
 from api.deletion import delete_folder
 from api.dependencies import JobIdPath, ServicesDep
 from api.idempotency import Once, OnceDep
-from api.job_answers import answer_of, etag_of, job_resource, job_resources
+from api.job_answers import answer_of, etag_of, job_resource, job_resources, read_job
 from api.json_body import StrictRoute
 from api.negotiation import (
     IfMatch,
@@ -124,11 +124,11 @@ async def get_job(
     prefer: Prefer = None,
 ) -> Response:
     """The job as it is now; with `Prefer: wait=30` as soon as its state changes, or after 30 s."""
-    job = await run_in_threadpool(store.get, services.database, job_id)
     wait_s = preferred_wait_s(prefer, longest_s=LONGEST_WAIT_S)
     if wait_s > 0:
-        job = await services.feed.until_changed(job, wait_s)
-    resource = await run_in_threadpool(job_resource, services, job)
+        known = await run_in_threadpool(store.get, services.database, job_id)
+        await services.feed.until_changed(known, wait_s)
+    job, resource = await run_in_threadpool(read_job, services, job_id)
     etag = etag_of(resource, job.event_seq)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if wait_s > 0:
