@@ -107,7 +107,9 @@ def _questions(http: httpx.Client, path: str, file: Path, times: int) -> Iterato
         for _ in range(times):
             straight.append(_timed(lambda sql=sql: _straight(sql.format(file=file))))
             ours.append(_timed(lambda query=query: _ask(http, path, query)))
-        yield name, _pair(ours, straight)
+        pair = _pair(ours, straight)
+        print(name, json.dumps(pair), flush=True)
+        yield name, pair
 
 
 def _ask(http: httpx.Client, path: str, query: str) -> None:

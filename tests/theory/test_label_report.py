@@ -107,3 +107,13 @@ def test_long_labels_are_not_compared_letter_by_letter() -> None:
     labels = ["x" * 200, "x" * 201, "y" * 5, "y" * 6]
 
     assert [each.labels for each in near_duplicates(labels)] == [("y" * 5, "y" * 6)]
+
+
+def test_ten_thousand_classes_are_counted_and_only_spellings_compared() -> None:
+    """Single edits among so many labels would be compared for minutes."""
+    names = [f"{label}_{number}.jpg" for label in range(9_999) for number in (1, 2)]
+
+    found = explain_labels([*names, "Breed 7_1.jpg", "breed_7_2.jpg"], pattern=r"^(.+)_\d+\.jpg$")
+
+    assert (len(found.classes), found.matched, found.unmatched) == (10_001, 20_000, 0)
+    assert found.near_duplicates == (NearDuplicate(("Breed 7", "breed_7"), "spelling"),)

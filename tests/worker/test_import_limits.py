@@ -85,7 +85,7 @@ def test_a_photo_that_takes_too_much_is_left_out_and_the_import_goes_on(
     assert dataset.counts["usable"] == 12
 
 
-@pytest.mark.parametrize("quick", [{"decode_s": 3600, "cancel_grace_s": 3600.0}], indirect=True)
+@pytest.mark.parametrize("quick", [{"decode_s": 3600, "cancel_grace_s": 600.0}], indirect=True)
 def test_a_cancelled_import_does_not_wait_for_a_photo_that_takes_an_hour(
     database: Database, artifacts: Artifacts, work: Work, folder: Path
 ) -> None:

@@ -232,7 +232,7 @@ def _rules(curve: Curve) -> Any:  # noqa: ANN401
 def _key() -> Any:  # noqa: ANN401
     text = "what each rule suggests (filled), and the point of the curve that it looks at (hollow)"
     key = alt.Chart(inline([{"text": text}]))
-    return key.mark_text(align="left", baseline="bottom", x=0, y=-7, color=FAINT_INK).encode(
+    return key.mark_text(align="left", baseline="bottom", x=0, y=-7, color=SOFT_INK).encode(
         text="text:N"
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from jobs.curves import CurvePoint
-from worker.plots.theme import FAINT_INK, GRID, INK, WIDTH_PX, inline
+from worker.plots.theme import GRID, INK, SOFT_INK, WIDTH_PX, inline
 
 SWEEPING = "sweeping"
 
@@ -116,7 +116,7 @@ def _epoch_labels(points: Sequence[CurvePoint], x: alt.X) -> Any:  # noqa: ANN40
         for place, span in enumerate(spans)
         if place % every == 0
     ]
-    return _text(rows, x, y=-8, color=FAINT_INK, align="center")
+    return _text(rows, x, y=-8, color=SOFT_INK, align="center")
 
 
 def _phase_labels(points: Sequence[CurvePoint], x: alt.X) -> list[Any]:

@@ -9,7 +9,6 @@ import altair as alt
 
 from worker.plots.theme import (
     BLUE,
-    FAINT_INK,
     GRID,
     INK,
     SOFT_INK,
@@ -80,7 +79,7 @@ def _pictures(rows: Sequence[dict[str, Any]]) -> list[Any]:
         layers.append(picture.encode(x=_at("x"), y=_at("y"), url="url:N"))
     if without:
         note = alt.Chart(inline(without)).mark_text(
-            text="no thumbnail", color=FAINT_INK, xOffset=half, yOffset=half
+            text="no thumbnail", color=SOFT_INK, xOffset=half, yOffset=half
         )
         layers.append(note.encode(x=_at("x"), y=_at("y")))
     return layers
