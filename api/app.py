@@ -43,6 +43,7 @@ from api.routes import (
     jobs,
     limits,
     lr_finds,
+    metrics,
     model_files,
     models,
     plots,
@@ -105,8 +106,9 @@ GUARD_OF: Mapping[ModuleType, Guard] = {
     limits: _QUESTIONS,
     webhooks: _JOBS,
     api_keys: _KEYS,
+    metrics: _KEYS,
 }
-"""What each router below /v1 asks of a caller; without an entry here it is not served."""
+"""What each router asks of a caller; without an entry here it is not served."""
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem, response_of
+from jobs import metrics, tracing
 from jobs.ids import new_request_id
 
 UPLOADS_PATH = "/v1/uploads"
@@ -43,18 +44,36 @@ class Envelope:
         headers = Headers(scope=scope)
         request_id = _request_id(headers.get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        sent = headers.get("traceparent")
+        with (
+            structlog.contextvars.bound_contextvars(request_id=request_id),
+            tracing.span(
+                scope["method"], parent=sent, kind="server", request_id=request_id
+            ) as span,
+        ):
             answer = _Answer(send, request_id)
             began_s = time.perf_counter()
             try:
                 await self._guarded(scope, receive, answer, headers)
             finally:
+                seconds = time.perf_counter() - began_s
+                route = _route_of(scope)
+                metrics.count_request(scope["method"], route, answer.status, seconds)
+                if answer.is_stream:
+                    metrics.STREAM_READERS.dec()
+                span.tell(
+                    f"{scope['method']} {route}",
+                    http__request__method=scope["method"],
+                    http__route=route or "",
+                    http__response__status_code=answer.status or 500,
+                )
                 log.info(
                     "request",
                     method=scope["method"],
                     path=scope["path"],
+                    route=route,
                     status=answer.status,
-                    ms=round((time.perf_counter() - began_s) * 1000, 1),
+                    ms=round(seconds * 1000, 1),
                     **_key_of(scope),
                 )
 
@@ -122,11 +141,16 @@ class _Answer:
         self._send = send
         self._request_id = request_id
         self.status: int | None = None
+        self.is_stream = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["x-request-id"] = self._request_id
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._request_id
+            if headers.get("content-type", "").startswith("text/event-stream"):
+                self.is_stream = True
+                metrics.STREAM_READERS.inc()
         await self._send(message)
 
 
@@ -134,6 +158,11 @@ def _request_id(inbound: str | None) -> str:
     if inbound is not None and _SANE_REQUEST_ID.fullmatch(inbound):
         return inbound
     return new_request_id()
+
+
+def _route_of(scope: Scope) -> str | None:
+    """The template of the route that took the request, such as ``/v1/jobs/{job_id}``."""
+    return getattr(scope.get("route"), "path", None)
 
 
 def _key_of(scope: Scope) -> dict[str, str]:

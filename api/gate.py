@@ -1,4 +1,4 @@
-"""The gate of /v1: nothing more of a request is read before its key is known to be good."""
+"""The gate of /v1 and /metrics: nothing more is read before a key is known to be good."""
 
 import re
 import time
@@ -21,6 +21,7 @@ from jobs.errors import JobsError, StoreUnavailableError
 from jobs.owners import owner_of
 
 PREFIX = "/v1/"
+METRICS_PATH = "/metrics"
 TOKEN_PARAMETER = "token"  # noqa: S105 - its name, not its value
 _STREAM = re.compile(r"/v1/jobs/([^/]+)/stream")
 
@@ -35,8 +36,8 @@ class Gate:
         self._needs_keys = needs_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The request goes on with its caller; outside /v1 it goes on as it is."""
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+        """The request goes on with its caller; elsewhere it goes on as it is."""
+        if scope["type"] == "http" and _is_guarded(scope["path"]):
             try:
                 scope["state"]["caller"] = await self._caller(scope)
             except (Problem, JobsError) as refusal:
@@ -107,6 +108,10 @@ class LastUses:
             log.warning("last_use_lost", key_id=key_id, error=str(problem))
             if self._is_ending:
                 self._writer.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_guarded(path: str) -> bool:
+    return path.startswith(PREFIX) or path == METRICS_PATH
 
 
 def _watched(scope: Scope) -> tuple[str, str] | None:

@@ -9,11 +9,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from jobs import keys
+from jobs import keys, tracing
 from jobs.database import Database
 from jobs.errors import StoreUnavailableError
 from jobs.logs import configure_logging
-from jobs.settings import Settings, SettingsError, load_settings
+from jobs.settings import Settings, SettingsError, load_settings, traces_endpoint
 
 SHUTDOWN_S = 5
 _HEAD_BYTES = 64 * 1024
@@ -89,9 +89,12 @@ def main() -> None:
         sys.exit(f"cannot start: {wrong}")
     configure_logging(settings.log_format, settings.log_level)
     try:
+        tracing.begin("tunesmith-api", traces_endpoint())
         serve(settings)
-    except (NoUsableKeyError, StoreUnavailableError) as problem:
+    except (NoUsableKeyError, StoreUnavailableError, tracing.TracesUnavailableError) as problem:
         sys.exit(f"cannot start: {problem}")
+    finally:
+        tracing.end()
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -20,6 +20,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem, response_of
+from jobs import metrics
 from jobs.queue import client_url
 
 POLICY = "key"
@@ -118,6 +119,7 @@ class RateLimits:
         if standing.is_within:
             await self._app(scope, receive, send_with_limits)
             return
+        metrics.RATE_LIMITED.inc()
         refusal = _refusal(limiter.item, standing)
         response = response_of(
             refusal, instance=scope["path"], request_id=scope["state"]["request_id"]

@@ -1,7 +1,7 @@
 """The connection to the one truth: transactions, the clock, the schema's revision."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,12 @@ class Database:
         is read to be changed is read ``FOR UPDATE``.
         """
         with self._translated_errors(), self.engine.connect() as plain:
-            connection = plain.execution_options(tunesmith_writes=True)
+            later: list[Callable[[], None]] = []
+            connection = plain.execution_options(tunesmith_writes=True, tunesmith_later=later)
             with connection.begin():
                 yield connection
+        for act in later:
+            act()
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -121,6 +124,11 @@ class Database:
     def close(self) -> None:
         """All pooled connections are closed."""
         self.engine.dispose()
+
+
+def after_commit(connection: Connection, act: Callable[[], None]) -> None:
+    """The act follows the end of this `Database.write`, unless that is rolled back."""
+    connection.get_execution_options().get("tunesmith_later", []).append(act)
 
 
 def db_now_ms(connection: Connection) -> int:

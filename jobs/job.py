@@ -165,6 +165,7 @@ class Job:
     earlier_checkpoint_step: int | None
     event_seq: int
     version: int
+    cause: Mapping[str, str] | None
     created_ms: int
     started_ms: int | None
     finished_ms: int | None

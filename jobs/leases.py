@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from jobs import curves, dependencies, events, moves, store, tables
+from jobs import curves, dependencies, events, moves, store, tables, tracing
 from jobs.back_off import BackOff
 from jobs.database import Database, db_now_ms
 from jobs.errors import LeaseLostError
@@ -117,6 +117,7 @@ def enter_phase(database: Database, job_id: str, fence: int, phase: str) -> None
             {"phase": phase, "state": job.state.value},
             now_ms=now_ms,
         )
+    tracing.enter_phase(phase)
 
 
 def succeed(

@@ -6,12 +6,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, update
 
 from jobs import datasets, dependencies, events, store, tables
-from jobs.database import db_now_ms
+from jobs.database import after_commit, db_now_ms
 from jobs.errors import InvalidTransitionError, LeaseLostError
 from jobs.job import LEASED_STATES, NEXT_STATES, Failure, Job, JobState, JobType, allowed_actions
+
+log = structlog.get_logger(__name__)
 
 GIVEN_UP: Mapping[JobState, JobState] = {
     JobState.CANCELLING: JobState.CANCELLED,
@@ -51,7 +54,23 @@ def move(
         raise LeaseLostError(job.id, job.fence)
     if event is not None:
         events.append(connection, job.id, event[0], event[1], now_ms=now_ms)
-    return store.fetch(connection, job.id)
+    moved = store.fetch(connection, job.id)
+    after_commit(connection, lambda: _log_move(job.state, moved))
+    return moved
+
+
+def _log_move(was: JobState, job: Job) -> None:
+    log.info(
+        "job_moved",
+        job=job.id,
+        type=job.type.value,
+        was=was.value,
+        state=job.state.value,
+        attempt=job.attempt,
+        worker=job.worker_id,
+        error=(job.error or {}).get("code"),
+        caused_by=(job.cause or {}).get("request_id"),
+    )
 
 
 def held(connection: Connection, job_id: str, fence: int) -> Job:

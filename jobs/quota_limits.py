@@ -1,4 +1,4 @@
-"""How much one owner may have at once; a part of the settings."""
+"""How much one owner may have at once, and one key may ask; a part of the settings."""
 
 from pydantic import BaseModel, Field
 
@@ -14,4 +14,7 @@ class QuotaLimits(BaseModel):
     )
     max_unfinished_jobs: int = Field(
         default=0, ge=0, description="jobs of one owner that may wait or run; 0: any number"
+    )
+    rate_limit: int = Field(
+        default=1200, ge=0, description="requests a minute that one API key may send; 0: any number"
     )

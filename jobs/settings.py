@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError
 from jobs import client_key
 from jobs.back_off import BackOff
 from jobs.fetch_limits import FetchLimits
+from jobs.observation import Observation
 from jobs.quota_limits import QuotaLimits
 from jobs.retention_limits import RetentionLimits
 from jobs.settings_error import SettingsError as SettingsError
@@ -34,7 +35,14 @@ DEFAULT_DATA_DIR = Path("~/.local/share/tunesmith").expanduser()
 
 
 class Settings(
-    SourceLimits, FetchLimits, QuotaLimits, RetentionLimits, WebhookLimits, BackOff, BaseSettings
+    SourceLimits,
+    FetchLimits,
+    QuotaLimits,
+    RetentionLimits,
+    WebhookLimits,
+    Observation,
+    BackOff,
+    BaseSettings,
 ):
     """What the processes of one installation share."""
 
@@ -73,9 +81,6 @@ class Settings(
         default=(),
         description="origins, such as `https://app.example.com`, whose pages may use the API from "
         "a browser, separated by commas",
-    )
-    rate_limit: int = Field(
-        default=1200, ge=0, description="requests a minute that one API key may send; 0: any number"
     )
     admin_key_file: Path | None = Field(
         default=None,
@@ -131,12 +136,6 @@ class Settings(
     )
     max_lost: int = Field(
         default=50, ge=1, le=1000, description="times a job may lose its worker before it fails"
-    )
-    log_format: Literal["console", "json"] = Field(
-        default="console", description="how log lines are written"
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least severe line that is logged"
     )
 
     @property
@@ -281,9 +280,8 @@ def child_environment(settings: Settings, **further: str) -> dict[str, str]:
     """The environment of a process that shall have these settings, whatever ours are."""
     values = settings.model_dump(mode="json", exclude_none=True)
     values["dataset_roots"] = ":".join(values["dataset_roots"])
-    values["cors_origins"] = ",".join(values["cors_origins"])
-    values["private_targets"] = ",".join(values["private_targets"])
-    values["remote_roots"] = ",".join(values["remote_roots"])
+    for name in ("cors_origins", "private_targets", "remote_roots"):
+        values[name] = ",".join(values[name])
     values["allowed_hosts"] = ",".join(
         f"[{name}]" if ":" in name else name for name in values["allowed_hosts"]
     )
@@ -293,3 +291,8 @@ def child_environment(settings: Settings, **further: str) -> dict[str, str]:
     unset.add(client_key.VARIABLE)
     kept = {name: text for name, text in os.environ.items() if name not in unset}
     return {**kept, **ours, **further}
+
+
+def traces_endpoint() -> str | None:
+    """Where a collector takes traces, ``OTEL_EXPORTER_OTLP_ENDPOINT``; None: nowhere."""
+    return os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None

@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from jobs import dependencies, events, records, spec_versions, tables
+from jobs import cause, dependencies, events, records, spec_versions, tables
 from jobs.database import Database, db_now_ms
 from jobs.errors import InvalidTransitionError, NotFoundError
 from jobs.ids import JobId, new_job_id
@@ -76,6 +76,7 @@ def submit(
             parent_id=chain.parent_id,
             retry_of=chain.retry_of,
             owner=owner,
+            cause=cause.of_now(),
             created_ms=now_ms,
         )
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from jobs import dependencies, leases, store, tables
+from jobs import dependencies, leases, metrics, store, tables
 from jobs.database import Database, db_now_ms
 from jobs.job import LEASED_STATES, JobState
 
@@ -39,6 +39,7 @@ class Sweeper:
         is written into the leases, so the other sweepers grant it too. A clock that was set back
         is known by the last sweep of anybody, also to a process that has just begun.
         """
+        metrics.SWEEPS.inc()
         with self._database.write() as connection:
             now_ms = db_now_ms(connection)
             jumped = self._clock_jumped(now_ms)
@@ -46,7 +47,9 @@ class Sweeper:
             if self._was_silent(connection, now_ms) or jumped:
                 self._grant_a_lease_time(connection, now_ms)
                 return []
-        return list(iter(self._take_back_one, None))
+        taken_back = list(iter(self._take_back_one, None))
+        metrics.EXPIRED_LEASES.inc(len(taken_back))
+        return taken_back
 
     def _was_silent(self, connection: Connection, now_ms: int) -> bool:
         query = select(tables.sweeps.c.last_ms).with_for_update()

@@ -4,7 +4,7 @@ import threading
 
 import structlog
 
-from jobs import deliveries
+from jobs import deliveries, metrics
 from jobs.database import Database
 from jobs.deliveries import Attempt, Delivery
 from jobs.errors import SourceForbiddenError, SourceUnreachableError, StoreUnavailableError
@@ -56,6 +56,7 @@ class WebhookSender:
         if attempt is None:
             return None
         status, error = self._post(attempt)
+        metrics.WEBHOOK_ATTEMPTS.labels("delivered" if error is None else "failed").inc()
         settled = deliveries.settle(self._database, attempt, status=status, error=error)
         log.info(
             "webhook_tried",

@@ -15,14 +15,16 @@ import structlog
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from celery.worker.consumer import Consumer
+from prometheus_client import REGISTRY, start_http_server
 
-from jobs import presence, sweeper
+from jobs import presence, sweeper, tracing
 from jobs.database import Database
 from jobs.devices import nvidia_devices
 from jobs.errors import NewerDatabaseError, StoreUnavailableError
 from jobs.logs import configure_logging
 from jobs.queue import LOOK_TASKS, RESIDENT_QUEUE, make_celery
-from jobs.settings import Settings, load_settings
+from jobs.settings import Settings, load_settings, traces_endpoint
+from worker.device_metrics import DeviceMetrics
 from worker.supervisor import Supervisor
 
 _TRAINER_ENVIRONMENT = {
@@ -159,9 +161,11 @@ def main() -> None:
     queue = parser.parse_args().queue
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
+    _try_traces()
     os.environ.update(_TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read
     _refuse_newer(settings)
     worker = Worker(settings, queue)
+    _show_metrics(settings, queue)
     app = make_app(settings, queue, worker.look)
     setup_logging.connect(_leave_logging_alone)
     worker_ready.connect(lambda **_: worker.start(), weak=False)
@@ -171,6 +175,29 @@ def main() -> None:
         app.worker_main(_celery_arguments(worker, settings))
     finally:
         worker.close()
+
+
+def _try_traces() -> None:
+    """The process ends with a message where trainers are to send traces and cannot."""
+    try:
+        tracing.begin("tunesmith-worker", traces_endpoint())
+    except tracing.TracesUnavailableError as problem:
+        sys.exit(f"cannot start: {problem}")
+
+
+def _show_metrics(settings: Settings, queue: str) -> None:
+    """What the process counts can be read on the queue's port, if the settings want that."""
+    if settings.metrics_port == 0:
+        return
+    port = settings.metrics_port + sorted(LOOK_TASKS).index(queue)
+    REGISTRY.register(DeviceMetrics())
+    try:
+        start_http_server(port, settings.metrics_host)
+    except OSError as problem:
+        # another worker of the queue on this machine has it; jobs are done all the same
+        log.warning("metrics_not_shown", port=port, error=str(problem))
+    else:
+        log.info("metrics_shown", host=settings.metrics_host, port=port)
 
 
 def _celery_arguments(worker: Worker, settings: Settings) -> list[str]:

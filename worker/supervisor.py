@@ -5,7 +5,7 @@ import threading
 
 import structlog
 
-from jobs import dependencies, leases, records
+from jobs import dependencies, leases, metrics, records
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import LeaseLostError, NotFoundError, StoreUnavailableError
@@ -156,6 +156,7 @@ class Supervisor:
             log.warning("database_away", error=str(problem))
             return None
         if job is not None:
+            metrics.CLAIMED_JOBS.labels(job.type.value).inc()
             log.info("job_claimed", job=job.id, type=job.type.value, attempt=job.attempt)
             self._parts.doorbell.happened(job.id)
         return job

@@ -9,16 +9,17 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import structlog
 
-from jobs import leases, spec_versions, store
+from jobs import leases, spec_versions, store, tracing
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import LeaseLostError, StoreUnavailableError
-from jobs.job import JobState, JobType
+from jobs.job import Job, JobState, JobType
 from jobs.logs import configure_logging
 from jobs.queue import Doorbell
 from jobs.settings import Settings
@@ -55,6 +56,7 @@ class Assignment:
     job_id: str
     fence: int
     lease_until_s: float
+    traces_endpoint: str | None = None
 
 
 def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) -> None:
@@ -75,8 +77,10 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
         control=control,
     )
     configure_logging("console", context.settings.log_level)
+    tracing.begin("tunesmith-trainer", assignment.traces_endpoint)
     try:
-        do(context)
+        with _span_of(context.job):
+            do(context)
     except LeaseLostError as problem:
         log.warning("fenced_off", reason=str(problem))
         sys.exit(EXIT_FENCED_OFF)
@@ -87,6 +91,19 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
         context.doorbell.happened(context.job.id)
         context.doorbell.close()
         database.close()
+        tracing.end()
+
+
+def _span_of(job: Job) -> AbstractContextManager[tracing.Span]:
+    """The attempt is a part of the trace of the request that made the job."""
+    return tracing.span(
+        f"job {job.type.value}",
+        parent=(job.cause or {}).get("traceparent"),
+        kind="consumer",
+        job__id=job.id,
+        job__attempt=job.attempt,
+        job__worker=job.worker_id or "",
+    )
 
 
 def do(context: Context) -> None:

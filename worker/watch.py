@@ -13,13 +13,13 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 import structlog
 
-from jobs import leases, store
+from jobs import leases, metrics, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import LeaseLostError, NotFoundError, StoreUnavailableError
 from jobs.job import LEASED_STATES, Failure, Job, JobState
 from jobs.queue import Doorbell
-from jobs.settings import Settings
+from jobs.settings import Settings, traces_endpoint
 from worker import checkpoints
 from worker.control import (
     EXIT_FENCED_OFF,
@@ -73,6 +73,7 @@ class Watch:
                 self._look()
             self._process.join()
             exit_code = self._process.exitcode or 0
+            metrics.TRAINER_EXITS.labels(_outcome(exit_code)).inc()
             self._settle(exit_code)
             self._tidy()
             return exit_code
@@ -89,6 +90,7 @@ class Watch:
             job_id=self._job.id,
             fence=self._job.fence,
             lease_until_s=self._lease_until_s(),
+            traces_endpoint=traces_endpoint(),
         )
         process = self._parts.processes.Process(
             target=run_trainer, args=(assignment, theirs, their_lifeline), name=self._job.id
@@ -246,3 +248,9 @@ class Watch:
             return "(none)"
         lines = path.read_text(errors="replace").splitlines()
         return "\n".join(lines[-_LAST_LINES:])[-2000:]
+
+
+def _outcome(exit_code: int) -> str:
+    if exit_code in _QUIET_EXITS:
+        return "gave_up"
+    return "ok" if exit_code == 0 else "died"

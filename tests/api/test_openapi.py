@@ -45,7 +45,7 @@ PATHS = {
     "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
     *("/v1/explain/cross-entropy", "/v1/explain/lr-suggestions"),
     *("/v1/explain/labels", "/v1/explain/schedule"),
-    *("/v1/queue", "/healthz", "/readyz", "/version", "/problems/{slug}"),
+    *("/v1/queue", "/healthz", "/readyz", "/metrics", "/version", "/problems/{slug}"),
 }
 
 Operation = tuple[str, str, dict[str, Any]]
