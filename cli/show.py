@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -37,7 +38,9 @@ def dataset_line(dataset: Json) -> str:
 
 def suggestions_table(curve: Json) -> Table:
     """The rate of every rule, or why it has none."""
-    table = Table("rule", "learning rate", "read off the curve at")
+    table = Table(
+        "rule", "learning rate", "read off the curve at", box=box.SIMPLE_HEAD, show_edge=False
+    )
     reasons = {warning.get("rule"): warning["detail"] for warning in curve["warnings"]}
     for rule, suggestion in curve["suggestions"].items():
         if suggestion is None:

@@ -1,6 +1,7 @@
 """The documentation keeps up with the code: examples run, links lead somewhere, codes exist."""
 
 import contextlib
+import hashlib
 import io
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from sqlalchemy import update
 import tests.api.conftest  # noqa: F401  (silences the test client, so it comes first)
 from api.app import create_app
 from api.problems import KINDS
-from jobs import deliveries, tables, webhooks
+from jobs import deliveries, models, tables, webhooks
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import NEXT_STATES, JobType
@@ -26,14 +27,17 @@ from ml.theory.parts import Shortage
 from tests import pages
 from tests.api import given
 from tests.pages import DOCS, ROOT, Block, Command
+from tests.served import served
 from worker import failures
 
 COMMANDS = [command for page in sorted(DOCS.glob("*.md")) for command in pages.commands(page)]
+CLIENT_PAGE = "client.md"
+"""Its examples ask a service."""
 PYTHON = [
     (page.name, block)
     for page in sorted(DOCS.glob("*.md"))
     for block in pages.blocks(page)
-    if block.language == "python"
+    if block.language == "python" and page.name != CLIENT_PAGE
 ]
 PICTURES = DOCS / "pictures"
 _STATELESS = ("/v1/explain/", "/v1/architectures")
@@ -185,6 +189,40 @@ def test_every_python_example_prints_what_its_page_shows(page: str, block: Block
 
     assert block.answer is not None, "show what it prints"
     assert printed.getvalue() == block.answer.text
+
+
+def test_every_example_of_the_client_prints_what_its_page_shows(
+    names: dict[str, str],
+    database: Database,
+    artifacts: Artifacts,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _give_its_digest(database, artifacts, names["MODEL"])
+    shared: dict[str, Any] = dict(names)
+
+    with served(settings) as url:
+        for block in pages.blocks(DOCS / CLIENT_PAGE):
+            if block.language == "python":
+                text = block.text.replace("http://127.0.0.1:8000", url)
+                printed = io.StringIO()
+                with contextlib.redirect_stdout(printed):
+                    exec(compile(text, CLIENT_PAGE, "exec"), shared)  # noqa: S102  (our own page)
+                assert block.answer is not None, "show what it prints"
+                assert printed.getvalue() == block.answer.text
+        shared["client"].close()
+
+
+def _give_its_digest(database: Database, artifacts: Artifacts, model_id: str) -> None:
+    """The model has the digest of its file, which tests otherwise make up."""
+    file = artifacts.absolute(models.get(database, model_id).path)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with database.write() as connection:
+        connection.execute(
+            update(tables.models).where(tables.models.c.id == model_id).values(digest=digest)
+        )
 
 
 def test_every_problem_is_explained_with_its_status_and_its_remedy() -> None:

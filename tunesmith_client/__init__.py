@@ -19,18 +19,8 @@ from tunesmith_client.errors import (
     UnexpectedAnswerError,
     UnreachableError,
 )
-from tunesmith_client.resources import (
-    Dataset,
-    Event,
-    Job,
-    Json,
-    LossCurve,
-    LrCurve,
-    Model,
-    Prediction,
-    Sample,
-    Upload,
-)
+from tunesmith_client.resources import Dataset, Event, Job, Json, Model, Upload
+from tunesmith_client.result_resources import LossCurve, LrCurve, Prediction, Sample
 from tunesmith_client.transport import Retries
 
 __all__ = [

@@ -62,11 +62,12 @@ class ProblemError(TunesmithError):
 
     def _told(self) -> str:
         head = f"{self.title} ({self.kind})"
-        if len(self.errors) == 1 and self.errors[0].detail == self.detail:
-            (only,) = self.errors
-            return f"{head} at {only.pointer or '/'}: {only.detail}{_closest(only)}"
-        fields = [f"  {each.pointer or '/'}: {each.detail}{_closest(each)}" for each in self.errors]
-        return "\n".join([f"{head}: {self.detail}", *fields])
+        if not self.errors:
+            return f"{head}: {self.detail}"
+        fields = [f"{each.pointer or '/'}: {each.detail}{_closest(each)}" for each in self.errors]
+        if len(fields) == 1 and self.detail.endswith(self.errors[0].detail):
+            return f"{head} at {fields[0]}"
+        return "\n  ".join([head, *fields])
 
 
 class BadRequestError(ProblemError):

@@ -7,7 +7,8 @@ from typing import Literal
 
 from tunesmith_client.downloads import Advance, Source, download
 from tunesmith_client.pages import entries
-from tunesmith_client.resources import Model, Page, Prediction, Resource
+from tunesmith_client.resources import Model, Page, Resource
+from tunesmith_client.result_resources import Prediction
 from tunesmith_client.transport import Transport, read
 
 MOST_PHOTOS, MOST_BYTES = 32, 31 << 20

@@ -6,15 +6,8 @@ from typing import Any, Literal
 
 from tunesmith_client.downloads import Advance, Source, download
 from tunesmith_client.pages import entries
-from tunesmith_client.resources import (
-    Json,
-    LossCurve,
-    LrCurve,
-    Page,
-    PredictionRow,
-    Sample,
-    SamplePage,
-)
+from tunesmith_client.resources import Json, Page
+from tunesmith_client.result_resources import LossCurve, LrCurve, PredictionRow, Sample, SamplePage
 from tunesmith_client.transport import Transport, json_of, read
 
 LedgerFormat = Literal["csv", "ndjson", "parquet"]

@@ -150,7 +150,7 @@ class Transport:
 
     def _pause_s(self, state: RetryCallState) -> float:
         first_s, longest_s = self.retries.first_pause_s, self.retries.longest_pause_s
-        usual_s = wait_exponential_jitter(initial=first_s, max=longest_s, jitter=first_s)(state)
+        usual_s = wait_exponential_jitter(multiplier=first_s, max=longest_s, jitter=first_s)(state)
         broken = state.outcome.exception() if state.outcome else None
         wished_s = broken.retry_after_s if isinstance(broken, ProblemError) else None
         return max(usual_s, wished_s or 0)

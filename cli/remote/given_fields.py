@@ -79,14 +79,17 @@ def _at(schema: Schema, path: Iterable[str]) -> Schema | None:
     """The schema of a field; None where it is unknown, or may be one of several."""
     found: Schema | None = schema
     for name in path:
-        found = found and _resolved(found, schema).get("properties", {}).get(name)
+        inside = resolved(found or {}, schema)
+        anything = inside.get("additionalProperties")
+        others = anything if isinstance(anything, dict) else None
+        found = inside.get("properties", {}).get(name, others)
     return found
 
 
 def _types(field: Schema | None, schema: Schema) -> Iterator[str]:
     if field is None:
         return
-    field = _resolved(field, schema)
+    field = resolved(field, schema)
     for choice in field.get("anyOf", field.get("oneOf", ())):
         yield from _types(choice, schema)
     # null is no text, but nobody writes it where a text is wanted
@@ -96,7 +99,8 @@ def _types(field: Schema | None, schema: Schema) -> Iterator[str]:
         yield "string"
 
 
-def _resolved(field: Schema, schema: Schema) -> Schema:
+def resolved(field: Schema, schema: Schema) -> Schema:
+    """The field's schema itself where it only refers to one."""
     if "$ref" not in field:
         return field
     found: Schema = schema["$defs"][field["$ref"].rsplit("/", 1)[1]]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.measure import Measurement
 
 from tunesmith_client.resources import Resource
 
@@ -34,7 +35,10 @@ class Screen:
 
     def show(self, shown: RenderableType) -> None:
         """What people see of a result; texts are not taken for markup, nor broken into lines."""
-        self.out.print(shown, highlight=False, markup=False, soft_wrap=isinstance(shown, str))
+        # a terminal that is too narrow for an id breaks its line; cut it would be worth nothing
+        needed = Measurement.get(self.out, self.out.options, shown).minimum
+        out = self.out if needed <= self.out.width else Console(width=needed)
+        out.print(shown, highlight=False, markup=False, soft_wrap=isinstance(shown, str))
 
     def line(self, body: Any) -> None:  # noqa: ANN401 - any JSON
         """One JSON document on one line of standard output, at once."""

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.remote.given_fields import Schema, body
+from cli.remote.given_fields import Schema, body, resolved
 from cli.remote.options import Assignments, File, Key, Watch
 from cli.remote.service import Service, remote
 from cli.remote.watching import tell_submitted
 from jobs.dataset_spec import Spec
+from jobs.job_fields import JobFields
 from jobs.spec import (
     EvaluationSpec,
     FineTuneSpec,
@@ -60,11 +61,15 @@ def _command_of(kind: Kind) -> Callable[..., None]:
 
 
 def _fields(schema: Schema) -> Iterator[Parameter]:
-    for name, field in schema["properties"].items():
+    # what all jobs have comes last
+    fields = sorted(
+        schema["properties"].items(), key=lambda item: item[0] in JobFields.model_fields
+    )
+    for name, field in fields:
         option = typer.Option(
             f"--{name.replace('_', '-')}",
             metavar="VALUE",
-            help=_help(field),
+            help=_help({**resolved(field, schema), **field}),
             rich_help_panel="Fields of the request",
         )
         yield _parameter(name, Annotated[str | None, option], None)

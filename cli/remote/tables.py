@@ -24,14 +24,13 @@ _SHOWN_CLASSES = 8
 
 def jobs(found: Iterable[Job]) -> Table:
     """One row for each job."""
-    table = _table("job", "type", "state", "done", "loss", "accuracy", "age", "name")
+    table = _table("job", "type", "state", "loss", "accuracy", "age", "name")
     for job in found:
         table.add_row(
             job.id,
             job.type,
-            _state(job.state),
-            _done(job),
-            number(job.latest.get("valid_loss", job.latest.get("train_loss"))),
+            _progress(job),
+            number(job.latest.get("valid_loss")),
             number(job.latest.get("accuracy")),
             _age(job.created_at),
             job.name or "",
@@ -145,16 +144,20 @@ def unfinished(job: Job) -> Table:
     return shown
 
 
+_NUMBERS = frozenset({"#", "p", "loss", "accuracy", "photos", "classes", "size"})
+_BROKEN = frozenset({"file", "name", "aliases", "target", "predicted", "then"})
+"""Columns of texts that may be long; everything else stays whole, ids above all."""
+
+
 def _table(*names: str) -> Table:
-    """A table whose cells are never cut: an id that is cut is worth nothing."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in names:
-        is_number = name in {"#", "p", "loss", "accuracy", "photos", "classes", "done", "size"}
         table.add_column(
             name,
-            justify="right" if is_number else "left",
-            no_wrap=is_number or name in {"job", "dataset", "model", "type", "state", "age"},
+            justify="right" if name in _NUMBERS else "left",
+            no_wrap=name not in _BROKEN,
             overflow="fold",
+            min_width=min(len(name) + 4, 12) if name in _BROKEN else None,
         )
     return table
 
@@ -172,11 +175,14 @@ def _state(state: str) -> Text:
     return Text(state, style=_STYLE_OF.get(state, ""))
 
 
-def _done(job: Job) -> str:
+def _progress(job: Job) -> Text:
+    shown = _state(job.state)
     fraction = None if job.progress is None else job.progress.fraction
-    if job.state == "queued" and job.queue is not None:
-        return f"place {job.queue.position}"
-    return "-" if fraction is None else f"{100 * fraction:.0f} %"
+    if job.queue is not None:
+        shown.append(f", place {job.queue.position}")
+    elif fraction is not None and not job.is_terminal:
+        shown.append(f" {100 * fraction:.0f} %")
+    return shown
 
 
 def _best(job: Job, name: str) -> str:

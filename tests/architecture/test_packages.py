@@ -24,7 +24,9 @@ def test_every_package_is_under_the_import_contracts() -> None:
     assert on_disk == set(contracts["root_packages"])
 
 
-@pytest.mark.parametrize("module", ["api.main", "cli.main", "worker.app", "jobs.store"])
+@pytest.mark.parametrize(
+    "module", ["api.main", "cli.main", "worker.app", "jobs.store", "tunesmith_client"]
+)
 def test_a_process_that_does_not_train_never_loads_a_tensor_library(module: str) -> None:
     code = f"import sys, {module}; print(*(set(sys.modules) & set({HEAVY!r})))"
 

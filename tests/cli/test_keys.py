@@ -3,36 +3,19 @@
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from cli.main import main
 from jobs import keys
 from jobs.database import Database
 from jobs.keys import Scope
+from tests.cli.conftest import Command
 from tunesmith_client import Client
 
 SECRET = re.compile(r"tsk_[A-Za-z0-9_-]{43}\n")
-
-Said = tuple[int, str, str]
-Command = Callable[..., Said]
-
-
-@pytest.fixture
-def tunesmith(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line: exit code, standard output and standard error."""
-
-    def run(*arguments: str) -> Said:
-        monkeypatch.setattr("sys.argv", ["tunesmith", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture(autouse=True)
