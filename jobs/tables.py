@@ -231,6 +231,14 @@ stream_tokens = Table(
     Index("ix_stream_tokens_job", "job_id"),
 )
 
+cursor_keys = Table(
+    "cursor_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("secret", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
 workers = Table(
     "workers",
     metadata,

@@ -14,6 +14,7 @@ from api.negotiation import IfNoneMatch, check_range, holds_newest, preferred_wa
 from api.problems import problem_responses
 from api.references import ModelDep
 from api.schemas.jobs import JobResource
+from api.schemas.resource import BINARY
 from jobs.job import Job
 
 LONGEST_WAIT_S = 60.0
@@ -35,7 +36,7 @@ PreferWait = Annotated[
     summary="Download a model",
     response_class=FileResponse,
     responses={
-        200: {"content": {"application/octet-stream": {}}},
+        200: {"content": {"application/octet-stream": {"schema": BINARY}}},
         202: {"description": "It is being written; Location is the job.", "model": JobResource},
         206: {"description": "The bytes that Range asks for."},
         304: {"description": "The file is still as in If-None-Match."},

@@ -13,6 +13,7 @@ from api.negotiation import chosen_type
 from api.pagination import Page, PageDep, paged, seal, unseal
 from api.problems import Problem, problem_responses
 from api.sample_summary import summary_of
+from api.schemas.resource import BINARY
 from api.schemas.sample_summaries import SampleSummary
 from api.schemas.samples import SampleList, SampleResource
 from api.services import Services
@@ -81,7 +82,7 @@ def _page(request: Request, services: Services, wanted: Wanted, page: Page) -> R
         ledger.file,
         chosen,
         order,
-        after=None if page.after is None else unseal(page.after, bound_to, fits=order.fits),
+        after=unseal(page, bound_to, fits=order.fits),
         limit=page.limit,
     )
     cursor = None if position is None else seal(position, bound_to)
@@ -128,7 +129,7 @@ def get_sample(
     operation_id="getSampleImage",
     summary="See one photo",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}, **_PROBLEMS},
+    responses={200: {"content": {"image/jpeg": {"schema": BINARY}}}, **_PROBLEMS},
 )
 def get_sample_image(
     services: ServicesDep, job_id: JobIdPath, item_id: ItemIdPath, size: ThumbnailSize = 256
