@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.deprecation import headers_of
 from api.problems import Problem, response_of
 from jobs.ids import new_request_id
 
@@ -44,7 +45,7 @@ class Envelope:
         request_id = _request_id(headers.get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            answer = _Answer(send, request_id)
+            answer = _Answer(send, scope)
             began_s = time.perf_counter()
             try:
                 await self._guarded(scope, receive, answer, headers)
@@ -116,17 +117,20 @@ class _Limited:
 
 
 class _Answer:
-    """Sends on, remembering the status and adding the request's id."""
+    """Sends on, remembering the status and adding what every answer has."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, scope: Scope) -> None:
         self._send = send
-        self._request_id = request_id
+        self._scope = scope
         self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["x-request-id"] = self._request_id
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._scope["state"]["request_id"]
+            for name, value in headers_of(self._scope):
+                headers.append(name, value)
         await self._send(message)
 
 

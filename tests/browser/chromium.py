@@ -48,7 +48,8 @@ def driven(profile: Path) -> Iterator[webdriver.Chrome]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=Service(DRIVER))
-    browser.set_script_timeout(120)
+    # shorter than what the driver waits for, which would end it
+    browser.set_script_timeout(90)
     try:
         yield browser
     finally:
