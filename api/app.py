@@ -18,6 +18,7 @@ from api.auth import Guard
 from api.documentation import DESCRIPTION, TAGS, add_documentation
 from api.envelope import LOOPBACK_NAMES, MAX_BODY_BYTES, Envelope
 from api.gate import Gate, LastUses
+from api.hang_up import ClientGoneError
 from api.json_body import NOWHERE
 from api.methods import HeadAsGet, allowed_methods
 from api.problems import (
@@ -67,9 +68,9 @@ from jobs.settings import Settings
 _WORTH_PACKING_BYTES = 1000
 _PACKED_ALREADY = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")
 _SHOWN_TO_PAGES = (
-    *("Content-Disposition", "ETag", "Idempotency-Replayed", "Link", "Location"),
+    *("Content-Disposition", "Deprecation", "ETag", "Idempotency-Replayed", "Link", "Location"),
     *("Preference-Applied", "RateLimit", "RateLimit-Policy", "Repr-Digest", "Retry-After"),
-    "X-Request-Id",
+    *("Sunset", "X-Request-Id"),
 )
 """Headers that a page of another origin may read."""
 
@@ -171,6 +172,7 @@ def _add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _handler(_invalid))
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(history.StreamOverError, _no_content)
+    app.add_exception_handler(ClientGoneError, _nobody)
     app.add_exception_handler(OSError, _handler(lambda _, error: from_disk(error)))
     for kind in CODE_OF:
         app.add_exception_handler(kind, _handler(lambda _, error: from_domain(error)))
@@ -195,6 +197,11 @@ async def _refuse(request: Request, error: Exception) -> Response:
         return Response(status_code=204, headers={"Allow": methods})
     response: Response = await _handler(_refused)(request, error)
     return response
+
+
+async def _nobody(_: Request, __: Exception) -> Response:
+    """For the log alone, which calls it as web servers do."""
+    return Response(status_code=499)
 
 
 async def _no_content(_: Request, __: Exception) -> Response:

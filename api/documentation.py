@@ -1,22 +1,32 @@
-"""The pages that show the OpenAPI document, from files of this installation only."""
+"""The pages for people: where one lands, and two that show the OpenAPI document.
+
+All of it are files of this installation; nothing comes from anywhere else.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import fastapi_offline
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.openapi.docs import get_redoc_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from api.openapi_document import document_of
 
-STATIC_URL = "/docs-static"
-# nothing on these pages may come from anywhere else, whatever the bundled scripts would like
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; worker-src 'self' blob:; frame-ancestors 'none'"
+STATIC_URL, BUNDLES_URL = "/static", "/docs-static"
+_PAGES = Path(__file__).parent / "static"
+_OWN = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+LANDING_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    f"connect-src 'self'; {_OWN}"
 )
+# the bundled scripts write styles into the page, and ReDoc begins in one
+_DOCS_POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    f"img-src 'self' data: blob:; worker-src 'self' blob:; {_OWN}"
+)
+_REDOC_POLICY = _DOCS_POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'")
 
 DESCRIPTION = """
 Find a learning rate, fine-tune an image classifier, and see where every bit of loss comes from.
@@ -45,42 +55,38 @@ TAGS = [
 
 
 def add_documentation(app: FastAPI) -> None:
-    """The application serves /openapi.json, /docs and /redoc, without any other host."""
-    folder = Path(fastapi_offline.__file__).parent / "static"
-    app.mount(STATIC_URL, StaticFiles(directory=folder), name="docs-static")
-    app.add_api_route("/docs", _swagger(app), include_in_schema=False)
-    app.add_api_route("/redoc", _redoc(app), include_in_schema=False)
+    """The application serves /, /docs, /redoc and /openapi.json."""
+    bundles = Path(fastapi_offline.__file__).parent / "static"
+    app.mount(STATIC_URL, StaticFiles(directory=_PAGES), name="static")
+    app.mount(BUNDLES_URL, StaticFiles(directory=bundles), name="docs-static")
+    for path, page, policy in (
+        ("/", (_PAGES / "index.html").read_bytes(), LANDING_POLICY),
+        ("/docs", (_PAGES / "docs.html").read_bytes(), _DOCS_POLICY),
+        ("/redoc", _redoc(app), _REDOC_POLICY),
+    ):
+        app.add_api_route(path, _endpoint(page, policy), include_in_schema=False)
     app.openapi = lambda: document_of(app)  # type: ignore[method-assign]  # FastAPI's own way
 
 
-def _swagger(app: FastAPI) -> Any:  # noqa: ANN401  (an endpoint)
-    page = get_swagger_ui_html(
-        openapi_url=app.openapi_url or "",
-        title=f"{app.title}: the API",
-        oauth2_redirect_url=None,
-        swagger_js_url=f"{STATIC_URL}/swagger-ui-bundle.js",
-        swagger_css_url=f"{STATIC_URL}/swagger-ui.css",
-        swagger_favicon_url=f"{STATIC_URL}/favicon.png",
-        swagger_ui_parameters={"validatorUrl": None, "defaultModelsExpandDepth": 0},
-    )
-    return _endpoint(page)
-
-
-def _redoc(app: FastAPI) -> Any:  # noqa: ANN401  (an endpoint)
+def _redoc(app: FastAPI) -> bytes:
     page = get_redoc_html(
         openapi_url=app.openapi_url or "",
         title=f"{app.title}: the API",
-        redoc_js_url=f"{STATIC_URL}/redoc.standalone.js",
-        redoc_favicon_url=f"{STATIC_URL}/favicon.png",
+        redoc_js_url=f"{BUNDLES_URL}/redoc.standalone.js",
+        redoc_favicon_url=f"{STATIC_URL}/icon.svg",
         with_google_fonts=False,
     )
-    return _endpoint(page)
+    return bytes(page.body)
 
 
-def _endpoint(page: HTMLResponse) -> Any:  # noqa: ANN401  (an endpoint)
-    body = bytes(page.body)
+def _endpoint(page: bytes, policy: str) -> Any:  # noqa: ANN401  (an endpoint)
+    headers = {
+        "Content-Security-Policy": policy,
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
 
     async def serve() -> HTMLResponse:
-        return HTMLResponse(body, headers={"Content-Security-Policy": _POLICY})
+        return HTMLResponse(page, headers=headers)
 
     return serve

@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.deprecation import headers_of
 from api.problems import Problem, response_of
 from jobs import metrics, tracing
 from jobs.ids import new_request_id
@@ -51,7 +52,7 @@ class Envelope:
                 scope["method"], parent=sent, kind="server", request_id=request_id
             ) as span,
         ):
-            answer = _Answer(send, request_id)
+            answer = _Answer(send, scope)
             began_s = time.perf_counter()
             try:
                 await self._guarded(scope, receive, answer, headers)
@@ -135,11 +136,11 @@ class _Limited:
 
 
 class _Answer:
-    """Sends on, remembering the status and adding the request's id."""
+    """Sends on, remembering the status and adding what every answer has."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, scope: Scope) -> None:
         self._send = send
-        self._request_id = request_id
+        self._scope = scope
         self.status: int | None = None
         self.is_stream = False
 
@@ -147,7 +148,9 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = self._request_id
+            headers["x-request-id"] = self._scope["state"]["request_id"]
+            for name, value in headers_of(self._scope):
+                headers.append(name, value)
             if headers.get("content-type", "").startswith("text/event-stream"):
                 self.is_stream = True
                 metrics.STREAM_READERS.inc()

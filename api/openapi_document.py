@@ -38,6 +38,7 @@ def document_of(app: FastAPI) -> Json:
         _restore_nulls(schemas)
         _show_lists(schemas)
         _tell_defaults(schemas)
+        _list_constants(schemas)
         for operation in _operations(document):
             _describe_stream(operation)
             _add_problems(operation)
@@ -83,6 +84,15 @@ def _tell_defaults(schemas: Json) -> None:
             if "oneOf" in field and isinstance(field.get("default"), dict):
                 told = f"left out: `{json.dumps(field.pop('default'))}`"
                 field["description"] = "; ".join(filter(None, [field.get("description"), told]))
+
+
+def _list_constants(schemas: Json) -> None:
+    """A constant among other kinds is a list of one: generated clients try no kind behind it."""
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            for kind in field.get("anyOf", []):
+                if "const" in kind:
+                    kind["enum"] = [kind.pop("const")]
 
 
 def _describe_stream(operation: Json) -> None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
 from starlette.concurrency import run_in_threadpool
 
 from api import side_jobs
@@ -51,7 +52,9 @@ async def predicted(
         side_jobs.require_success(job, what="the prediction", fault=fault)
         return list(job.result["images"])
     finally:
-        await run_in_threadpool(_forget, services, job_id)
+        # a client that hung up has ended this task, and still nothing may be left
+        with anyio.CancelScope(shield=True):
+            await run_in_threadpool(_forget, services, job_id)
 
 
 def _write(folder: Path, images: Sequence[SentImage]) -> None:

@@ -24,13 +24,13 @@ from pathlib import Path
 
 import httpx
 from api_load import Asked, Cost, Server
+from cli.client import Client, Json
 from machine import machine_facts
 from process_cost import resident_mib
 from rich.console import Console
 from rich.table import Table
 from stack_memory import descendants, parents
 
-from cli.client import Client, Json
 from cli.redis_server import free_port
 from cli.stack import Stack
 from jobs.settings import Settings, child_environment

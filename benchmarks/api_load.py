@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import quantiles
 
-from process_cost import cpu_s
-
 from cli.client import Json
+from process_cost import cpu_s
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 

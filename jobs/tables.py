@@ -272,6 +272,14 @@ webhook_deliveries = Table(
     Index("ix_webhook_deliveries_webhook", "webhook_id", "id"),
 )
 
+cursor_keys = Table(
+    "cursor_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("secret", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
 workers = Table(
     "workers",
     metadata,

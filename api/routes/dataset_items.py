@@ -9,6 +9,7 @@ from api.ledger_sql import Filter
 from api.pagination import PageDep, paged, take
 from api.problems import problem_responses
 from api.schemas.datasets import ItemList, ItemResource
+from api.schemas.resource import BINARY
 from api.services import Services
 from api.thumbnails import ThumbnailSize, thumbnail
 from jobs import datasets
@@ -61,7 +62,7 @@ def list_items(  # noqa: PLR0913  (one parameter for each filter of the query st
     summary="See a photo",
     response_class=Response,
     responses={
-        200: {"content": {"image/jpeg": {}}},
+        200: {"content": {"image/jpeg": {"schema": BINARY}}},
         **problem_responses("not_found", "dataset_not_ready", "validation_failed"),
     },
 )

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from api.auth import CallerDep
 from api.deletion import delete_folder
 from api.dependencies import JobIdPath, ServicesDep
+from api.hang_up import unless_gone
 from api.idempotency import Once, OnceDep
 from api.job_answers import answer_of, etag_of, job_resource, job_resources, read_job
 from api.json_body import StrictRoute
@@ -117,6 +118,7 @@ def list_jobs(  # noqa: PLR0913  (one parameter for each filter of the query str
     },
 )
 async def get_job(
+    request: Request,
     services: ServicesDep,
     job_id: JobIdPath,
     *,
@@ -127,7 +129,7 @@ async def get_job(
     wait_s = preferred_wait_s(prefer, longest_s=LONGEST_WAIT_S)
     if wait_s > 0:
         known = await run_in_threadpool(store.get, services.database, job_id)
-        await services.feed.until_changed(known, wait_s)
+        await unless_gone(request, services.feed.until_changed(known, wait_s))
     job, resource = await run_in_threadpool(read_job, services, job_id)
     etag = etag_of(resource, job.event_seq)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}

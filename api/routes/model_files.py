@@ -3,17 +3,19 @@
 import base64
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import ServicesDep
+from api.hang_up import unless_gone
 from api.job_answers import in_progress
 from api.model_files import ModelFile, onnx_file, own_file
 from api.negotiation import IfNoneMatch, check_range, holds_newest, preferred_wait_s
 from api.problems import problem_responses
 from api.references import ModelDep
 from api.schemas.jobs import JobResource
+from api.schemas.resource import BINARY
 from jobs.job import Job
 
 LONGEST_WAIT_S = 60.0
@@ -35,7 +37,7 @@ PreferWait = Annotated[
     summary="Download a model",
     response_class=FileResponse,
     responses={
-        200: {"content": {"application/octet-stream": {}}},
+        200: {"content": {"application/octet-stream": {"schema": BINARY}}},
         202: {"description": "It is being written; Location is the job.", "model": JobResource},
         206: {"description": "The bytes that Range asks for."},
         304: {"description": "The file is still as in If-None-Match."},
@@ -50,6 +52,7 @@ PreferWait = Annotated[
     },
 )
 async def download_model(  # noqa: PLR0913  (path, query string and headers)
+    request: Request,
     services: ServicesDep,
     model: ModelDep,
     *,
@@ -69,7 +72,7 @@ async def download_model(  # noqa: PLR0913  (path, query string and headers)
     """
     if file_format == "onnx":
         wait_s = preferred_wait_s(prefer, longest_s=LONGEST_WAIT_S)
-        found = await onnx_file(services, model, wait_s)
+        found = await unless_gone(request, onnx_file(services, model, wait_s))
         if isinstance(found, Job):
             return await run_in_threadpool(in_progress, services, found)
     else:

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import JobIdPath, ServicesDep
+from api.hang_up import unless_gone
 from api.job_answers import in_progress
 from api.negotiation import IfNoneMatch, holds_newest, preferred_wait_s
 from api.plots import drawn, plots_of, replaced, wanted_plot
@@ -85,6 +86,7 @@ def list_plots(services: ServicesDep, job_id: JobIdPath) -> PlotList:
     },
 )
 async def get_plot(  # noqa: PLR0913  (path, query string and headers)
+    request: Request,
     services: ServicesDep,
     job_id: JobIdPath,
     name: PlotName,
@@ -102,7 +104,7 @@ async def get_plot(  # noqa: PLR0913  (path, query string and headers)
     spec = await run_in_threadpool(wanted_plot, services, job_id, name, file_format, split)
     if holds_newest(if_none_match, _etag(spec)):
         return Response(status_code=304, headers=_freshness(spec))
-    found = await drawn(services, spec, _wait_s(prefer))
+    found = await unless_gone(request, drawn(services, spec, _wait_s(prefer)))
     return await run_in_threadpool(_answer, services, found, file_format)
 
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 
 from api.auth import CallerDep
 from api.dependencies import ServicesDep
+from api.hang_up import unless_gone
 from api.predict_body import REQUEST_BODY, read_images
 from api.predicting import predicted
 from api.problems import problem_responses
@@ -44,5 +45,5 @@ async def predict(
     float32. A photo that cannot be read has an `error` instead. Nothing is kept.
     """
     images = await read_images(request)
-    found = await predicted(services, caller, model, images)
+    found = await unless_gone(request, predicted(services, caller, model, images))
     return Predicted.of(model, [image.name for image in images], found, top_k=top_k)

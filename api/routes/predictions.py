@@ -127,7 +127,7 @@ def list_predictions(  # noqa: PLR0913  (the query string's parts)
         )
         return exported(services, wanted, media_type)
     bound_to = [sort, ledger.digest, chosen.conditions, chosen.parameters]
-    after = None if page.after is None else unseal(page.after, bound_to, fits=order.fits)
+    after = unseal(page, bound_to, fits=order.fits)
     rows, position = services.ledgers.page(
         ledger.file, chosen, order, after=after, limit=page.limit
     )

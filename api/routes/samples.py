@@ -25,6 +25,7 @@ from api.negotiation import chosen_type
 from api.pagination import PageDep, paged, seal, unseal
 from api.problems import Problem, problem_responses
 from api.sample_summary import summary_of
+from api.schemas.resource import BINARY
 from api.schemas.sample_summaries import SampleSummary
 from api.schemas.samples import SampleList, SampleResource
 from api.thumbnails import ThumbnailSize, thumbnail
@@ -90,7 +91,7 @@ def list_samples(  # noqa: PLR0913  (the query string's parts)
         ledger.file,
         chosen,
         order,
-        after=None if page.after is None else unseal(page.after, bound_to, fits=order.fits),
+        after=unseal(page, bound_to, fits=order.fits),
         limit=page.limit,
     )
     cursor = None if position is None else seal(position, bound_to)
@@ -150,7 +151,7 @@ def get_sample(
     operation_id="getSampleImage",
     summary="See one photo",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}, **_PROBLEMS},
+    responses={200: {"content": {"image/jpeg": {"schema": BINARY}}}, **_PROBLEMS},
 )
 def get_sample_image(
     services: ServicesDep, job_id: JobIdPath, item_id: ItemIdPath, size: ThumbnailSize = 256

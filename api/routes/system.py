@@ -5,7 +5,6 @@ from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from fastapi.responses import RedirectResponse
 
 from api.dependencies import ServicesDep
 from api.problems import KINDS, Problem, problem_responses
@@ -15,12 +14,6 @@ from jobs import presence
 PACKAGE = "tunesmith"
 
 router = APIRouter(tags=["System"])
-
-
-@router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    """The documentation."""
-    return RedirectResponse("/docs")
 
 
 @router.get("/healthz", operation_id="getHealth", summary="Is the process alive")

@@ -19,6 +19,10 @@ ItemIdExample = "itm_6b1f2ad3c40e5b7c9d8e0f1a2b3c4d5e"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
+BINARY = {"type": "string", "format": "binary"}
+"""The schema of an answer that is a file."""
+
+
 class Resource(BaseModel):
     """What clients see; numbers that are not finite are sent as null."""
 

@@ -2,12 +2,15 @@
 
 import gzip
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from fastapi import Response
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.deprecation import going
 from jobs.database import Database
 from jobs.job import JobState
 from jobs.settings import Settings, SettingsError, load_settings
@@ -187,3 +190,44 @@ def test_any_other_page_may_neither(opened_to_a_page: TestClient, client: TestCl
 def test_what_is_no_origin_is_refused_at_start(wrong: str) -> None:
     with pytest.raises(SettingsError, match=r"TUNESMITH_CORS_ORIGINS: .* is no origin"):
         load_settings(cors_origins=wrong)
+
+
+# --- what is to go --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("query", "status"), [("", 200), ("?limit=x", 422)])
+def test_a_path_that_is_to_go_says_so_whatever_it_answers(
+    settings: Settings, query: str, status: int
+) -> None:
+    app = create_app(settings)
+
+    @app.get(
+        "/v1/old",
+        **going(
+            since=datetime(2026, 1, 1, tzinfo=UTC),
+            sunset=datetime(2027, 1, 1, tzinfo=UTC),
+            see="/docs#new",
+        ),
+    )
+    def old(limit: int = 1) -> Response:
+        return Response(headers={"Link": '</v1/old>; rel="next"'})
+
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        answers = [client.request(method, f"/v1/old{query}") for method in ("GET", "HEAD")]
+        untouched = client.get("/v1/queue")
+        assert client.get("/openapi.json").json()["paths"]["/v1/old"]["get"]["deprecated"] is True
+
+    for answer in answers:
+        assert answer.status_code == status
+        # 2026-01-01T00:00:00Z in seconds since 1970
+        assert answer.headers["deprecation"] == "@1767225600"
+        assert answer.headers["sunset"] == "Fri, 01 Jan 2027 00:00:00 GMT"
+        assert '</docs#new>; rel="deprecation"; type="text/html"' in answer.headers["link"]
+    assert "deprecation" not in untouched.headers
+
+
+def test_nothing_goes_before_it_was_deprecated() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    with pytest.raises(ValueError, match="is before the deprecation"):
+        going(since=now, sunset=now - timedelta(days=1), see="/docs")

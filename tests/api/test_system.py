@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import pytest
@@ -5,8 +6,9 @@ from starlette.testclient import TestClient
 
 from api.problems import KINDS
 from jobs.artifacts import Artifacts
+from jobs.database import Database
 from jobs.settings import Settings
-from tests.api.given import get, problem
+from tests.api.given import admin, get, problem
 
 
 def test_health_asks_nothing_of_anybody(client: TestClient) -> None:
@@ -38,10 +40,24 @@ def test_the_queue_lists_depth_and_workers(client: TestClient) -> None:
     assert queue["workers"] == []
 
 
-def test_the_root_leads_to_the_documentation(client: TestClient) -> None:
-    response = client.get("/", follow_redirects=False)
+def test_the_root_is_a_page_that_runs_nothing_but_its_own_script(client: TestClient) -> None:
+    page = client.get("/")
 
-    assert response.headers["location"] == "/docs"
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert "unsafe" not in policy
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert {"/docs", "/redoc", "/openapi.json", "/static/landing.js"} <= set(sources)
+    for source in set(sources) - {"/docs#/Datasets/createDataset"}:
+        assert client.get(source).status_code == 200, source
+    assert not re.search(r"<script>|<style|style=|\son\w+=", page.text)
+
+
+def test_the_root_needs_no_key_and_holds_none(locked: TestClient, database: Database) -> None:
+    headers = admin(database)
+
+    assert locked.get("/").content == locked.get("/", headers=headers).content
 
 
 def test_version_names_the_service(client: TestClient) -> None:
