@@ -10,21 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ml.cache import Pixels
 from ml.config import AugmentConfig
-from ml.images import Rgb
-from ml.sampling import Floats, Matrix, draw_batch, draw_batch_on_device
+from ml.resident import Positions, taken
+from ml.sampling import Floats
 from ml.theory.presize_geometry import AugmentDraws, centre_matrix, draw_augmentation
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 NEUTRAL_BRIGHTNESS = 0.5
 NEUTRAL_CONTRAST = 1.0
-
-Positions = NDArray[np.int64]
 
 _LEVELS_T = np.clip(np.arange(256) / 255, 1e-7, 1 - 1e-7)
 _ODDS_T = np.log(_LEVELS_T / (1 - _LEVELS_T))
@@ -52,30 +49,30 @@ def augmented_batch(
 
     The change of a photo is a pure function of the key and its position.
     """
-    photos = [pixels.photo(int(position)) for position in positions]
+    photos = taken(pixels, positions, device)
     draws = [
-        drawn(stream_of(key, int(position)), augment, photo_wh=_width_height(photo))
-        for photo, position in zip(photos, positions, strict=True)
+        drawn(stream_of(key, position), augment, photo_wh=size_wh)
+        for size_wh, position in zip(photos.sizes_wh, positions.tolist(), strict=True)
     ]
     matrices = [
-        draw.matrix(_width_height(photo), size) for photo, draw in zip(photos, draws, strict=True)
+        draw.matrix(size_wh, size) for size_wh, draw in zip(photos.sizes_wh, draws, strict=True)
     ]
     tables_B3T = lighting_tables(
         [draw.brightness for draw in draws], [draw.contrast for draw in draws]
     )
-    return _batch(photos, matrices, tables_B3T, size, device)
+    return photos.drawn(matrices, tables_B3T, size).permute(0, 3, 1, 2)
 
 
 def centred_batch(
     pixels: Pixels, positions: Positions, *, size: int, device: torch.device
 ) -> Tensor:
     """Normalised images of shape (B, 3, size, size), channels last: the largest centred square."""
-    photos = [pixels.photo(int(position)) for position in positions]
-    matrices = [centre_matrix(_width_height(photo), size) for photo in photos]
+    photos = taken(pixels, positions, device)
+    matrices = [centre_matrix(size_wh, size) for size_wh in photos.sizes_wh]
     neutral_B3T = lighting_tables(
-        [NEUTRAL_BRIGHTNESS] * len(photos), [NEUTRAL_CONTRAST] * len(photos)
+        [NEUTRAL_BRIGHTNESS] * len(matrices), [NEUTRAL_CONTRAST] * len(matrices)
     )
-    return _batch(photos, matrices, neutral_B3T, size, device)
+    return photos.drawn(matrices, neutral_B3T, size).permute(0, 3, 1, 2)
 
 
 def lighting_tables(brightness_B: Sequence[float], contrast_B: Sequence[float]) -> Floats:
@@ -113,21 +110,3 @@ def drawn(
         max_warp=augment.max_warp,
         flip=augment.flip,
     )
-
-
-def _width_height(photo: Rgb) -> tuple[int, int]:
-    return photo.shape[1], photo.shape[0]
-
-
-def _batch(
-    photos: Sequence[Rgb],
-    matrices: Sequence[Matrix],
-    tables_B3T: Floats,
-    size: int,
-    device: torch.device,
-) -> Tensor:
-    if device.type == "cpu":
-        images_BSS3 = torch.from_numpy(draw_batch(photos, matrices, tables_B3T, size))
-    else:
-        images_BSS3 = draw_batch_on_device(photos, matrices, tables_B3T, size, device)
-    return images_BSS3.permute(0, 3, 1, 2)
