@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ml.cache import Pixels
 from ml.config import AugmentConfig
-from ml.images import Rgb
-from ml.sampling import Floats, draw_batch, draw_batch_on_device
+from ml.resident import OnHost, Positions, taken
+from ml.sampling import Floats, draw_batch
 from ml.theory.presize_geometry import AugmentDraws, centre_matrix, draw_augmentation
 from ml.warping import warp_batch
 
@@ -24,8 +24,6 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 NEUTRAL_BRIGHTNESS = 0.5
 NEUTRAL_CONTRAST = 1.0
-
-Positions = NDArray[np.int64]
 
 _LEVELS_T = np.clip(np.arange(256) / 255, 1e-7, 1 - 1e-7)
 _ODDS_T = np.log(_LEVELS_T / (1 - _LEVELS_T))
@@ -53,20 +51,18 @@ def augmented_batch(
 
     The change of a photo is a pure function of the key and its position.
     """
-    photos = [pixels.photo(int(position)) for position in positions]
+    photos = taken(pixels, positions, device, warp_batch)
     draws = [
-        drawn(stream_of(key, int(position)), augment, photo_wh=_width_height(photo))
-        for photo, position in zip(photos, positions, strict=True)
+        drawn(stream_of(key, position), augment, photo_wh=size_wh)
+        for size_wh, position in zip(photos.sizes_wh, positions.tolist(), strict=True)
     ]
     matrices = [
-        draw.matrix(_width_height(photo), size) for photo, draw in zip(photos, draws, strict=True)
+        draw.matrix(size_wh, size) for size_wh, draw in zip(photos.sizes_wh, draws, strict=True)
     ]
     tables_B3T = lighting_tables(
         [draw.brightness for draw in draws], [draw.contrast for draw in draws]
     )
-    if device.type == "cpu":
-        return _channels_first(warp_batch(photos, matrices, tables_B3T, size))
-    return draw_batch_on_device(photos, matrices, tables_B3T, size, device).permute(0, 3, 1, 2)
+    return photos.drawn(matrices, tables_B3T, size).permute(0, 3, 1, 2)
 
 
 def centred_batch(
@@ -76,16 +72,14 @@ def centred_batch(
 
     Photos that are such squares already (`ml.centres`) are taken as they are.
     """
-    photos = [pixels.photo(int(position)) for position in positions]
-    if all(photo.shape == (size, size, 3) for photo in photos):
-        return _neutral(np.stack(photos), device)
-    matrices = [centre_matrix(_width_height(photo), size) for photo in photos]
+    photos = taken(pixels, positions, device, draw_batch)
+    if isinstance(photos, OnHost) and all(each == (size, size) for each in photos.sizes_wh):
+        return _neutral(np.stack(photos.photos))
+    matrices = [centre_matrix(size_wh, size) for size_wh in photos.sizes_wh]
     neutral_B3T = lighting_tables(
-        [NEUTRAL_BRIGHTNESS] * len(photos), [NEUTRAL_CONTRAST] * len(photos)
+        [NEUTRAL_BRIGHTNESS] * len(matrices), [NEUTRAL_CONTRAST] * len(matrices)
     )
-    if device.type == "cpu":
-        return _channels_first(draw_batch(photos, matrices, neutral_B3T, size))
-    return draw_batch_on_device(photos, matrices, neutral_B3T, size, device).permute(0, 3, 1, 2)
+    return photos.drawn(matrices, neutral_B3T, size).permute(0, 3, 1, 2)
 
 
 def lighting_tables(brightness_B: Sequence[float], contrast_B: Sequence[float]) -> Floats:
@@ -125,23 +119,9 @@ def drawn(
     )
 
 
-def _neutral(levels_BSS3: NDArray[np.uint8], device: torch.device) -> Tensor:
+def _neutral(levels_BSS3: NDArray[np.uint8]) -> Tensor:
     (table_3T,) = lighting_tables([NEUTRAL_BRIGHTNESS], [NEUTRAL_CONTRAST])
-    if device.type == "cpu":
-        images_BSS3 = np.empty(levels_BSS3.shape, np.float32)
-        for channel in range(3):
-            images_BSS3[..., channel] = table_3T[channel].take(levels_BSS3[..., channel])
-        return torch.from_numpy(images_BSS3).permute(0, 3, 1, 2)
-    channel_3 = torch.arange(3, device=device)
-    values_3T = torch.from_numpy(table_3T).to(device)
-    levels = torch.from_numpy(levels_BSS3).to(device).long()
-    return values_3T[channel_3, levels].permute(0, 3, 1, 2)
-
-
-def _width_height(photo: Rgb) -> tuple[int, int]:
-    return photo.shape[1], photo.shape[0]
-
-
-def _channels_first(images_BSS3: Floats) -> Tensor:
-    """The same numbers as (B, 3, S, S), channels last in memory."""
+    images_BSS3 = np.empty(levels_BSS3.shape, np.float32)
+    for channel in range(3):
+        images_BSS3[..., channel] = table_3T[channel].take(levels_BSS3[..., channel])
     return torch.from_numpy(images_BSS3).permute(0, 3, 1, 2)

@@ -12,7 +12,8 @@ from ml.batch_images import validation_images
 from ml.cache import Pixels
 from ml.device import Resolved, autocast
 from ml.errors import StoppedError
-from ml.loader import ordered_batches, prefetched
+from ml.feed import fed
+from ml.loader import ordered_batches
 from ml.pending import Pending
 from ml.photos import LabelledPhoto
 from ml.progress import Command
@@ -62,7 +63,7 @@ def predict_logits(  # noqa: PLR0913  # each is a plain fact that callers hold s
     def make(positions: NDArray[np.int64]) -> torch.Tensor:
         return validation_images(pixels, positions, size=size, device=device)
 
-    with torch.inference_mode(), prefetched(batches, make) as ready:
+    with torch.inference_mode(), fed(batches, make, device) as ready:
         for images_BCHW in ready:
             with autocast(precision, device):
                 logits_BC = model(images_BCHW)

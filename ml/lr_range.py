@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -20,11 +20,12 @@ from ml.cache import Pixels
 from ml.config import LrRangeConfig
 from ml.device import Resolved, resolve_precision
 from ml.errors import StoppedError
+from ml.feed import fed
 from ml.layer_groups import freeze_body, train_one_group
-from ml.loader import prefetched
 from ml.optimizer import make_optimizer, set_rates
 from ml.pending import Pending, TakenStep
 from ml.photos import LabelledPhoto
+from ml.placement import place_of, placed
 from ml.progress import Command, Listener, StepReport
 from ml.seeding import seeded
 from ml.step import Stepper, make_scaler
@@ -113,6 +114,20 @@ class _Find:
             pieces=self.pieces,
         )
 
+    def placed(self) -> "_Find":
+        """The photos are on the GPU where they fit; once memory was too small it is left free."""
+        if self.device.type != "cuda" or self.pieces > 1:
+            return self
+        (pixels,) = placed(
+            [self.pixels],
+            build_model(self.config.model, seed=self.config.seed).to(self.device),
+            photos_at_once=self.batch_size,
+            size=self.config.data.size,
+            precision=self.precision,
+            device=self.device,
+        )
+        return replace(self, pixels=pixels)
+
     def stepper(self, planned: PlannedSweep) -> Stepper:
         """A new model of which only that moves which is swept."""
         config = self.config
@@ -162,11 +177,10 @@ def find_lr(
     )
     listener.phase(PHASE)
     with _every_gpu_draws_on():
+        find = find.placed()
         sweeps = tuple(_all_swept(find))
-    return LrRangeResult(
-        sweeps=sweeps,
-        resolved=find.batches(config.seed).environment(find.precision),
-    )
+    environment = find.batches(config.seed).environment(find.precision)
+    return LrRangeResult(sweeps=sweeps, resolved={**environment, **place_of(find.pixels, device)})
 
 
 @contextlib.contextmanager
@@ -210,7 +224,7 @@ def _sweep(find: _Find, planned: PlannedSweep, stepper: Stepper) -> tuple[_Curve
     rates = exponential_sweep(config.start_lr, config.end_lr, config.num_steps)
     first, groups = planned.number * len(rates), stepper.model.architecture.layer_groups
     curve, pending = _Curve(), Pending[TakenStep](find.device)
-    with prefetched(endless_keys(batches), batches.make) as ready:
+    with fed(endless_keys(batches), batches.make, find.device) as ready:
         for step, lr in enumerate(rates):
             lrs = planned.rates(lr, groups)
             set_rates(stepper.optimizer, lrs, SWEEP_MOMENTUM)

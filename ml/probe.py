@@ -17,8 +17,10 @@ from ml.cache import LoosePixels, Pixels
 from ml.centres import centre_of
 from ml.config import DEFAULT_WEIGHTS, NO_WEIGHTS, FineTuneConfig, ModelConfig
 from ml.errors import StoppedError, is_out_of_memory
+from ml.feed import fed
 from ml.images import Rgb
-from ml.loader import DEPTH, prefetched
+from ml.inputs import Inputs
+from ml.loader import DEPTH
 from ml.memory import PeakMemory, peak_memory, reset_peak
 from ml.originals import Originals
 from ml.photos import LabelledPhoto
@@ -28,7 +30,7 @@ from ml.seeding import seeded
 from ml.theory import architectures
 from ml.train import take_step, validation_logits
 from ml.training_batches import endless_keys
-from ml.training_run import Inputs, TrainingRun, enter_phase, new_run, state_of
+from ml.training_run import TrainingRun, enter_phase, new_run, state_of
 
 PhaseName = Literal["frozen", "unfrozen"]
 
@@ -209,7 +211,7 @@ def _steps(run: TrainingRun, phase: PhaseName) -> Pace:
     enter_phase(run)
     run.model.train()
     marks_s = [time.perf_counter()]
-    with prefetched(endless_keys(run.batches), run.batches.make) as ready:
+    with fed(endless_keys(run.batches), run.batches.make, run.inputs.device) as ready:
         for step, batch in enumerate(ready):
             take_step(run, [batch], step % run.batches.per_epoch)
             if step == 0:

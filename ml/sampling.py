@@ -12,13 +12,11 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # torch's own customary name
 
 from ml.images import Rgb
@@ -65,7 +63,7 @@ class Readings:
 
 def readings_of(photo: Rgb, matrix: Matrix, size: int) -> Readings:
     """Only the part of the photo that is read, averaged down where readings would miss pixels."""
-    photo, matrix = _read_part(*_shrunk(photo, matrix, size), size)
+    photo, matrix = _read_part(*shrunk(photo, matrix, size), size)
     return Readings(photo, _taps(matrix, size))
 
 
@@ -86,72 +84,7 @@ def draw(photo: Rgb, matrix: Matrix, size: int) -> NDArray[np.uint8]:
     return (drawn_3SS.numpy() + np.float32(0.5)).astype(np.uint8)
 
 
-def draw_batch_on_device(
-    photos: Sequence[Rgb],
-    matrices: Sequence[Matrix],
-    tables_B3T: Floats,
-    size: int,
-    device: torch.device,
-) -> Tensor:
-    """As ``draw_batch``, sampled on the device in a few large operations.
-
-    Equal to the CPU's result up to one level of rounding.
-    """
-    shrunk = [_shrunk(photo, m, size) for photo, m in zip(photos, matrices, strict=True)]
-    bytes_N = _on_device(np.concatenate([photo.reshape(-1) for photo, _ in shrunk]), device)
-    sizes_B2 = np.array([photo.shape[1::-1] for photo, _ in shrunk])
-    starts_B = np.concatenate([[0], np.cumsum(sizes_B2.prod(axis=1) * 3)[:-1]])
-    starts, sizes = _on_device(starts_B, device), _on_device(sizes_B2, device)
-    taps_B433 = np.stack([np.broadcast_to(_taps(m, size), (4, 3, 3)) for _, m in shrunk])
-    levels_BP3 = torch.zeros((len(shrunk), size * size, 3), device=device)
-    for tap in range(4):
-        places_BP2 = _places(taps_B433[:, tap], sizes_B2, size, device)
-        levels_BP3 += _bilinear(bytes_N, starts, sizes, places_BP2) / 4
-    indices_B3P = (levels_BP3 + 0.5).long().transpose(1, 2)
-    values_B3P = _on_device(tables_B3T, device).gather(2, indices_B3P)
-    return values_B3P.transpose(1, 2).reshape(len(shrunk), size, size, 3)
-
-
-def _places(
-    matrices_B33: Matrix, sizes_B2: NDArray[np.int64], size: int, device: torch.device
-) -> Tensor:
-    """Input pixel coordinates (x, y) of each of the P = S * S outputs, reflected: (B, P, 2)."""
-    centres_S = torch.arange(size, device=device, dtype=torch.float32) + 0.5
-    v_SS, u_SS = torch.meshgrid(centres_S, centres_S, indexing="ij")
-    outputs_P3 = torch.stack([u_SS, v_SS, torch.ones_like(u_SS)], dim=-1).view(-1, 3)
-    matrices = _on_device(matrices_B33.astype(np.float32), device)
-    inputs_BP3 = outputs_P3 @ matrices.transpose(1, 2)
-    length_B12 = _on_device(sizes_B2.astype(np.float32), device)[:, None, :]
-    once_BP2 = (inputs_BP3[..., :2] / inputs_BP3[..., 2:]).remainder(2 * length_B12)
-    inside_BP2 = torch.where(once_BP2 > length_B12, 2 * length_B12 - once_BP2, once_BP2)
-    return torch.clamp(inside_BP2 - 0.5, min=0.0).minimum(length_B12 - 1)
-
-
-def _bilinear(bytes_N: Tensor, starts_B: Tensor, sizes_B2: Tensor, places_BP2: Tensor) -> Tensor:
-    """Levels of shape (B, P, 3), from photos laid one after the other."""
-    first_BP2 = places_BP2.long()
-    share_BP2 = places_BP2 - first_BP2
-    second_BP2 = (first_BP2 + 1).minimum(sizes_B2[:, None, :] - 1)
-    levels_BP3 = torch.zeros((*places_BP2.shape[:2], 3), device=places_BP2.device)
-    for right, below in itertools.product((False, True), repeat=2):
-        x_BP = (second_BP2 if right else first_BP2)[..., 0]
-        y_BP = (second_BP2 if below else first_BP2)[..., 1]
-        x_share_BP = share_BP2[..., 0] if right else 1 - share_BP2[..., 0]
-        y_share_BP = share_BP2[..., 1] if below else 1 - share_BP2[..., 1]
-        index_BP = starts_B[:, None] + (y_BP * sizes_B2[:, :1] + x_BP) * 3
-        index_BP3 = index_BP[..., None] + torch.arange(3, device=bytes_N.device)
-        levels_BP3 += bytes_N[index_BP3] * (x_share_BP * y_share_BP)[..., None]
-    return levels_BP3
-
-
-def _on_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
-
-
-def _shrunk(photo: Rgb, matrix: Matrix, size: int) -> tuple[Rgb, Matrix]:
+def shrunk(photo: Rgb, matrix: Matrix, size: int) -> tuple[Rgb, Matrix]:
     """The photo averaged down so far that sampling reads every pixel, and the matrix for it."""
     step_px = stride(matrix, size)
     if step_px <= MAX_STRIDE:
@@ -173,14 +106,14 @@ def stride(matrix: Matrix, size: int) -> float:
 
 def _taps(matrix: Matrix, size: int) -> Matrix:
     """The homographies whose samples, averaged, are the picture: (4, 3, 3), or (1, 3, 3)."""
-    offset_px = _tap_offset(stride(matrix, size))
+    offset_px = tap_offset(stride(matrix, size))
     if offset_px == 0:
         return matrix[None]
     ends_px = (-offset_px, offset_px)
     return matrix @ np.stack([_shift(x, y) for x, y in itertools.product(ends_px, repeat=2)])
 
 
-def _tap_offset(step_px: float) -> float:
+def tap_offset(step_px: float) -> float:
     """Distance of each sample from the centre along both axes, in output pixels: 0 to 0.29."""
     return math.sqrt(max(0.0, 1 - 1 / step_px**2) / 12)
 

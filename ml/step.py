@@ -22,6 +22,11 @@ class Batch:
     share: float = 1.0
     """What part of its step's loss the mean loss of this batch is."""
 
+    def record_stream(self, s: torch.Stream) -> None:
+        """As a tensor's."""
+        self.images.record_stream(s)
+        self.labels.record_stream(s)
+
 
 @dataclass(frozen=True, slots=True)
 class Stepper:

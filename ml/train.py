@@ -19,7 +19,8 @@ from ml.cache import Pixels
 from ml.config import FineTuneConfig
 from ml.errors import LossDivergedError, StoppedError
 from ml.evaluate import Logits, Metrics, metrics, predict_logits
-from ml.loader import prefetched
+from ml.feed import fed
+from ml.inputs import Inputs
 from ml.optimizer import set_rates
 from ml.pending import TakenStep
 from ml.photos import LabelledPhoto
@@ -29,7 +30,6 @@ from ml.seeding import seeded
 from ml.step import Batch, Stepper
 from ml.theory.schedules import Phase
 from ml.training_run import (
-    Inputs,
     StopReason,
     TrainingRun,
     current_phase,
@@ -61,7 +61,8 @@ class FineTuneOutcome:
     epochs_done: int
     """Complete epochs, frozen ones included."""
     resolved: dict[str, str | int]
-    """What was decided on this machine: precision, batch size, threads, device, versions."""
+    """What was decided on this machine: precision, batch size, threads, device, versions, and where
+    the photos lay if that was a GPU."""
 
 
 def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separately
@@ -116,7 +117,7 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
         kept_epoch=run.best_epoch,
         steps=run.global_step,
         epochs_done=run.epochs_done,
-        resolved=run.batches.environment(run.precision),
+        resolved=run.resolved,
     )
 
 
@@ -174,7 +175,7 @@ def _train_epoch(run: TrainingRun, first_epoch: int) -> None:
     run.model.train()
     keys = run.batches.keys(run.epochs_done, first=run.steps_in_epoch)
     before = (run.epochs_done - first_epoch) * run.batches.per_epoch
-    with prefetched(keys, run.batches.make) as ready:
+    with fed(keys, run.batches.make, run.inputs.device) as ready:
         while not run.epoch_is_trained:
             batches = itertools.islice(ready, run.batches.per_step)
             take_step(run, batches, before + run.steps_in_epoch)

@@ -2,9 +2,7 @@
 
 import hashlib
 import itertools
-import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,15 +10,15 @@ import torch
 from torch import Tensor
 
 from ml.backbones import ImageClassifier, build_model, empty_model
-from ml.cache import Pixels
-from ml.config import NO_WEIGHTS, FineTuneConfig
+from ml.config import NO_WEIGHTS
 from ml.device import Resolved, resolve_precision
+from ml.inputs import Inputs
 from ml.layer_groups import freeze_body, unfreeze
 from ml.optimizer import make_optimizer
 from ml.pending import Pending, TakenStep
-from ml.photos import LabelledPhoto
-from ml.progress import Command, Listener
-from ml.resumption import Elsewhere, check_same_run, environment_changes, precision_of
+from ml.placement import place_of
+from ml.progress import Command
+from ml.resumption import check_same_run, environment_changes, precision_of
 from ml.seeding import restore_rng_state, rng_state
 from ml.step import Stepper, make_scaler
 from ml.theory.early_stopping import Metric, best_place, has_stalled
@@ -29,27 +27,6 @@ from ml.training_batches import TrainingBatches, fitting_accumulate, fitting_bat
 from ml.training_state import TrainingState, copied
 
 StopReason = Literal["user", "early_stopping", "max_duration"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
-    """What a fine-tune is given."""
-
-    config: FineTuneConfig
-    train: Sequence[LabelledPhoto]
-    pixels: Pixels
-    valid: Sequence[LabelledPhoto]
-    valid_pixels: Pixels
-    listener: Listener
-    device: torch.device
-    pieces: int = 1
-    """As in `TrainingBatches`. A run may go on with others: its steps stay the same."""
-    elsewhere: Elsewhere = "fail"
-
-    @property
-    def photos_at_once(self) -> int:
-        """Most photos in one evaluating pass through the network."""
-        return math.ceil(self.config.data.batch_size / self.pieces)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +65,12 @@ class TrainingRun:
     def epochs(self) -> int:
         """Epochs in all."""
         return sum(phase.epochs for phase in self.phases)
+
+    @property
+    def resolved(self) -> dict[str, str | int]:
+        """What was decided on this machine: all that decides bits, and where the photos lie."""
+        environment = self.batches.environment(self.precision)
+        return {**environment, **place_of(self.inputs.pixels, self.inputs.device)}
 
     @property
     def epoch_is_trained(self) -> bool:
@@ -239,6 +222,8 @@ def state_of(run: TrainingRun) -> TrainingState:
 
 def _run(inputs: Inputs, model: ImageClassifier) -> TrainingRun:
     config = inputs.config
+    model, precision = model.to(inputs.device), resolve_precision(config.precision, inputs.device)
+    inputs = inputs.placed(model, precision)
     batch_size = fitting_batch_size(config.data.batch_size, len(inputs.train), inputs.listener)
     batches = TrainingBatches(
         inputs.train,
@@ -262,10 +247,10 @@ def _run(inputs: Inputs, model: ImageClassifier) -> TrainingRun:
     )
     return TrainingRun(
         inputs=inputs,
-        precision=resolve_precision(config.precision, inputs.device),
+        precision=precision,
         batches=batches,
         phases=tuple(phase for phase in fine_tune_phases(plan) if phase.epochs > 0),
-        model=model.to(inputs.device),
+        model=model,
         pending=Pending(inputs.device),
     )
 

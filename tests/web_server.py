@@ -49,17 +49,15 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[WebServer]:
     class _Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             # what is left unread would be taken for the next request
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.command == "POST":
+                server.bodies.append(body)
             server.asked.append((self.path, dict(self.headers)))
             with contextlib.suppress(OSError):
                 server.answers.get(self.path.partition("?")[0], status(404))(self)
 
         do_HEAD = do_GET  # noqa: N815 - the library's own name
         do_POST = do_GET  # noqa: N815 - the library's own name
-
-        def do_POST(self) -> None:
-            server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass

@@ -10,9 +10,8 @@ from jobs.datasets import ImportOutcome
 from ml.theory.dataset_findings import Finding, Photo, findings
 from ml.theory.parts import PARTS, Part, shortage
 from worker.failures import JobFailedError
-from worker.items import Item
+from worker.items import UNLABELLED, Item
 from worker.left_out import LeftOut
-from worker.photo_checks import UNLABELLED
 
 _SHOWN = 1000
 _EXAMPLES = 5

@@ -10,6 +10,9 @@ import pyarrow.parquet as pq
 from jobs.artifacts import published
 from ml.theory.parts import Part
 
+UNLABELLED = "its name has no label"
+"""The reason of a photo that is left out for want of a label."""
+
 _AT_ONCE = 4096
 _SCHEMA = pa.schema(
     [

@@ -15,12 +15,9 @@ from worker.break_off import end_if_told, for_each
 from worker.context import Context
 from worker.decoder import DecodingLimits, PhotoFacts, PhotoOrder
 from worker.decoder_pool import DecoderPool, UnusablePhotoError
-from worker.items import Item
+from worker.items import UNLABELLED, Item
 from worker.photo_sources import Photos
 from worker.progress import ProgressWriter
-
-UNLABELLED = "its name has no label"
-"""The reason of a photo that is left out for want of a label."""
 
 _LOOK_AT_DISK_EVERY = 256
 

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-import torch
 
-from ml.sampling import draw, draw_batch, draw_batch_on_device
+from ml.sampling import draw, draw_batch
 
 IDENTITY = np.eye(3)
 LEVELS = np.tile(np.arange(256, dtype=np.float32), (1, 3, 1))
@@ -63,16 +62,3 @@ def test_levels_pass_through_the_table_of_their_photo_and_channel() -> None:
     assert drawn.shape == (2, 4, 4, 3)
     assert drawn[0, 1, 2].tolist() == [21, 21, 21]
     assert drawn[1, 1, 2].tolist() == [42, 42, 1042]
-
-
-def test_the_device_draws_what_the_cpu_draws_up_to_one_level() -> None:
-    rng = np.random.default_rng(0)
-    photos = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((40, 70), (90, 33))]
-    warped = np.array([[1.5, 0.2, -6], [-0.1, 1.4, 5], [1e-3, -2e-3, 1]])
-    reduced = np.diag([4.5, 4.5, 1.0]) @ shift(-2, 3)
-    tables = np.repeat(LEVELS, 2, axis=0)
-
-    expected = draw_batch(photos, [warped, reduced], tables, 24)
-    drawn = draw_batch_on_device(photos, [warped, reduced], tables, 24, torch.device("cpu"))
-
-    assert np.abs(drawn.numpy() - expected).max() <= 1

@@ -35,8 +35,8 @@ from worker.context import Context, Ending
 from worker.dataset_versions import version_of
 from worker.failures import JobFailedError
 from worker.import_report import outcome_of, refuse_too_little
-from worker.items import Item, write_items
-from worker.photo_checks import UNLABELLED, Labelled, checked
+from worker.items import UNLABELLED, Item, write_items
+from worker.photo_checks import Labelled, checked
 from worker.photo_sources import photos_of
 
 _EXAMPLES = 5
