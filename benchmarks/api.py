@@ -143,6 +143,8 @@ def _follow(client: Client, job_id: str) -> None:
 
 def _answer(url: str, kind: Asked) -> Json:
     got = httpx.request(kind.method, f"{url}{kind.path}", json=kind.body, timeout=60)
+    if got.status_code != kind.status:
+        raise RuntimeError(f"{kind.path} answers {got.status_code} {got.text}")
     return {"method": kind.method, "path": kind.path, "status": kind.status, "body": got.text}
 
 
@@ -154,15 +156,16 @@ def _serving(name: str, settings: Settings, http: str, same: Path | None) -> Ite
     # -P: beside the program lies this file, which is not the package of its name
     arguments = [sys.executable, "-P", program, "--port", str(port), "--http", http]
     arguments += [] if same is None else ["--same", same]
-    process = subprocess.Popen(
-        arguments, env=child_environment(settings), stdout=subprocess.DEVNULL
-    )
-    try:
-        _wait_for(port)
-        yield Server(name=name, port=port, pid=process.pid)
-    finally:
-        process.terminate()
-        process.wait()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            arguments, env=child_environment(settings), stdout=log, stderr=log
+        )
+        try:
+            _wait_for(port)
+            yield Server(name=name, port=port, pid=process.pid)
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _wait_for(port: int) -> None:

@@ -72,6 +72,7 @@ async def stream_start(
     "/{job_id}/stream",
     operation_id="streamJobEvents",
     summary="Watch a job live",
+    status_code=200,
     response_class=EventStream,
     responses={
         200: {"content": {EventStream.media_type: {"example": _EXAMPLE}}},
