@@ -62,10 +62,7 @@ class Finding:
 
 
 def findings(photos: Sequence[Photo], *, have_labels: bool = True) -> list[Finding]:
-    """Everything found, the graver first; no finding says that nothing was found.
-
-    Of photos without labels nothing is said that concerns a training.
-    """
+    """Everything found, the graver first; without labels nothing that concerns a training."""
     groups = _groups(photos)
     if not have_labels:
         return [*_duplicates(photos, groups), *_sizes(photos), *_modes(photos)]
