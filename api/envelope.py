@@ -48,9 +48,7 @@ class Envelope:
         sent = headers.get("traceparent")
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id),
-            tracing.span(
-                scope["method"], parent=sent, kind="server", request_id=request_id
-            ) as span,
+            tracing.span("request", parent=sent, kind="server", request_id=request_id) as span,
         ):
             answer = _Answer(send, scope)
             began_s = time.perf_counter()
@@ -63,7 +61,7 @@ class Envelope:
                 if answer.is_stream:
                     metrics.STREAM_READERS.dec()
                 span.tell(
-                    f"{scope['method']} {route}",
+                    f"{scope['method']} {route or 'none'}",
                     http__request__method=scope["method"],
                     http__route=route or "",
                     http__response__status_code=answer.status or 500,

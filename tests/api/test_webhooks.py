@@ -1,6 +1,7 @@
 """Webhooks over HTTP: registered, listed, changed, deleted, tested, sent again."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import HTTPServer
@@ -24,6 +25,19 @@ from tests.pages import DOCS
 from tests.web_server import WebServer, serving, status
 
 URL = "https://hooks.example.com/tunesmith"
+
+
+@pytest.fixture(autouse=True)
+def no_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receiver that is nobody's has no address, and no name server is asked for it."""
+    found = socket.getaddrinfo
+
+    def look_up(host: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's own
+        if host == "hooks.example.com":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return found(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
 
 @pytest.fixture
