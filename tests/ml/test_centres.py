@@ -57,11 +57,11 @@ def test_a_batch_of_centres_is_bit_by_bit_the_batch_of_the_presized_photos(
     form = centre_form(FORM, size=SIZE, stored="raw")
     positions = np.arange(len(photos))
     with closing(pixels_of(photos, tmp_path)) as presized:
-        drawn = np.stack([_levels(presized.photo(place)) for place in positions])
+        drawn = np.stack([_levels(presized.photo(place)) for place in positions.tolist()])
         wanted = centred_batch(presized, positions, size=SIZE, device=cpu)
 
     with closing(centres_of(photos, tmp_path, lambda: pixels_of(photos, tmp_path), form)) as found:
-        assert np.array_equal(np.stack([found.photo(place) for place in positions]), drawn)
+        assert np.array_equal(np.stack([found.photo(place) for place in positions.tolist()]), drawn)
         batch = centred_batch(found, positions, size=SIZE, device=cpu)
 
     assert torch.equal(batch, wanted)

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ml.augment import DrawKey, augmented_batch
 from ml.cache import Pixels
+from ml.centres import centre_form, open_centres
 from ml.checkpoint import load, save
 from ml.config import AugmentConfig, FineTuneConfig, LrRangeConfig
 from ml.determinism import prefer_repeatable_kernels, tell_gaps
@@ -149,21 +150,25 @@ def test_a_run_that_pauses_and_resumes_ends_with_the_same_bits(
     assert bits_of(*attempts) == undisturbed
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_stored_pixels_do_not_depend_on_how_many_threads_decode(
+@pytest.mark.parametrize("threads", [0, 1, 4])
+def test_pixels_that_are_made_meanwhile_give_the_same_bits_however_many_threads_make_them(
     undisturbed: dict[str, object], train: Photos, valid: Photos, tmp_path: Path, threads: int
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        parts = [
-            stack.enter_context(contextlib.closing(_stored(photos, tmp_path, threads)))
-            for photos in (train, valid)
-        ]
+    def growing(photos: Photos) -> Pixels:
+        return open_pixels(
+            photos, folder=tmp_path, form=FORM, threads=threads, should_stop=lambda: False
+        )
 
-        assert bits_of(run(CONFIG, train, valid, (parts[0], parts[1]))) == undisturbed
-
-
-def _stored(photos: Photos, folder: Path, threads: int) -> Pixels:
-    return open_pixels(photos, folder=folder, form=FORM, threads=threads, should_stop=lambda: False)
+    centres = open_centres(
+        [photo.digest for photo in valid],
+        lambda: growing(valid),
+        size=CONFIG.data.size,
+        form=centre_form(FORM, size=CONFIG.data.size, stored="raw"),
+        folder=tmp_path,
+        should_stop=lambda: False,
+    )
+    with contextlib.closing(growing(train)) as pixels, contextlib.closing(centres):
+        assert bits_of(run(CONFIG, train, valid, (pixels, centres))) == undisturbed
 
 
 def test_original_photos_do_not_depend_on_how_many_threads_decode(

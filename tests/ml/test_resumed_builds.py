@@ -140,13 +140,17 @@ def test_whoever_waits_for_a_builder_that_is_killed_takes_over(tmp_path: Path) -
     stored.wait()
     found: list[Pixels] = []
 
+    def still_waiting() -> bool:
+        waits.set()
+        return False
+
     def wait_and_build() -> None:
         pixels = open_pixels(
             photos,
             folder=cache,
             form=FORM,
             threads=1,
-            should_stop=lambda: waits.set() or False,
+            should_stop=still_waiting,
         )
         pixels.complete(Watch(lambda done, total: None, lambda: False))
         found.append(pixels)
