@@ -229,10 +229,11 @@ def of_bo(database: Database, artifacts: Artifacts) -> dict[str, str]:
     with database.write() as connection:
         upload = uploads.add(connection, new_upload_id(), archive, owner="bo")
     given_to(database, "bo")
-    made = {"job": job, "dataset": dataset, "model": model, "upload": upload}
+    made: dict[str, str] = {"job": job.id, "dataset": dataset.id}
+    made |= {"model": model.id, "upload": upload.id}
     # a kind of thing that is added is checked, too
     assert set(made) == set(TABLE_OF)
-    return {f"{kind}_id": thing.id for kind, thing in made.items()}
+    return {f"{kind}_id": identifier for kind, identifier in made.items()}
 
 
 def test_things_of_another_owner_are_not_there_whatever_is_asked(
