@@ -68,8 +68,9 @@ function fill(document, known) {
   for (const [path, operations] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(operations)) {
       for (const parameter of operation.parameters ?? []) {
-        const id = idFor(parameter.name, path, method, known);
-        if (id !== undefined && (parameter.in === "path" || parameter.required)) parameter.example = id;
+        // an example inside the schema is shown, but not put into the form
+        const example = idFor(parameter.name, path, method, known) ?? parameter.schema?.examples?.[0];
+        if (example !== undefined && (parameter.in === "path" || parameter.required)) parameter.example = example;
       }
       for (const content of Object.values(operation.requestBody?.content ?? {})) {
         for (const example of Object.values(content.examples ?? {})) example.value = filled(example.value, known);

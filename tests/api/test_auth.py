@@ -15,15 +15,16 @@ from api.app import create_app
 from api.auth import Guard
 from api.gate import LastUses
 from api.main import NoUsableKeyError, serve
-from jobs import keys, tables
+from jobs import keys, tables, uploads
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.datasets import Dataset
-from jobs.ids import JobId
+from jobs.ids import JobId, new_upload_id
 from jobs.job import JobType
 from jobs.keys import Scope
 from jobs.owners import TABLE_OF
 from jobs.settings import Settings, child_environment
+from jobs.uploads import Received
 from tests.api import given
 from tests.api.given import Headers, admin, bearer, get, problem
 
@@ -219,13 +220,20 @@ def test_every_scope_allows_to_read_and_to_ask_for_explanations(
 
 @pytest.fixture
 def of_bo(database: Database, artifacts: Artifacts) -> dict[str, str]:
-    """A job, a dataset and a model of another owner."""
+    """A job, a dataset, a model and an upload of another owner."""
     dataset = given.ready_dataset(database)
     given.items(dataset, artifacts)
     model = given.a_model(database, artifacts, dataset)
     job = given.evaluated(database, artifacts, dataset)
+    archive = Received(filename="a.zip", format="zip", digest="ab" * 32, size_bytes=1)
+    with database.write() as connection:
+        upload = uploads.add(connection, new_upload_id(), archive, owner="bo")
     given_to(database, "bo")
-    return {"job_id": job.id, "dataset_id": dataset.id, "model_id": model.id}
+    made: dict[str, str] = {"job": job.id, "dataset": dataset.id}
+    made |= {"model": model.id, "upload": upload.id}
+    # a kind of thing that is added is checked, too
+    assert set(made) == set(TABLE_OF)
+    return {f"{kind}_id": identifier for kind, identifier in made.items()}
 
 
 def test_things_of_another_owner_are_not_there_whatever_is_asked(

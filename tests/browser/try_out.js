@@ -29,8 +29,8 @@ function type(field, text) {
   await until(() => !inside(".live-responses-table"));
   execute.click();
   const status = await until(() =>
-    inside(".live-responses-table td.response-col_status") ?? inside(".parameters .invalid, .validation-errors li"));
-  const told = inside(".live-responses-table td.response-col_description")?.innerText ?? "its form refuses it";
+    inside(".live-responses-table tbody .response-col_status") ?? inside(".parameters .invalid, .validation-errors li"));
+  const told = inside(".live-responses-table tbody .response-col_description")?.innerText ?? "its form refuses it";
   inside(".opblock-summary-control").click();
   done([status.innerText.trim().split(/\s/)[0], told.slice(0, 600)]);
 })();
