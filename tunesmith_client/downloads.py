@@ -16,7 +16,6 @@ from tunesmith_client.transport import Transport
 Advance = Callable[[int, int | None], None]
 """Is told the bytes so far, and all bytes where that is known."""
 
-_CHUNK_BYTES = 1 << 20
 _HOLD_S = 60
 """As long as the service holds an answer back at most."""
 _SHA256 = "sha-256=:"
@@ -96,7 +95,8 @@ def _write(response: httpx.Response, part: Path, advance: Advance | None) -> Non
     length = response.headers.get("Content-Length")
     all_bytes = None if length is None else done + int(length)
     with part.open("ab" if goes_on else "wb") as file:
-        for chunk in response.iter_bytes(_CHUNK_BYTES):
+        # as they come: what a chunk of a fixed size had gathered would be lost with the connection
+        for chunk in response.iter_bytes():
             file.write(chunk)
             done += len(chunk)
             if advance is not None:

@@ -1,11 +1,8 @@
 """Where a dataset's photos come from, as `Datasets.register` takes it."""
 
-from typing import Literal
 from urllib.parse import urlsplit
 
 from tunesmith_client.resources import Json, Upload
-
-Store = Literal["s3", "gs", "az"]
 
 
 def folder(path: str) -> Json:

@@ -65,6 +65,9 @@ def remote(
         try:
             with client:
                 function(Service(client, Screen(as_json=as_json)), **given)  # type: ignore[call-arg]  # Typer passes what the signature names
+        except BrokenPipeError:
+            # whoever read has had enough, as `head` has; Typer ends without a word
+            raise
         except OSError as problem:
             # a file of this machine's: the client has exceptions of its own for the network
             raise CommandError(str(problem)) from problem

@@ -8,11 +8,9 @@ from jobs import records, store
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import JobState
-from tests.cli import test_keys
-from tests.cli.test_keys import Command
+from tests.cli.conftest import Command
 from tests.jobs import given
 
-tunesmith = test_keys.tunesmith
 NOT_IN_IT = "not in it: API keys"
 
 

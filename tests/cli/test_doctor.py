@@ -21,11 +21,8 @@ from jobs.ids import new_job_id
 from jobs.job import JobState
 from jobs.models import Model
 from jobs.settings import Settings, load_settings
-from tests.cli import test_keys
-from tests.cli.test_keys import Command
+from tests.cli.conftest import Command
 from tests.jobs import given
-
-tunesmith = test_keys.tunesmith
 
 Check = Callable[..., tuple[int, dict[str, dict[str, str]]]]
 

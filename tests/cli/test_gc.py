@@ -10,11 +10,8 @@ from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.ids import new_job_id
 from jobs.job import JobState
-from tests.cli import test_keys
-from tests.cli.test_keys import Command
+from tests.cli.conftest import Command
 from tests.jobs import given
-
-tunesmith = test_keys.tunesmith
 
 
 @pytest.fixture(autouse=True)

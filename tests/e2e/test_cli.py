@@ -69,19 +69,10 @@ def test_a_sweep_shows_its_suggestions_when_it_ends(tunesmith: Command, photos: 
         "source": {"type": "path", "path": str(photos)},
         "labels": {"rule": "regex", "pattern": r"^(.+)_\d+\.jpg$"},
     }
-    fields = [
-        word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))
-    ]
+    fields = [f"--{name.replace('_', '-')}={value}" for name, value in TINY.items()]
 
     code, out, _ = tunesmith(
-        "submit",
-        "lr-find",
-        *fields,
-        "--dataset",
-        json.dumps(dataset),
-        "--num-steps",
-        "25",
-        "--watch",
+        "submit", "lr-find", *fields, "--watch", "--dataset", json.dumps(dataset), "--num-steps=25"
     )
 
     assert code == 0

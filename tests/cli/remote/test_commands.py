@@ -256,3 +256,16 @@ def test_a_cancelled_job_has_a_code_of_its_own(tunesmith: Command, database: Dat
     assert tunesmith("watch", job.id)[0] == 4
     code, again, _ = tunesmith("retry", job.id, "--set", "num_steps=40", "--json")
     assert (code, json.loads(again)["hyperparameters"]["num_steps"]) == (0, 40)
+
+
+def test_a_reader_that_has_had_enough_is_no_error(url: str, database: Database) -> None:
+    dataset = given.ready_dataset(database)
+    for _ in range(3):
+        given.queued(database, JobType.LR_FIND, dataset)
+    command = [sys.executable, "-m", "cli.main", "jobs", "--url", url, "--json"]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""

@@ -10,6 +10,7 @@ import pytest
 import tests.api.conftest  # noqa: F401  (silences the test client, so it comes first)
 from api.schemas.jobs import JobResource
 from tests.cli.conftest import Command
+from tests.client.examples import example_of
 from tests.client.test_broken_connections import a_stream, breaking_off, in_turn
 from tests.web_server import Handler, WebServer, serving, status
 
@@ -27,9 +28,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
 def test_a_connection_that_breaks_is_told_and_made_again(
     tunesmith: Command, server: WebServer
 ) -> None:
-    extra = JobResource.model_config["json_schema_extra"]
-    assert isinstance(extra, dict)
-    job = {**extra["example"], "id": "job_1", "state": "succeeded", "is_terminal": True}
+    ended = {"id": "job_1", "state": "succeeded", "is_terminal": True}
+    job = example_of(JobResource) | ended
     server.answers["/v1/jobs/job_1"] = status(200, json.dumps(job).encode())
     server.answers[STREAM] = in_turn(
         a_stream([(1, "job.queued"), (2, "job.paused")]),
