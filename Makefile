@@ -12,7 +12,7 @@ PATTERN ?= ^(.+)_\d+\.jpg$$
 ARCH ?=
 WEIGHTS ?=
 
-.PHONY: help install demo up test test-faults test-api-fuzz test-browser test-architectures test-compose test-fast check lint types arch fmt architectures lock clean openapi docs pictures bench bench-quick hooks
+.PHONY: help install demo up test test-faults test-api-fuzz test-browser test-architectures test-compose test-fast check lint types arch fmt architectures lock clean openapi docs pictures bench bench-quick bench-gpu hooks
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -113,6 +113,9 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 
 bench-quick: install ## times of the main job, cold beside warm (a minute); OUT=--out keeps them as JSON
 	$(BIN)/python benchmarks/quick.py $(OUT)
+
+bench-gpu: install ## steps, their feed and whole runs on a GPU, beside fastai where it is installed (minutes)
+	$(BIN)/python benchmarks/gpu.py $(OUT)
 
 hooks: install ## style and format are checked at every commit
 	$(BIN)/pre-commit install

@@ -10,12 +10,13 @@ from random import Random
 import torch
 from torch import Tensor
 
-from ml.augment import DrawKey, Positions, augmented_batch, centred_batch, drawn, stream_of
+from ml.augment import DrawKey, augmented_batch, centred_batch, drawn, stream_of
 from ml.cache import Pixels
 from ml.config import AugmentConfig
 from ml.device import on_device
 from ml.fastai_pixels import as_floats, cropped, lit, normalised, sampled
 from ml.originals import CENTRE, Originals
+from ml.resident import Positions
 from ml.theory.batch_crop import centre_crop_box, draw_crop_box
 from ml.theory.presize_geometry import AugmentDraws, affine, warp
 

@@ -42,8 +42,8 @@ def fed(
         with torch.cuda.stream(side):
             return make(key), side.record_event()
 
-    with prefetched(keys, make_aside) as ready:
-        yield _handed_over(ready, device)
+    with prefetched(keys, make_aside) as made_aside:
+        yield _handed_over(made_aside, device)
 
 
 def _handed_over(
@@ -59,4 +59,4 @@ def _handed_over(
 @functools.cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
     # one for the process: memory that one stream has given back is of no use to another
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's own gap

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ml.augment import Positions
+from ml.resident import Positions
 
 DEPTH = 3
 STOP_POLL_S = 0.1

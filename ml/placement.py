@@ -56,7 +56,7 @@ def placed(
         resident = None if isinstance(part, Originals) else upload(part, device, most_bytes=left)
         if resident is not None:
             left -= resident.laid_out.flat.numel()
-        found.append(resident or part)
+        found.append(part if resident is None else resident)
     return found
 
 

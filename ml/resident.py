@@ -151,7 +151,7 @@ class ResidentPhotos:
         device = self.pixels.laid_out.flat.device
         here, there = np.flatnonzero(~large_B), np.flatnonzero(large_B)
         parts = [
-            source.drawn([matrices[place] for place in places], tables_B3T[places], size)
+            source.drawn([matrices[place] for place in places.tolist()], tables_B3T[places], size)
             for source, places in (
                 (ResidentPhotos(self.pixels, self.positions[here]), here),
                 (Copied(self._on_host(there), device), there),

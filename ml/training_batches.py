@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ml.augment import DrawKey, Positions
+from ml.augment import DrawKey
 from ml.batch_images import training_images
 from ml.cache import Pixels
 from ml.config import DataConfig
@@ -15,6 +15,7 @@ from ml.errors import TooFewImagesError
 from ml.loader import shuffled_batches
 from ml.photos import LabelledPhoto
 from ml.progress import Listener
+from ml.resident import Positions
 from ml.step import Batch
 from ml.theory import batch_counts
 from ml.theory.parts import LEAST_TRAIN

@@ -1,0 +1,19 @@
+from worker.resolved import environment_values
+
+
+def test_of_what_was_used_it_is_said_who_decided() -> None:
+    used: dict[str, str | int] = {
+        "precision": "bf16",
+        "batch_size": 48,
+        "pixels": "device",
+        "torch": "2.15",
+    }
+
+    values = environment_values(used, batch_size=64, precision="auto")
+
+    assert values == {
+        "precision": {"value": "bf16", "origin": "hardware"},
+        "batch_size": {"value": 48, "origin": "dataset"},
+        "pixels": {"value": "device", "origin": "hardware"},
+        "torch": {"value": "2.15", "origin": "environment"},
+    }
