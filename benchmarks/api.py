@@ -24,7 +24,6 @@ from pathlib import Path
 
 import httpx
 from api_load import Asked, Cost, Server
-from cli.client import Client, Json
 from machine import machine_facts
 from process_cost import resident_mib
 from rich.console import Console
@@ -34,6 +33,7 @@ from stack_memory import descendants, parents
 from cli.redis_server import free_port
 from cli.stack import Stack
 from jobs.settings import Settings, child_environment
+from tunesmith_client import Client, Json
 
 RESULTS = Path(__file__).parent / "results"
 DATASET: Json = {

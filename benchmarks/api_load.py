@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import quantiles
 
-from cli.client import Json
 from process_cost import cpu_s
+
+from tunesmith_client import Json
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 

@@ -9,10 +9,10 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from cli.client import Client
 from cli.stack import Stack
 from tests.api.given import CATS
 from tests.browser.chromium import driven, needs_driver
+from tunesmith_client import Client
 
 pytestmark = [pytest.mark.browser, needs_driver]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.client import Client, Json
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
@@ -16,6 +15,7 @@ from cli.stack import Stack
 from tests.browser.chromium import driven, needs_driver
 from tests.e2e.conftest import TINY, dataset_body, finished
 from tests.worker.photos import write_photos
+from tunesmith_client import Client, Json
 
 pytestmark = [pytest.mark.browser, needs_driver, pytest.mark.timeout(1800)]
 
