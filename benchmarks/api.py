@@ -134,7 +134,7 @@ def _kinds(client: Client) -> list[Asked]:
 
 
 def _follow(client: Client, job_id: str) -> None:
-    for _ in client.follow(job_id):
+    for _ in client.jobs.events(job_id):
         pass
     state = client.get(f"/v1/jobs/{job_id}")["state"]
     if state != "succeeded":

@@ -138,7 +138,7 @@ def _imported(client: Client, folder: Path) -> Json:
         "labels": {"rule": "regex", "pattern": r"^(.+)_\d+\.\w+$"},
     }
     created = client.post("/v1/datasets", body)
-    for _ in client.follow(created["job_id"]):
+    for _ in client.jobs.events(created["job_id"]):
         pass
     job = client.get(f"/v1/jobs/{created['job_id']}")
     if job["state"] != "succeeded":

@@ -2,8 +2,9 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -152,6 +153,10 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+def all_are_at(readers: Sequence[Reader], seq: int) -> bool:
+    return all(reader.seqs[-1] == seq for reader in readers)
+
+
 def reads_of_events(engine: Engine) -> list[str]:
     """Grows with every look at the event table."""
     found: list[str] = []
@@ -176,7 +181,7 @@ def test_many_readers_get_every_event_of_one_read_and_one_encoding(
         for number in range(5):
             newest = job.event_seq + number + 1
             await watching.tell(str(number))
-            await until(lambda newest=newest: all(r.seqs[-1] == newest for r in readers))
+            await until(partial(all_are_at, readers, newest))
 
         assert len(reads) == 5
         assert len({id(reader.chunks[-1]) for reader in readers}) == 1
@@ -200,7 +205,7 @@ def test_slow_readers_lose_nothing_hold_nothing_and_keep_nobody_waiting(
 
         for number in range(told):
             await watching.tell("x" * 1000)
-            await until(lambda number=number: quick.seqs[-1] == job.event_seq + number + 1)
+            await until(partial(all_are_at, [quick], job.event_seq + number + 1))
 
         assert all(reader.is_held for reader in slow)
         assert watching.window.size_bytes <= 4096

@@ -107,7 +107,7 @@ class Page:
 
     def complaints(self) -> list[Any]:
         """What the page's policy kept it from, and what was thrown."""
-        entries = self._browser.get_log("browser")
+        entries = self._browser.get_log("browser")  # type: ignore[no-untyped-call]  # Selenium's gap
         return [each for each in entries if "Content Security" in each["message"]]
 
 
@@ -177,7 +177,7 @@ def _cancel_all(client: Client) -> None:
 
 def _wait_for(client: Client, job_id: str, state: str) -> None:
     """Returns as soon as an event brings the job into the state."""
-    for _ in client.follow(job_id):
+    for _ in client.jobs.events(job_id):
         if client.get(f"/v1/jobs/{job_id}")["state"] == state:
             return
     assert client.get(f"/v1/jobs/{job_id}")["state"] == state

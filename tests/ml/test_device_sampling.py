@@ -120,7 +120,7 @@ def test_batches_are_the_same_bits_wherever_the_photos_lie(
     there = both(resident(pixels))
     monkeypatch.setattr(
         "ml.augment.taken",
-        lambda pixels, positions, device: Copied([pixels.photo(n) for n in positions], device),
+        lambda pixels, positions, device, _: Copied([pixels.photo(n) for n in positions], device),
     )
     copied = both(pixels)
 
@@ -135,7 +135,7 @@ def test_a_batch_of_resident_photos_asks_the_host_for_none() -> None:
     augmented_batch(there, np.array([1, 0]), size=24, augment=AUGMENT, key=KEY, device=CPU)
 
     assert pixels.asked == []
-    assert taken(there, np.array([1, 0]), CPU).sizes_wh == [(30, 30), (70, 40)]
+    assert taken(there, np.array([1, 0]), CPU, draw_batch).sizes_wh == [(30, 30), (70, 40)]
 
 
 def test_of_resident_photos_the_host_is_asked_for_those_to_be_averaged_down() -> None:
