@@ -152,6 +152,11 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def have_all(readers: list[Reader], newest: int) -> None:
+    """The readers have come to the newest event."""
+    await until(lambda: all(reader.seqs[-1] == newest for reader in readers))
+
+
 def reads_of_events(engine: Engine) -> list[str]:
     """Grows with every look at the event table."""
     found: list[str] = []
@@ -174,9 +179,8 @@ def test_many_readers_get_every_event_of_one_read_and_one_encoding(
         reads = reads_of_events(watching.services.database.engine)
 
         for number in range(5):
-            newest = job.event_seq + number + 1
             await watching.tell(str(number))
-            await until(lambda newest=newest: all(r.seqs[-1] == newest for r in readers))
+            await have_all(readers, job.event_seq + number + 1)
 
         assert len(reads) == 5
         assert len({id(reader.chunks[-1]) for reader in readers}) == 1
@@ -200,7 +204,7 @@ def test_slow_readers_lose_nothing_hold_nothing_and_keep_nobody_waiting(
 
         for number in range(told):
             await watching.tell("x" * 1000)
-            await until(lambda number=number: quick.seqs[-1] == job.event_seq + number + 1)
+            await have_all([quick], job.event_seq + number + 1)
 
         assert all(reader.is_held for reader in slow)
         assert watching.window.size_bytes <= 4096
