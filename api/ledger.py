@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import BoundedSemaphore
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +12,8 @@ import duckdb
 from api.ledger_sql import Filter, Order, Source
 
 _ROWS_IN_A_GROUP = 2048
+_QUESTIONS_AT_ONCE = 4
+"""What the engine's memory suffices for; pages of fifty clients at once do not fit into it."""
 
 Row = dict[str, Any]
 
@@ -21,6 +24,9 @@ class Ledgers:
 
     spill: Path
     _connection: duckdb.DuckDBPyConnection = field(init=False, repr=False)
+    _turns: BoundedSemaphore = field(
+        default_factory=lambda: BoundedSemaphore(_QUESTIONS_AT_ONCE), init=False, repr=False
+    )
 
     def __enter__(self) -> "Ledgers":
         """The engine is open."""
@@ -151,7 +157,7 @@ class Ledgers:
         return self._rows(sql, [*before.parameters, *after.parameters])
 
     def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
-        with self._connection.cursor() as cursor:
+        with self._turns, self._connection.cursor() as cursor:
             cursor.execute(sql, list(parameters))
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

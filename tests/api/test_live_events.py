@@ -2,9 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -153,8 +152,9 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def all_are_at(readers: Sequence[Reader], seq: int) -> bool:
-    return all(reader.seqs[-1] == seq for reader in readers)
+async def have_all(readers: list[Reader], newest: int) -> None:
+    """The readers have come to the newest event."""
+    await until(lambda: all(reader.seqs[-1] == newest for reader in readers))
 
 
 def reads_of_events(engine: Engine) -> list[str]:
@@ -179,9 +179,8 @@ def test_many_readers_get_every_event_of_one_read_and_one_encoding(
         reads = reads_of_events(watching.services.database.engine)
 
         for number in range(5):
-            newest = job.event_seq + number + 1
             await watching.tell(str(number))
-            await until(partial(all_are_at, readers, newest))
+            await have_all(readers, job.event_seq + number + 1)
 
         assert len(reads) == 5
         assert len({id(reader.chunks[-1]) for reader in readers}) == 1
@@ -203,9 +202,12 @@ def test_slow_readers_lose_nothing_hold_nothing_and_keep_nobody_waiting(
         for reader in slow:
             reader.takes.clear()
 
-        for number in range(told):
+        await watching.tell("x" * 1000)
+        # one that woke up late would stand at several events
+        await until(lambda: all(reader.is_held for reader in slow))
+        for number in range(1, told):
             await watching.tell("x" * 1000)
-            await until(partial(all_are_at, [quick], job.event_seq + number + 1))
+            await have_all([quick], job.event_seq + number + 1)
 
         assert all(reader.is_held for reader in slow)
         assert watching.window.size_bytes <= 4096
