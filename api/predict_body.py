@@ -35,6 +35,8 @@ def _json_schema() -> dict[str, Any]:
 REQUEST_BODY: Mapping[str, Any] = {
     "required": True,
     "content": {
+        # first, as its example can be tried out without a file
+        JSON: {"schema": _json_schema()},
         FORM: {
             "schema": {
                 "type": "object",
@@ -49,7 +51,6 @@ REQUEST_BODY: Mapping[str, Any] = {
                 },
             }
         },
-        JSON: {"schema": _json_schema()},
     },
 }
 """The body for the documentation; FastAPI knows no choice between two media types."""

@@ -27,6 +27,8 @@ function jobFor(path, method, known) {
   const last = path.split("/")[4]?.replaceAll("-", "_");
   const ended = known.jobs.filter((job) => job.is_terminal);
   const named = known.jobs.find((job) => job.state === "succeeded" && last in job.links);
+  // one that has a model to train on
+  if (last === "retry" && known.tuned) return known.tuned;
   if (VERBS.includes(last)) return known.jobs.find((job) => job.allowed_actions.includes(last));
   if (method === "delete") return ended.find((job) => job.id !== known.tuned?.id) ?? ended[0];
   if (last === "samples") return known.tuned ?? named;

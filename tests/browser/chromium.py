@@ -39,6 +39,12 @@ def drawn(url: str, profile: Path, *, budget_ms: int = 10_000) -> str:
     return shown.stdout
 
 
+def blocked(browser: webdriver.Chrome) -> list[str]:
+    """What the policies of its pages have kept the browser from, by its console."""
+    entries = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's own
+    return [each["message"] for each in entries if "Content Security" in each["message"]]
+
+
 @contextmanager
 def driven(profile: Path) -> Iterator[webdriver.Chrome]:
     """A browser that does what it is told, and keeps what pages write to the console."""

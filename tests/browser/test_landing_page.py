@@ -11,7 +11,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from cli.stack import Stack
 from tests.api.given import CATS
-from tests.browser.chromium import driven, needs_driver
+from tests.browser.chromium import blocked, driven, needs_driver
 from tunesmith_client import Client
 
 pytestmark = [pytest.mark.browser, needs_driver]
@@ -66,9 +66,7 @@ def test_the_page_shows_queue_and_jobs_to_who_has_a_key(
         assert "prepare" in shown(browser, "#queue tbody")
         assert not browser.find_element(By.ID, "key").is_displayed()
         assert key not in browser.page_source
-        log = browser.get_log("browser")  # type: ignore[no-untyped-call]  # Selenium's own gap
-        blocked = [each["message"] for each in log]
-        assert not [message for message in blocked if "Content Security" in message]
+        assert blocked(browser) == []
 
 
 def test_without_a_script_the_page_still_says_what_this_is(locked: Stack, tmp_path: Path) -> None:

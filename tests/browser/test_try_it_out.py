@@ -5,14 +5,13 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
 from cli.stack import Stack
-from tests.browser.chromium import driven, needs_driver
+from tests.browser.chromium import blocked, driven, needs_driver
 from tests.e2e.conftest import TINY, dataset_body, finished
 from tests.worker.photos import write_photos
 from tunesmith_client import Client, Json
@@ -105,10 +104,9 @@ class Page:
         block.find_element(By.CSS_SELECTOR, ".try-out__btn").click()
         block.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(archive))
 
-    def complaints(self) -> list[Any]:
-        """What the page's policy kept it from, and what was thrown."""
-        entries = self._browser.get_log("browser")  # type: ignore[no-untyped-call]  # Selenium's gap
-        return [each for each in entries if "Content Security" in each["message"]]
+    def blocked(self) -> list[str]:
+        """What the page's policy has kept it from."""
+        return blocked(self._browser)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +138,7 @@ def test_every_example_works(page: Page, client: Client) -> None:
     wrong += [page.refusal(*each) for each in tried("patch")]
 
     assert [each for each in wrong if each is not None] == []
-    assert page.complaints() == []
+    assert page.blocked() == []
 
 
 def test_every_verb_works_on_a_job_that_allows_it(page: Page, client: Client) -> None:
