@@ -36,8 +36,9 @@ def test_sizes_decide_how_pixels_are_kept_and_an_evaluation_reads_those_of_the_t
     work("train")
     trained = _succeeded(database, trained)
     kept = _kept(artifacts)
+    as_trained = {"batch_size": spec.batch_size, "precision": spec.precision}
     evaluation = EvaluationSpec.model_validate(
-        {"model": trained.model_id, "dataset": dataset_id, "batch_size": spec.batch_size}
+        {"model": trained.model_id, "dataset": dataset_id, **as_trained}
     )
 
     evaluated = submit(database, JobType.EVALUATION, evaluation, dataset_id)
