@@ -124,7 +124,7 @@ def _bilinear(bytes_N: Tensor, starts_B: Tensor, sizes_B2: Tensor, places_BP2: T
     upper_BP, lower_BP = (
         starts_B[:, None] + place_BP2[..., 1] * width_B1 for place_BP2 in (first_BP2, second_BP2)
     )
-    across_BP1, down_BP1 = share_BP2.split(1, dim=-1)
+    across_BP1, down_BP1 = share_BP2[..., :1], share_BP2[..., 1:]
 
     def row(start_BP: Tensor) -> Tensor:
         left_BP3, right_BP3 = (pixels_N3[start_BP + at_BP].float() for at_BP in (left_BP, right_BP))
