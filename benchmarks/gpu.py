@@ -1,6 +1,6 @@
 """What a GPU makes of a training: steps, their feed, whole runs, and fastai beside them.
 
-One command, on a machine with an NVIDIA GPU (some ten minutes):
+One command, on a machine with an NVIDIA GPU (some ten minutes, it is guessed):
 
     .venv/bin/python benchmarks/gpu.py
 

@@ -119,12 +119,15 @@ def _bilinear(bytes_N: Tensor, starts_B: Tensor, sizes_B2: Tensor, places_BP2: T
     first_BP2 = places_BP2.long()
     share_BP2 = places_BP2 - first_BP2
     second_BP2 = (first_BP2 + 1).minimum(sizes_B2[:, None, :] - 1)
-    levels_BP3 = torch.zeros((*places_BP2.shape[:2], 3), device=places_BP2.device)
-    for right, below in itertools.product((False, True), repeat=2):
-        x_BP = (second_BP2 if right else first_BP2)[..., 0]
-        y_BP = (second_BP2 if below else first_BP2)[..., 1]
-        x_share_BP = share_BP2[..., 0] if right else 1 - share_BP2[..., 0]
-        y_share_BP = share_BP2[..., 1] if below else 1 - share_BP2[..., 1]
-        index_BP = starts_B[:, None] + (y_BP * sizes_B2[:, :1] + x_BP) * 3
-        levels_BP3 += pixels_N3[index_BP] * (x_share_BP * y_share_BP)[..., None]
-    return levels_BP3
+    left_BP, right_BP = (place_BP2[..., 0] * 3 for place_BP2 in (first_BP2, second_BP2))
+    width_B1 = sizes_B2[:, :1] * 3
+    upper_BP, lower_BP = (
+        starts_B[:, None] + place_BP2[..., 1] * width_B1 for place_BP2 in (first_BP2, second_BP2)
+    )
+    across_BP1, down_BP1 = share_BP2[..., :1], share_BP2[..., 1:]
+
+    def row(start_BP: Tensor) -> Tensor:
+        left_BP3, right_BP3 = (pixels_N3[start_BP + at_BP].float() for at_BP in (left_BP, right_BP))
+        return torch.lerp(left_BP3, right_BP3, across_BP1)
+
+    return torch.lerp(row(upper_BP), row(lower_BP), down_BP1)
