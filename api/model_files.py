@@ -1,11 +1,9 @@
 """A model's files: its own, and those for other programs, which workers write when asked for."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from starlette.concurrency import run_in_threadpool
 
 from api import side_jobs
+from api.file_answers import StoredFile
 from api.problems import Problem
 from api.services import Services
 from jobs import model_exports
@@ -15,27 +13,19 @@ from jobs.models import Model
 _QUEUE = QUEUE_OF[JobType.MODEL_EXPORT]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A file that can be sent; ``digest`` is its SHA-256, hexadecimal."""
-
-    path: Path
-    digest: str
-
-
-def own_file(services: Services, model: Model) -> ModelFile:
+def own_file(services: Services, model: Model) -> StoredFile:
     """The model's safetensors file.
 
     Raises:
         Problem: it is not there.
     """
-    file = ModelFile(services.artifacts.absolute(model.path), model.digest)
+    file = StoredFile(services.artifacts.absolute(model.path), model.digest)
     if not file.path.is_file():
         raise Problem("not_found", f"the file of model {model.id} is not in the artifact store")
     return file
 
 
-async def onnx_file(services: Services, model: Model, wait_s: float) -> ModelFile | Job:
+async def onnx_file(services: Services, model: Model, wait_s: float) -> StoredFile | Job:
     """The model as ONNX, or the job that has not written it when the time is over.
 
     Raises:
@@ -52,7 +42,7 @@ async def onnx_file(services: Services, model: Model, wait_s: float) -> ModelFil
     file = model_exports.onnx_file(services.artifacts, model.id)
     if file is None:
         raise Problem("not_found", f"model {model.id} was deleted")
-    return ModelFile(file, model_exports.digest_of(file))
+    return StoredFile(file, model_exports.digest_of(file))
 
 
 def _begin(services: Services, model: Model) -> Job | None:

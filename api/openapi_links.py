@@ -24,6 +24,7 @@ _TRAININGS = ("createLrFind", "createFineTune")
 _JOBS = (*_TRAININGS, "createEvaluation", "createPrediction", "createPresizingPreview", "retryJob")
 _MADE_BY_JOBS = ("downloadModel", "getPlot")
 _READING = ("getJob", "listJobEvents", "streamJobEvents", "createStreamToken", "getJobLogs")
+_FILES = ("listArtifacts", "listCheckpoints")
 _ACTING = ("editJob", "pauseJob", "resumeJob", "stopJob", "cancelJob", "retryJob", "deleteJob")
 _LEDGER = ("listSamples", "getSampleSummary", "getConfusion", "getClassReport")
 _MODEL = ("getModel", "editModel", "downloadModel", "predict", "deleteModel")
@@ -32,7 +33,7 @@ LEADS = (
     Lead(_DATASETS, ("getDataset", "getDatasetReport", "listDatasetItems"), _IN_DATASET),
     Lead(_DATASETS, ("editDataset", "createDatasetVersion", "deleteDataset"), _IN_DATASET),
     Lead(_DATASETS, ("getJob", "streamJobEvents"), {"path.job_id": "$response.body#/job_id"}),
-    Lead(_JOBS, (*_READING, *_ACTING), _IN_JOB),
+    Lead(_JOBS, (*_READING, *_ACTING, *_FILES), _IN_JOB),
     Lead(_MADE_BY_JOBS, ("getJob", "streamJobEvents"), _IN_JOB),
     Lead((*_TRAININGS, "createEvaluation"), ("listPlots", "reproduceJob"), _IN_JOB),
     Lead(_TRAININGS, ("getLossCurve",), _IN_JOB),

@@ -1,6 +1,5 @@
 """Files of trained models: download."""
 
-import base64
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -8,10 +7,11 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import ServicesDep
+from api.file_answers import ConditionsDep, file_answer
 from api.hang_up import unless_gone
 from api.job_answers import in_progress
-from api.model_files import ModelFile, onnx_file, own_file
-from api.negotiation import IfNoneMatch, check_range, holds_newest, preferred_wait_s
+from api.model_files import onnx_file, own_file
+from api.negotiation import preferred_wait_s
 from api.problems import problem_responses
 from api.references import ModelDep
 from api.schemas.jobs import JobResource
@@ -22,10 +22,6 @@ LONGEST_WAIT_S = 60.0
 
 router = APIRouter(prefix="/v1/models/{model_id}", tags=["Models"])
 
-ByteRange = Annotated[str | None, Header(alias="range", description="bytes=0-99 sends these only")]
-IfRange = Annotated[
-    str | None, Header(description="the ETag that Range counts for; else all is sent")
-]
 PreferWait = Annotated[
     str | None, Header(description="wait=30 waits for an ONNX file that is yet to be written")
 ]
@@ -51,7 +47,7 @@ PreferWait = Annotated[
         ),
     },
 )
-async def download_model(  # noqa: PLR0913  (path, query string and headers)
+async def download_model(
     request: Request,
     services: ServicesDep,
     model: ModelDep,
@@ -59,9 +55,7 @@ async def download_model(  # noqa: PLR0913  (path, query string and headers)
     file_format: Annotated[
         Literal["safetensors", "onnx"], Query(alias="format", description="file format")
     ] = "safetensors",
-    if_none_match: IfNoneMatch = None,
-    byte_range: ByteRange = None,
-    if_range: IfRange = None,
+    asked: ConditionsDep,
     prefer: PreferWait = None,
 ) -> Response:
     """The model as a safetensors or ONNX file; Range, If-Range and If-None-Match work.
@@ -77,19 +71,4 @@ async def download_model(  # noqa: PLR0913  (path, query string and headers)
             return await run_in_threadpool(in_progress, services, found)
     else:
         found = await run_in_threadpool(own_file, services, model)
-    etag = f'"{found.digest}"'
-    if holds_newest(if_none_match, etag):
-        return Response(status_code=304, headers={"ETag": etag})
-    if byte_range is not None and if_range in {None, etag}:
-        check_range(byte_range, found.path.stat().st_size)
-    return _sent(found, f"{model.id}.{file_format}", etag)
-
-
-def _sent(file: ModelFile, name: str, etag: str) -> Response:
-    digest = base64.b64encode(bytes.fromhex(file.digest)).decode()
-    return FileResponse(
-        file.path,
-        media_type="application/octet-stream",
-        filename=name,
-        headers={"ETag": etag, "Repr-Digest": f"sha-256=:{digest}:"},
-    )
+    return file_answer(found, asked, name=f"{model.id}.{file_format}")

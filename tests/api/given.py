@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from api.schemas.models import ModelResource
 from api.schemas.presizing_previews import PresizingPreview
 from jobs import datasets, keys, leases, models, plots, presence, store
-from jobs.artifacts import Artifacts
+from jobs.artifacts import Artifacts, sha256_of
 from jobs.curves import CurvePoint, ProgressUpdate, record_progress
 from jobs.database import Database
 from jobs.datasets import Dataset, ImportOutcome
@@ -235,7 +235,8 @@ def evaluated(
     take_step(database, job, 0)
     file = artifacts.attempt_folder(job.id, job.fence) / "samples-valid.parquet"
     a_ledger(dataset, file, columns)
-    entry = {"path": artifacts.relative(file), "digest": "l1", "count": 3, "mean_loss": MEAN_LOSS}
+    named = {"path": artifacts.relative(file), "digest": sha256_of(file)}
+    entry = {**named, "count": 3, "mean_loss": MEAN_LOSS}
     result = {
         "classes": list(LABELS),
         "samples": {"valid": {**entry, "accuracy": 2 / 3}},
@@ -273,7 +274,8 @@ def evaluated_fully(
     a_ledger(dataset, file, EVERY_COLUMN)
     found = calibration(LOGITS, TARGETS)
     assert found is not None
-    entry = {"path": artifacts.relative(file), "digest": "l1", "count": 3, "mean_loss": MEAN_LOSS}
+    named = {"path": artifacts.relative(file), "digest": sha256_of(file)}
+    entry = {**named, "count": 3, "mean_loss": MEAN_LOSS}
     entry |= {"accuracy": 2 / 3, "calibration": {split: asdict(found)}}
     result = {
         "classes": list(LABELS),
