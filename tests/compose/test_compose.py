@@ -1,6 +1,7 @@
 """What the container files promise, read from the files; nothing is built or started."""
 
 import re
+import runpy
 import shlex
 import socket
 import subprocess
@@ -16,20 +17,24 @@ import yaml  # type: ignore[import-untyped]  # it has no types of its own
 
 from jobs import presence
 from jobs.database import Database
+from jobs.queue import LOOK_TASKS, make_celery
 from jobs.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 OWN = {"secrets", "migrate", "api", "worker-train", "worker-prepare"} | {"worker-predict"}
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 GPU_COMPOSE = (ROOT / "docker-compose.gpu.yml").read_text()
+WATCHING_COMPOSE = (ROOT / "docker-compose.observability.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
 GPU: dict[str, dict[str, Any]] = yaml.safe_load(GPU_COMPOSE)["services"]
+WATCHING: dict[str, dict[str, Any]] = yaml.safe_load(WATCHING_COMPOSE)["services"]
+WATCHERS = {"prometheus", "grafana", "flower"}
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", [*SERVICES, *WATCHERS])
 def test_no_service_can_change_its_root_file_system_or_gain_a_privilege(name: str) -> None:
-    service = SERVICES[name]
+    service = (WATCHING | SERVICES)[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -54,6 +59,37 @@ def test_only_the_api_is_published_and_on_loopback_alone() -> None:
     assert ports == {"api": ["127.0.0.1:${TUNESMITH_PORT:-8000}:8000"]}
 
 
+def test_what_watches_is_published_on_loopback_alone() -> None:
+    ports = [port for name in WATCHERS for port in WATCHING[name]["ports"]]
+    assert len(ports) == len(WATCHERS)
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_prometheus_asks_each_worker_where_it_shows_its_metrics() -> None:
+    asked = yaml.safe_load((ROOT / "deploy/prometheus.compose.yml").read_text())
+    (workers,) = [
+        job["dns_sd_configs"] for job in asked["scrape_configs"] if "dns_sd_configs" in job
+    ]
+    found = {name: each["port"] for each in workers for name in each["names"]}
+    assert found == {
+        f"worker-{queue}": number
+        + int(WATCHING[f"worker-{queue}"]["environment"]["TUNESMITH_METRICS_PORT"])
+        for number, queue in enumerate(sorted(LOOK_TASKS))
+    }
+    assert [
+        job["static_configs"] for job in asked["scrape_configs"] if "static_configs" in job
+    ] == [[{"targets": ["api:8000"]}]]
+
+
+def test_flower_reads_the_queues_that_the_service_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = runpy.run_path(str(ROOT / "deploy/flower/celeryconfig.py"))
+    app = make_celery("redis://redis:6379/0")
+    assert seen["broker_url"] == app.conf.broker_url
+    ours = app.conf.broker_transport_options["global_keyprefix"]
+    assert seen["broker_transport_options"] == {"global_keyprefix": ours}
+    assert {each.name for each in seen["task_queues"]} == set(LOOK_TASKS)
+
+
 def test_the_published_api_asks_for_keys() -> None:
     assert SERVICES["api"]["environment"]["TUNESMITH_AUTH"] == "keys"
 
@@ -62,9 +98,9 @@ def test_every_variable_of_the_containers_is_a_setting() -> None:
     settings = {f"TUNESMITH_{name.upper()}" for name in Settings.model_fields}
     given = {
         variable
-        for service in (*SERVICES.values(), *GPU.values())
+        for service in (*SERVICES.values(), *GPU.values(), *WATCHING.values())
         for variable in service.get("environment", {})
-        if not variable.startswith(("POSTGRES_", "AWS_"))
+        if not variable.startswith(("POSTGRES_", "AWS_", "GF_", "CELERY_", "PYTHON"))
     }
     in_images = set(re.findall(r"\b(TUNESMITH_\w+)=", DOCKERFILE))
     exported = set(re.findall(r"export (TUNESMITH_\w+)=", str(SERVICES["migrate"]["command"])))
@@ -73,7 +109,9 @@ def test_every_variable_of_the_containers_is_a_setting() -> None:
 
 
 def test_the_example_environment_names_each_variable_with_its_default() -> None:
-    asked = dict(re.findall(r"\$\{(TUNESMITH_\w+):-([^}]*)\}", COMPOSE + GPU_COMPOSE))
+    asked = dict(
+        re.findall(r"\$\{(TUNESMITH_\w+):-([^}]*)\}", COMPOSE + GPU_COMPOSE + WATCHING_COMPOSE)
+    )
     lines = (ROOT / ".env.example").read_text()
     example = dict(re.findall(r"^(TUNESMITH_\w+)=(.*)$", lines, re.MULTILINE))
     assert example.keys() == asked.keys()
