@@ -48,6 +48,15 @@ def test_a_connection_that_breaks_is_told_and_made_again(
     assert err.index("paused") < err.index("connection lost") < err.index("resumed")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C counts, which a process that runs tests for another one leaves aside."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_giving_up_watching_leaves_the_job_and_says_how_to_go_on(
     tunesmith: Command, server: WebServer
 ) -> None:
