@@ -21,15 +21,23 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
     Raises:
         ClientGoneError: the client was faster.
     """
-    async with anyio.create_task_group() as both:
+    outcome: list[T] = []
+    failures: list[Exception] = []
 
-        async def watch() -> None:
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-            both.cancel_scope.cancel()
-
-        both.start_soon(watch)
-        found = await work
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
         both.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as both:
+        both.start_soon(watch)
+        try:
+            outcome.append(await work)
+        except Exception as failure:  # noqa: BLE001  # raised again below, by itself, not in a group
+            failures.append(failure)
+        both.cancel_scope.cancel()
+    for failure in failures:
+        raise failure
+    for found in outcome:
         return found
     raise ClientGoneError

@@ -17,8 +17,9 @@ class Lead:
     status: str = "202"
 
 
-_IN_JOB = {"path.job_id": "$response.body#/id"}
-_IN_DATASET = {"path.dataset_id": "$response.body#/id"}
+_ID = "$response.body#/id"
+_IN_JOB = {"path.job_id": _ID}
+_IN_DATASET = {"path.dataset_id": _ID}
 _DATASETS = ("createDataset", "createDatasetVersion")
 _TRAININGS = ("createLrFind", "createFineTune")
 _JOBS = (*_TRAININGS, "createEvaluation", "createPrediction", "createPresizingPreview", "retryJob")
@@ -44,14 +45,25 @@ LEADS = (
     Lead(
         ("createUpload",),
         ("getUpload", "deleteUpload"),
-        {"path.upload_id": "$response.body#/id"},
+        {"path.upload_id": _ID},
         status="201",
     ),
     Lead(
         ("createApiKey",),
         ("getApiKey", "revokeApiKey"),
-        {"path.key_id": "$response.body#/id"},
+        {"path.key_id": _ID},
         status="201",
+    ),
+    Lead(
+        ("createWebhook",),
+        ("getWebhook", "editWebhook", "testWebhook", "listDeliveries", "deleteWebhook"),
+        {"path.webhook_id": _ID},
+        status="201",
+    ),
+    Lead(
+        ("testWebhook", "redeliver"),
+        ("getDelivery", "redeliver"),
+        {"path.webhook_id": "$response.body#/webhook_id", "path.delivery_id": _ID},
     ),
     Lead(
         ("createStreamToken",),

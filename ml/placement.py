@@ -70,7 +70,7 @@ def place_of(pixels: Pixels, device: torch.device) -> dict[str, str | int]:
     if device.type == "cpu":
         return {}
     place: Place = "device" if isinstance(pixels, ResidentPixels) else "host"
-    return {"pixels": place}
+    return {"pixels_in": place}
 
 
 def _step_bytes(

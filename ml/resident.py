@@ -38,6 +38,7 @@ class ResidentPixels(Pixels):
 
     def __init__(self, pixels: Pixels, laid_out: LaidOut) -> None:
         self._pixels = pixels
+        self.stored = pixels.stored
         self.laid_out = laid_out
 
     def __len__(self) -> int:

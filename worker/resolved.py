@@ -17,7 +17,7 @@ def environment_values(
     origins = {
         "batch_size": "request" if environment["batch_size"] == batch_size else "dataset",
         "precision": "request" if environment["precision"] == precision else "hardware",
-        "pixels": "hardware",
+        "pixels_in": "hardware",
     }
     return {
         name: {"value": value, "origin": origins.get(name, "environment")}

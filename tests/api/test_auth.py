@@ -15,7 +15,7 @@ from api.app import create_app
 from api.auth import Guard
 from api.gate import LastUses
 from api.main import NoUsableKeyError, serve
-from jobs import keys, tables, uploads
+from jobs import keys, tables, uploads, webhooks
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.datasets import Dataset
@@ -220,7 +220,7 @@ def test_every_scope_allows_to_read_and_to_ask_for_explanations(
 
 @pytest.fixture
 def of_bo(database: Database, artifacts: Artifacts) -> dict[str, str]:
-    """A job, a dataset, a model and an upload of another owner."""
+    """A job, a dataset, a model, an upload and a webhook of another owner."""
     dataset = given.ready_dataset(database)
     given.items(dataset, artifacts)
     model = given.a_model(database, artifacts, dataset)
@@ -228,9 +228,12 @@ def of_bo(database: Database, artifacts: Artifacts) -> dict[str, str]:
     archive = Received(filename="a.zip", format="zip", digest="ab" * 32, size_bytes=1)
     with database.write() as connection:
         upload = uploads.add(connection, new_upload_id(), archive, owner="bo")
+        hook = webhooks.create(
+            connection, owner="bo", url="https://example.org/", events=["job.failed"], most=1
+        ).webhook
     given_to(database, "bo")
     made: dict[str, str] = {"job": job.id, "dataset": dataset.id}
-    made |= {"model": model.id, "upload": upload.id}
+    made |= {"model": model.id, "upload": upload.id, "webhook": hook.id}
     # a kind of thing that is added is checked, too
     assert set(made) == set(TABLE_OF)
     return {f"{kind}_id": identifier for kind, identifier in made.items()}

@@ -18,6 +18,8 @@ def tunesmith(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
     def run(*arguments: str) -> Said:
         monkeypatch.setattr("sys.argv", ["tunesmith", *arguments])
+        # what a test has logged before is not said by the command
+        capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
         out, err = capsys.readouterr()

@@ -42,8 +42,8 @@ def test_on_a_gpu_it_is_said_where_the_photos_lie() -> None:
     resident = upload(pixels, CPU, most_bytes=10**6)
 
     assert resident is not None
-    assert place_of(pixels, gpu) == {"pixels": "host"}
-    assert place_of(resident, gpu) == {"pixels": "device"}
+    assert place_of(pixels, gpu) == {"pixels_in": "host"}
+    assert place_of(resident, gpu) == {"pixels_in": "device"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -56,7 +56,7 @@ def test_a_gpu_holds_the_photos_and_the_model_is_left_as_it_was() -> None:
         [StillPixels(3)], model, photos_at_once=4, size=32, precision="fp32", device=gpu
     )
 
-    assert place_of(found, gpu) == {"pixels": "device"}
+    assert place_of(found, gpu) == {"pixels_in": "device"}
     assert np.array_equal(found.photo(1), StillPixels(3).photo(1))
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -5,7 +5,7 @@ def test_of_what_was_used_it_is_said_who_decided() -> None:
     used: dict[str, str | int] = {
         "precision": "bf16",
         "batch_size": 48,
-        "pixels": "device",
+        "pixels_in": "device",
         "torch": "2.15",
     }
 
@@ -14,6 +14,6 @@ def test_of_what_was_used_it_is_said_who_decided() -> None:
     assert values == {
         "precision": {"value": "bf16", "origin": "hardware"},
         "batch_size": {"value": 48, "origin": "dataset"},
-        "pixels": {"value": "device", "origin": "hardware"},
+        "pixels_in": {"value": "device", "origin": "hardware"},
         "torch": {"value": "2.15", "origin": "environment"},
     }

@@ -76,7 +76,9 @@ def trained(database: Database, work: Work, dataset_id: str, broken: Path) -> li
 
 def of_dataset(dataset_id: str) -> list[str]:
     own = f"/v1/datasets/{dataset_id}"
-    return [own, f"{own}/items", f"{own}/report", "/v1/jobs", "/v1/models"]
+    # whole lists: a cursor is signed, and another installation has other keys
+    lists = [f"{own}/items", "/v1/jobs", "/v1/models"]
+    return [own, f"{own}/report", *(f"{path}?limit=200" for path in lists)]
 
 
 def ended(
