@@ -10,7 +10,7 @@ LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 # the libraries that fetch would show addresses with their tokens, and signatures
-_CHATTY = ("alembic", "uvicorn.error", "aiobotocore", "botocore", "httpcore", "s3fs")
+_CHATTY = ("alembic", "uvicorn.error", "aiobotocore", "botocore", "httpcore", "httpx", "s3fs")
 
 
 def configure_logging(log_format: LogFormat, level: LogLevel) -> None:

@@ -67,7 +67,7 @@ class ProblemError(TunesmithError):
         fields = [f"{each.pointer or '/'}: {each.detail}{_closest(each)}" for each in self.errors]
         if len(fields) == 1 and self.detail.endswith(self.errors[0].detail):
             return f"{head} at {fields[0]}"
-        return "\n  ".join([head, *fields])
+        return "\n  ".join([f"{head}: {self.detail}", *fields])
 
 
 class BadRequestError(ProblemError):

@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse
 
 from api.dependencies import JobIdPath, ServicesDep
 from api.file_answers import ConditionsDep, file_answer
-from api.job_files import JobFile, file_of, files_of
+from api.job_files import PARQUET, JobFile, file_of, files_of
 from api.pagination import PageDep, paged, take
 from api.problems import at, problem_responses
 from api.schemas.job_files import (
@@ -55,7 +55,12 @@ def list_artifacts(
     summary="Download one of a job's files",
     response_class=FileResponse,
     responses={
-        200: {"content": {"application/octet-stream": {"schema": BINARY}}},
+        200: {
+            "content": {
+                media_type: {"schema": BINARY}
+                for media_type in ("application/json", "application/octet-stream", PARQUET)
+            }
+        },
         206: {"description": "The bytes that Range asks for."},
         304: {"description": "The file is still as in If-None-Match."},
         **problem_responses("not_found", "range_not_satisfiable", "validation_failed"),

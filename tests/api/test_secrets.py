@@ -5,6 +5,7 @@ from starlette.testclient import TestClient
 
 from jobs import tables
 from jobs.database import Database
+from jobs.logs import configure_logging
 from tests.api.given import CATS, admin, problem
 
 
@@ -21,6 +22,7 @@ def everything_in(database: Database) -> str:
 def test_no_secret_is_kept_logged_or_told_again(
     locked: TestClient, database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    configure_logging("console", "info")
     headers = admin(database)
     wrong = "tsk_" + "w" * 43
     body = {"name": "notebook", "scopes": ["read"]}

@@ -52,11 +52,9 @@ def package(stack: Stack, folder: Path) -> Iterator[str]:
 class Generated:
     """The generated package's operations and models, found by their names."""
 
-    def __init__(self, package: str, url: str) -> None:
+    def __init__(self, package: str, client: Any) -> None:  # noqa: ANN401 - of its own type
         self._package = package
-        self._client = importlib.import_module(package).Client(
-            base_url=url, raise_on_unexpected_status=True, timeout=httpx.Timeout(60)
-        )
+        self._client = client
 
     def ask(self, operation: str, *ids: str, **arguments: Any) -> Any:  # noqa: ANN401 - its model
         """What the operation answers, of the model that the document gives it."""
@@ -70,9 +68,13 @@ class Generated:
 
 
 @pytest.fixture(scope="module")
-def generated(package: str, stack: Stack) -> Generated:
+def generated(package: str, stack: Stack) -> Iterator[Generated]:
     """The generated client of the running stack."""
-    return Generated(package, stack.url)
+    client = importlib.import_module(package).Client(
+        base_url=stack.url, raise_on_unexpected_status=True, timeout=httpx.Timeout(60)
+    )
+    with client:
+        yield Generated(package, client)
 
 
 def test_the_main_job_by_a_generated_client(

@@ -42,6 +42,7 @@ def test_sizes_decide_how_pixels_are_kept_and_an_evaluation_reads_those_of_the_t
     )
 
     evaluated = submit(database, JobType.EVALUATION, evaluation, dataset_id)
+    work("train")
     evaluated = _succeeded(database, evaluated)
 
     assert trained.resolved["pixels"] == {"value": form, "origin": "environment"}
