@@ -36,8 +36,8 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
         except Exception as failure:  # noqa: BLE001  # raised again below, by itself, not in a group
             failures.append(failure)
         both.cancel_scope.cancel()
-    for failure in failures:
-        raise failure
-    for found in outcome:
-        return found
-    raise ClientGoneError
+    if failures:
+        raise failures[0]
+    if not outcome:
+        raise ClientGoneError
+    return outcome[0]

@@ -47,7 +47,7 @@ def warp_batch(
 def warp(photo: Rgb, matrix: Matrix, size: int) -> Rgb:
     """One photo through its homography: levels of shape (S, S, 3)."""
     readings = readings_of(photo, matrix, size)
-    fine = readings.photo.astype(np.uint16) << _FINE_BITS
+    fine: Fine = readings.photo.astype(np.uint16) << np.uint16(_FINE_BITS)
     sum_SS3, *others = (_read(fine, tap, size) for tap in readings.taps)
     for read in others:
         sum_SS3 += read
