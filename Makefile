@@ -46,8 +46,8 @@ test-faults: install ## real faults: kills, wiped Redis, full disks, frozen work
 test-api-fuzz: install ## schemathesis against the running stack (twenty minutes)
 	$(BIN)/pytest --fuzz tests/e2e/test_api_fuzz.py -k long
 
-test-browser: install ## the docs page in headless Chromium
-	$(BIN)/pytest -m browser
+test-browser: install ## the docs page in headless Chromium, every example tried out (five minutes)
+	$(BIN)/pytest --slow -m browser
 
 test-architectures: install ## every architecture for real (minutes, 16 GiB)
 	$(BIN)/pytest --slow tests/ml/test_architectures.py
