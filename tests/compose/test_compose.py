@@ -29,7 +29,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
 GPU: dict[str, dict[str, Any]] = yaml.safe_load(GPU_COMPOSE)["services"]
 WATCHING: dict[str, dict[str, Any]] = yaml.safe_load(WATCHING_COMPOSE)["services"]
-WATCHERS = {"prometheus", "grafana", "flower"}
+WATCHERS = ("prometheus", "grafana", "flower")
 
 
 @pytest.mark.parametrize("name", [*SERVICES, *WATCHERS])
