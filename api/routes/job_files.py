@@ -23,6 +23,9 @@ from jobs.job import Job
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["Results"])
 
+RECORD = {"type": "object", "description": "what the database knows of the job"}
+"""The schema of `job.json`."""
+
 _DIGITS = 18
 _PROBLEMS = problem_responses("not_found", "validation_failed")
 
@@ -57,8 +60,9 @@ def list_artifacts(
     responses={
         200: {
             "content": {
-                media_type: {"schema": BINARY}
-                for media_type in ("application/json", "application/octet-stream", PARQUET)
+                "application/json": {"schema": RECORD},
+                "application/octet-stream": {"schema": BINARY},
+                PARQUET: {"schema": BINARY},
             }
         },
         206: {"description": "The bytes that Range asks for."},
