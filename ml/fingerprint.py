@@ -22,7 +22,8 @@ def fingerprint(image: Rgb) -> int | None:
     picture at 32 x 32 (Zauner 2010, "Implementation and benchmarking of perceptual image hash
     functions"). `ml.theory.duplicates` tells which belong together.
     """
-    picture = Image.fromarray(image).convert("L")
-    if np.ptp(np.asarray(picture.resize((_LOOKED_AT_PX, _LOOKED_AT_PX)))) < FLAT:
+    grey = Image.fromarray(image).convert("L")
+    looked_at = grey.resize((_LOOKED_AT_PX, _LOOKED_AT_PX), Image.Resampling.LANCZOS)
+    if np.ptp(np.asarray(looked_at)) < FLAT:
         return None
-    return int(str(imagehash.phash(picture)), 16)
+    return int(str(imagehash.phash(looked_at)), 16)
