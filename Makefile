@@ -70,6 +70,7 @@ lint: install ## style
 
 types: install ## types, strictly
 	$(BIN)/mypy
+	MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py
 
 arch: install ## which package may import which
 	$(BIN)/lint-imports --no-cache

@@ -12,7 +12,6 @@ API goes on to many requests, and its memory is looked at on the way.
 
 import argparse
 import json
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import httpx
 from api_load import Asked, Cost, Server
-from machine import machine_facts
+from machine import command_line, machine_facts
 from process_cost import resident_mib
 from rich.console import Console
 from rich.table import Table
@@ -61,7 +60,7 @@ def main() -> None:
     """The table is printed and, if wanted, the numbers are written."""
     asked = _asked()
     found: Json = {
-        "command": shlex.join(["python", "benchmarks/api.py", *sys.argv[1:]]),
+        "command": command_line(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine_facts(),
         "clients": asked.clients,
@@ -154,8 +153,8 @@ def _serving(name: str, settings: Settings, http: str, same: Path | None) -> Ite
     port = free_port()
     program = Path(__file__).with_name("api_server.py")
     # -P: beside the program lies this file, which is not the package of its name
-    arguments = [sys.executable, "-P", program, "--port", str(port), "--http", http]
-    arguments += [] if same is None else ["--same", same]
+    arguments = [sys.executable, "-P", str(program), "--port", str(port), "--http", http]
+    arguments += [] if same is None else ["--same", str(same)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             arguments, env=child_environment(settings), stdout=log, stderr=log

@@ -3,6 +3,7 @@ r"""Jobs over HTTP beside fastai, a plain torchvision loop, torch-lr-finder and 
     make bench                                      everything (an hour on two cores)
     make bench BENCH='--quick'                      a try of each pair (three minutes)
     make bench BENCH='--photos pets=~/photos/pets --only session --times 5 --out'
+    make bench BENCH='--only "fine-tune squeezenet1_1" --times 6 --weights DEFAULT'
 
 Both sides of a pair run in turn, in one go, on one machine, so the ratios say something where the
 seconds do not; close other programs all the same. Without --photos the photos are those that the
@@ -16,10 +17,9 @@ import, in a new process each time; the import has its own line.
 
 import argparse
 import json
-import shlex
-import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from bench_peers import Peers
 from bench_photos import laid_out
 from bench_report import report, summary
 from bench_service import a_service
-from machine import machine_facts
+from machine import command_line, machine_facts
 
 from tunesmith_client import Json
 
@@ -42,7 +42,7 @@ def main() -> None:
     began_s = time.perf_counter()
     peers = Peers(asked.peers)
     content: Json = {
-        "command": shlex.join(["python", "benchmarks/bench.py", *_public(sys.argv[1:])]),
+        "command": command_line(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine_facts(),
         "peers": peers.versions(),
@@ -58,15 +58,19 @@ def main() -> None:
             for run in _runs(bench, sets, asked):
                 print(json.dumps(run), flush=True)
                 content["runs"].append(run)
-    content["took_s"] = round(time.perf_counter() - began_s)
+                content["took_s"] = round(time.perf_counter() - began_s)
+                # should it be broken off, what it has measured is there
+                _keep(content, asked)
     report(content)
+
+
+def _keep(content: Json, asked: argparse.Namespace) -> None:
     if asked.out:
         file = RESULTS / f"bench-{asked.name}.json"
         file.write_text(json.dumps(content | {"summary": summary(content)}, indent=1) + "\n")
-        print(f"written: {file}")
 
 
-def _runs(bench: Bench, sets: list[Photos], asked: argparse.Namespace):  # noqa: ANN202
+def _runs(bench: Bench, sets: list[Photos], asked: argparse.Namespace) -> Iterator[Json]:
     """Each pair, as often as wished; who goes first changes from one time to the next."""
     for name in asked.only:
         for photos in sets if PAIRS[name].on_every_set else sets[:1]:
@@ -102,13 +106,6 @@ def _asked() -> argparse.Namespace:
 def _named(word: str) -> tuple[str, Path | None]:
     name, _, path = word.partition("=")
     return name, Path(path).expanduser().absolute() if path else None
-
-
-def _public(words: list[str]) -> list[str]:
-    """The command line without the places of one machine."""
-    named = [f"{word.split('=')[0]}=~/photos/{word.split('=')[0]}" if "=" in word else word
-             for word in words]  # fmt: skip
-    return [word for word in named if not word.startswith(("--peers", "/"))]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What is compared: each pair's two sides, as seconds (or MiB) of the same names."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from bench_service import EVALUATION, FINE_TUNE, LR_FIND, Service, stack_memory,
 
 from tunesmith_client import Json
 
-SQUEEZENET, RESNET = "squeezenet1_1", "resnet18"
+SQUEEZENET, MOBILENET, RESNET = "squeezenet1_1", "mobilenet_v2", "resnet18"
 EPOCHS = 3
+OUR_SCRIPTS = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,15 @@ def _torchvision_images(bench: Bench, photos: Photos, seed: int) -> Json:
     return {"seconds_per_1000_images": told["seconds"] / told["images"] * 1000}
 
 
+def _batches(script: str, *, ours: bool) -> Measure:
+    def measure(bench: Bench, photos: Photos, seed: int) -> Json:
+        side = Peers(Path(sys.executable), OUR_SCRIPTS) if ours else bench.peers
+        told = side.run(script, "--photos", str(photos.folder), "--seed", str(seed))
+        return {"seconds_per_1000_images": told["seconds"] / told["images"] * 1000}
+
+    return measure
+
+
 def _our_sweep_step(bench: Bench, photos: Photos, seed: int) -> Json:
     steps = bench.sweep_steps
     # it may not stop early, as theirs does, since it counts by its own steps
@@ -176,7 +187,16 @@ PAIRS = {
     "fine-tune, fastai with a tuned allocator": Pair(
         _our_fine_tune(SQUEEZENET), _their_fine_tune(SQUEEZENET, tuned=True)
     ),
+    "fine-tune squeezenet1_1": Pair(
+        _our_fine_tune(SQUEEZENET), _their_fine_tune(SQUEEZENET), on_every_set=True
+    ),
+    "fine-tune mobilenet_v2": Pair(
+        _our_fine_tune(MOBILENET), _their_fine_tune(MOBILENET), on_every_set=True
+    ),
     "resnet18": Pair(_our_fine_tune(RESNET), _their_fine_tune(RESNET)),
+    "batches of a later epoch, one core": Pair(
+        _batches("our_batches.py", ours=True), _batches("fastai_batches.py", ours=False)
+    ),
     "torchvision loop": Pair(_our_unfrozen_images, _torchvision_images),
     "torch-lr-finder": Pair(_our_sweep_step, _their_sweep_step("torch-lr-finder")),
     "lightning": Pair(_our_sweep_step, _their_sweep_step("lightning")),

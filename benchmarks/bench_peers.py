@@ -20,6 +20,7 @@ class Peers:
     """The interpreter that has the peers installed."""
 
     python: Path
+    scripts: Path = PEERS
 
     def run(self, script: str, *arguments: str, environment: dict[str, str] | None = None) -> Json:
         """What the script told, with ``peak_mib`` of its processes.
@@ -27,7 +28,7 @@ class Peers:
         Raises:
             SystemExit: the script failed; its last lines say why.
         """
-        command = [str(self.python), str(PEERS / script), *arguments]
+        command = [str(self.python), str(self.scripts / script), *arguments]
         with (
             subprocess.Popen(  # our own script
                 command,

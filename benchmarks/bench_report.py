@@ -1,7 +1,8 @@
 """Medians, spreads and ratios of pairs that ran in turn."""
 
 from collections.abc import Iterator
-from statistics import median
+from math import sqrt
+from statistics import fmean, median, stdev
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +16,8 @@ def summary(content: Json) -> list[Json]:
     """One row for each pair, set of photos and measure: theirs, ours, and how many times ours.
 
     A ratio is that of one run, where both sides ran minutes apart; its median and spread are
-    over the runs. It is None for loss and accuracy, which are no cost.
+    over the runs. It is None for loss and accuracy, which are no cost: of them ``difference`` has
+    the mean of ours - theirs over the runs, and its standard error.
     """
     return list(_rows(content["runs"]))
 
@@ -34,8 +36,16 @@ def _rows(runs: list[Json]) -> Iterator[Json]:
                 "ours": _three(ours),
                 "theirs": _three(theirs),
                 "ratio": None if name in QUALITY else _three(ratios),
+                "difference": _difference(ours, theirs) if name in QUALITY else None,
                 "runs": len(of_it),
             }
+
+
+def _difference(ours: list[float], theirs: list[float]) -> Json:
+    """Run by run; the standard error of one run alone is not known."""
+    each = [our - their for our, their in zip(ours, theirs, strict=True)]
+    error = stdev(each) / sqrt(len(each)) if len(each) > 1 else None
+    return {"mean": round(fmean(each), 4), "error": None if error is None else round(error, 4)}
 
 
 def _three(values: list[float]) -> Json:
@@ -56,7 +66,7 @@ def report(content: Json) -> None:
     for heading in ("pair", "photos", "measure", "theirs", "ours", "theirs / ours", "runs"):
         table.add_column(heading)
     for row in summary(content):
-        ratio = _cell(row["ratio"]) if row["ratio"] else ""
+        ratio = _cell(row["ratio"]) if row["ratio"] else _by(row["difference"])
         cells = (row["pair"], row["photos"], row["measure"], _cell(row["theirs"]))
         table.add_row(*cells, _cell(row["ours"]), ratio, str(row["runs"]))
     console = Console()
@@ -66,3 +76,8 @@ def report(content: Json) -> None:
 
 def _cell(value: Json) -> str:
     return f"{value['median']:.3g} ({value['least']:.3g}-{value['most']:.3g})"
+
+
+def _by(difference: Json) -> str:
+    error = "" if difference["error"] is None else f" ± {difference['error']:.2g}"
+    return f"ours {difference['mean']:+.3f}{error}"

@@ -38,7 +38,8 @@ class Service:
         (dataset,) = [
             each for each in self.client.get("/v1/datasets")["data"] if each["id"] not in before
         ]
-        return dataset | {"import_s": time.total_s}
+        imported: Json = dataset | {"import_s": time.total_s}
+        return imported
 
     def forget_pixels(self) -> None:
         """The next job presizes its photos anew."""
@@ -50,7 +51,8 @@ class Service:
 
     def job(self, job_id: str) -> Json:
         """The job as it is now."""
-        return self.client.get(f"/v1/jobs/{job_id}")
+        job: Json = self.client.get(f"/v1/jobs/{job_id}")
+        return job
 
 
 @contextmanager

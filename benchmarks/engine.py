@@ -11,8 +11,6 @@ is mostly its lease. The stack ends with this program.
 
 import argparse
 import json
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,7 +21,7 @@ from engine_recovery import kill_to_resumed, post_to_running
 from engine_store import progress_cost, sweep_cost
 from engine_streams import stream_cost
 from engine_training import overhead
-from machine import machine_facts
+from machine import command_line, machine_facts
 
 from cli.stack import Stack
 from tunesmith_client import Client, Json
@@ -43,7 +41,7 @@ def main() -> None:
     asked = _asked()
     began_s = time.perf_counter()
     measured: Json = {
-        "command": shlex.join(["python", "benchmarks/engine.py", *sys.argv[1:]]),
+        "command": command_line(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine_facts(),
     }

@@ -23,7 +23,7 @@ def fastai_times(folder: Path, architecture: str, extent: Any) -> Any:  # noqa: 
 
 
 def _times(folder: Path, architecture: str, extent: Any, *, half: bool) -> dict[str, Any]:  # noqa: ANN401
-    from fastai.vision import all as fastai
+    from fastai.vision import all as fastai  # type: ignore[import-not-found]
     from torchvision import models
 
     marks_s: list[float] = []

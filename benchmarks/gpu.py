@@ -22,7 +22,6 @@ import itertools
 import json
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -34,12 +33,12 @@ import numpy as np
 import torch
 import torchvision
 from fastai_on_gpu import fastai_times
-from machine import machine_facts
+from machine import command_line, machine_facts
 from PIL import Image
 
 from jobs.artifacts import sha256_of
 from ml.backbones import ImageClassifier, build_model
-from ml.cache import Pixels, open_pixels
+from ml.cache import Form, Pixels, Watch, completed
 from ml.config import DataConfig, FineTuneConfig, LrRangeConfig, ModelConfig
 from ml.determinism import prefer_repeatable_kernels
 from ml.device import Resolved, pick_device, resolve_precision
@@ -48,6 +47,7 @@ from ml.feed import fed
 from ml.lr_range import find_lr
 from ml.optimizer import make_optimizer, set_rates
 from ml.photos import LabelledPhoto
+from ml.presized_pixels import open_pixels
 from ml.progress import Command, EpochReport
 from ml.resident import upload
 from ml.step import Batch, Stepper, make_scaler
@@ -132,7 +132,7 @@ def main() -> None:
     prefer_repeatable_kernels()
     started = datetime.datetime.now(datetime.UTC)
     found: Json = {
-        "command": " ".join(["python", *sys.argv]),
+        "command": command_line(),
         "started_at": started.isoformat(timespec="seconds"),
         "quick": asked.quick,
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU",
@@ -327,14 +327,14 @@ def _photos(folder: Path, count: int, size_wh: tuple[int, int]) -> list[Labelled
 
 
 def _presized(photos: list[LabelledPhoto], folder: Path, extent: Extent) -> Pixels:
-    return open_pixels(
+    opened = open_pixels(
         photos,
         folder=folder / "pixels",
-        short_side=extent.presize,
+        form=Form(short_side=extent.presize),
         threads=max(1, extent.loader_workers),
-        on_progress=lambda done, total: None,
         should_stop=lambda: False,
     )
+    return completed(opened, Watch(lambda done, total: None, lambda: False))
 
 
 def _since(began_s: float, device: torch.device) -> float:

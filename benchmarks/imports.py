@@ -14,9 +14,7 @@ the same files by Pillow alone, in one process. The stack ends with this program
 import argparse
 import json
 import os
-import shlex
 import shutil
-import sys
 import tempfile
 import time
 import zipfile
@@ -26,7 +24,7 @@ from pathlib import Path
 from statistics import median
 
 import httpx
-from machine import machine_facts
+from machine import command_line, machine_facts
 from PIL import Image
 from stack_memory import peak_memory
 
@@ -46,7 +44,7 @@ def main() -> None:
     """The numbers are printed and, if wanted, written."""
     asked = _asked()
     measured: Json = {
-        "command": shlex.join(["python", "benchmarks/imports.py", *sys.argv[1:]]),
+        "command": command_line(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine_facts(),
     }

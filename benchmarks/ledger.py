@@ -11,12 +11,11 @@ Both run in turn in one go. The stack ends with this program.
 
 import argparse
 import json
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -25,7 +24,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from machine import machine_facts
+from machine import command_line, machine_facts
 from sqlalchemy import update
 from stack_memory import peak_memory
 
@@ -69,7 +68,7 @@ def main() -> None:
     """The numbers are printed and, if wanted, written."""
     asked = _asked()
     measured: Json = {
-        "command": shlex.join(["python", "benchmarks/ledger.py", *sys.argv[1:]]),
+        "command": command_line(),
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine_facts(),
         "rows": asked.rows,
@@ -105,8 +104,8 @@ def _questions(http: httpx.Client, path: str, file: Path, times: int) -> Iterato
     for name, (query, sql) in _QUESTIONS.items():
         ours, straight = [], []
         for _ in range(times):
-            straight.append(_timed(lambda sql=sql: _straight(sql.format(file=file))))
-            ours.append(_timed(lambda query=query: _ask(http, path, query)))
+            straight.append(_timed(partial(_straight, sql.format(file=file))))
+            ours.append(_timed(partial(_ask, http, path, query)))
         pair = _pair(ours, straight)
         print(name, json.dumps(pair), flush=True)
         yield name, pair

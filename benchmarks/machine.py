@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,3 +20,14 @@ def machine_facts() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
     }
+
+
+def command_line() -> str:
+    """How this program was called, without the places of one machine."""
+    program, *words = sys.argv
+    shown = ["python", f"benchmarks/{Path(program).name}"]
+    for before, word in zip(["", *words], words, strict=False):
+        if "--peers" not in (before, word):
+            name, is_named, place = word.rpartition("=")
+            shown.append(f"{name}{is_named}~/photos/{Path(place).name}" if "/" in place else word)
+    return shlex.join(shown)
