@@ -36,9 +36,9 @@ demo: install ## the main job from nothing; DATA=dir PATTERN=regex ARCH=name WEI
 up: install ## the whole stack in this terminal, docs page on http://127.0.0.1:8000/docs
 	$(BIN)/tunesmith up
 
-test: install ## all tests, those that start whole stacks one after the other
+test: install ## all tests, in two processes
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not e2e'
-	$(BIN)/pytest -m e2e
+	$(BIN)/pytest -n 2 --dist loadfile -m e2e
 
 test-faults: install ## real faults: kills, wiped Redis, full disks, frozen workers (half an hour; root for the disks)
 	$(BIN)/pytest --faults tests/faults -k 'not short'
