@@ -17,6 +17,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from api.auth import Guard
 from api.documentation import DESCRIPTION, TAGS, add_documentation
 from api.envelope import LOOPBACK_NAMES, MAX_BODY_BYTES, Envelope
+from api.etags import Etags
 from api.gate import Gate, LastUses
 from api.hang_up import ClientGoneError
 from api.json_body import NOWHERE
@@ -130,6 +131,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version(system.PACKAGE),
         description=DESCRIPTION,
         openapi_tags=TAGS,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -147,6 +149,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """What surrounds the routes; the last one added is the first to see a request."""
+    app.add_middleware(Etags)
     if settings.rate_limit:
         app.add_middleware(RateLimits)
     app.add_middleware(Gate, needs_keys=settings.needs_keys)

@@ -100,7 +100,9 @@ class Envelope:
             return Problem("forbidden", f"the Host {host!r} is not one this service answers to")
         origin = headers.get("origin")
         is_foreign = origin is not None and origin not in self._origins
-        if is_foreign and scope["method"] not in _SAFE_METHODS:
+        # CORS asks beforehand; without such a question OPTIONS tells no more than the document
+        is_act = scope["method"] not in _SAFE_METHODS or "access-control-request-method" in headers
+        if is_foreign and is_act:
             name = _name_of(str(origin))
             if name not in self._hosts:
                 return Problem("forbidden", f"pages of {name!r} may not act on this service")

@@ -12,7 +12,7 @@ import duckdb
 from api.ledger_sql import Filter, Order, Source
 
 _ROWS_IN_A_GROUP = 2048
-_QUESTIONS_AT_ONCE = 4
+QUESTIONS_AT_ONCE = 4
 """What the engine's memory suffices for; pages of fifty clients at once do not fit into it."""
 
 Row = dict[str, Any]
@@ -25,7 +25,7 @@ class Ledgers:
     spill: Path
     _connection: duckdb.DuckDBPyConnection = field(init=False, repr=False)
     _turns: BoundedSemaphore = field(
-        default_factory=lambda: BoundedSemaphore(_QUESTIONS_AT_ONCE), init=False, repr=False
+        default_factory=lambda: BoundedSemaphore(QUESTIONS_AT_ONCE), init=False, repr=False
     )
 
     def __enter__(self) -> "Ledgers":
@@ -54,7 +54,7 @@ class Ledgers:
 
     def columns(self, file: Path) -> tuple[str, ...]:
         """Names of the file's columns."""
-        with self._connection.cursor() as cursor:
+        with self._turns, self._connection.cursor() as cursor:
             cursor.execute("SELECT * FROM read_parquet(?) LIMIT 0", [str(file)])
             return tuple(column[0] for column in cursor.description or ())
 
@@ -112,17 +112,22 @@ class Ledgers:
     def _sorted(
         self, file: Path, columns: str, chosen: Filter, order: Order, at_once: int
     ) -> Iterator[list[Row]]:
+        """Between two pieces other questions have their turns: clients may take their time."""
         sql = f"SELECT {columns} FROM read_parquet(?) WHERE {chosen.sql} ORDER BY {order.sql}"  # noqa: S608
         with self._connection.cursor() as cursor:
-            cursor.execute(sql, [str(file), *chosen.parameters])
-            names = [column[0] for column in cursor.description or ()]
-            while found := cursor.fetchmany(at_once):
+            with self._turns:
+                cursor.execute(sql, [str(file), *chosen.parameters])
+                names = [column[0] for column in cursor.description or ()]
+                found = cursor.fetchmany(at_once)
+            while found:
                 yield [dict(zip(names, row, strict=True)) for row in found]
+                with self._turns:
+                    found = cursor.fetchmany(at_once)
 
     def copy(self, file: Path, chosen: Filter, target: Path) -> None:
         """The chosen rows are in the new Parquet file, whole and in the order of the old one."""
         sql = f"SELECT * FROM read_parquet(?) WHERE {chosen.sql}"  # noqa: S608
-        with self._connection.cursor() as cursor:
+        with self._turns, self._connection.cursor() as cursor:
             rows = cursor.sql(sql, params=[str(file), *chosen.parameters])
             rows.write_parquet(str(target), compression="zstd", row_group_size=_ROWS_IN_A_GROUP)
 

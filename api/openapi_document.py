@@ -1,7 +1,12 @@
-"""The OpenAPI document: what FastAPI derives from the routes, and what holds for all of them."""
+"""The OpenAPI document: what FastAPI derives from the routes, and what holds for all of them.
+
+Deriving it takes a second of computing, so it is kept beside this module and served from there.
+"""
 
 import json
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,37 +19,51 @@ from api.schemas.resource import Resource
 
 Json = dict[str, Any]
 
+KEPT = Path(__file__).with_name("openapi.json")
+"""Where the document is kept."""
+
 _STREAM = (
     'retry: 3000\n\nevent: job.queued\ndata: {"object":"event","seq":1,"type":"job.queued",…}\n'
     "id: 1\n\n"
 )
 
 
-def document_of(app: FastAPI) -> Json:
-    """The document, made once."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-            tags=app.openapi_tags,
-        )
-        schemas = document["components"]["schemas"]
-        problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(problem.pop("$defs", {}))
-        schemas["ProblemDetails"] = problem
-        document["components"]["examples"] = problem_examples()
-        _restore_nulls(schemas)
-        _show_lists(schemas)
-        _tell_defaults(schemas)
-        _list_constants(schemas)
-        for operation in _operations(document):
-            _describe_stream(operation)
-            _add_problems(operation)
-        add_links(document)
-        app.openapi_schema = document
-    return app.openapi_schema
+@cache
+def kept_text() -> bytes:
+    """The document as it is served, JSON in UTF-8: the derived one (a test compares them)."""
+    return KEPT.read_bytes()
+
+
+@cache
+def kept_document() -> Json:
+    """The served document, to be read only."""
+    document: Json = json.loads(kept_text())
+    return document
+
+
+def derived_document(app: FastAPI) -> Json:
+    """The document of the application's routes."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+    )
+    schemas = document["components"]["schemas"]
+    problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["ProblemDetails"] = problem
+    document["components"]["examples"] = problem_examples()
+    _restore_nulls(schemas)
+    _show_lists(schemas)
+    _tell_defaults(schemas)
+    _list_constants(schemas)
+    for operation in _operations(document):
+        _describe_stream(operation)
+        _add_problems(operation)
+    add_links(document)
+    return document
 
 
 def _operations(document: Json) -> Iterator[Json]:

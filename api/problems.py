@@ -53,9 +53,12 @@ CODE_OF: Mapping[type[Exception], str] = {
 }
 """Domain error to code; the nearest class in the error's ancestry counts."""
 
-_WORTH_A_RETRY = frozenset(
-    {"result_not_ready", "dataset_not_ready", "idempotency_in_progress", "unavailable"}
-)
+_RETRY_AFTER_S = {
+    **dict.fromkeys(("result_not_ready", "dataset_not_ready"), RETRY_AFTER_S),
+    **dict.fromkeys(("idempotency_in_progress", "unavailable"), RETRY_AFTER_S),
+    # jobs have to end first, or their owner has to delete something
+    "quota_exceeded": 60,
+}
 
 
 class FieldProblem(BaseModel):
@@ -148,12 +151,13 @@ def from_domain(error: Exception) -> Problem:
         KeyError: no class of the error's ancestry is in `CODE_OF`.
     """
     code = next(CODE_OF[ancestor] for ancestor in type(error).__mro__ if ancestor in CODE_OF)
-    retry = code in _WORTH_A_RETRY and getattr(error, "state", None) not in _NEVER_READY
+    is_hopeless = getattr(error, "state", None) in _NEVER_READY
+    after_s = None if is_hopeless else _RETRY_AFTER_S.get(code)
     return Problem(
         code,
         str(error),
         errors=_fields(code, error),
-        headers={"Retry-After": str(RETRY_AFTER_S)} if retry else {},
+        headers={} if after_s is None else {"Retry-After": str(after_s)},
         members=_members(error),
     )
 

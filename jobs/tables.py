@@ -247,6 +247,7 @@ webhooks = Table(
     Column("disabled_reason", String(200)),
     Column("last_delivered_ms", BigInteger),
     Column("created_ms", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False, server_default=text("1")),
     Index("ix_webhooks_owner", "owner"),
 )
 

@@ -33,6 +33,7 @@ class Webhook:
     old_secret_until_ms: int | None
     last_delivered_ms: int | None
     created_ms: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +120,26 @@ def list_webhooks(
         return [_webhook(row) for row in connection.execute(query)]
 
 
-def edit(database: Database, webhook_id: str, changes: Mapping[str, Any]) -> Webhook:
-    """The webhook with these columns changed; one that is disabled is told nothing more.
+def edit(
+    database: Database,
+    webhook_id: str,
+    changes: Mapping[str, Any],
+    *,
+    expected_version: int | None = None,
+) -> Webhook | None:
+    """The webhook with these columns changed; None when its version was another.
+
+    One that is disabled is told nothing more.
 
     Raises:
         NotFoundError: no webhook has this id.
     """
     with database.write() as connection:
-        fetch(connection, webhook_id, lock=True)
-        _set(connection, webhook_id, disabled_reason=None, **changes)
+        webhook = fetch(connection, webhook_id, lock=True)
+        if expected_version is not None and webhook.version != expected_version:
+            return None
+        counted = {**changes, "version": webhook.version + 1}
+        _set(connection, webhook_id, disabled_reason=None, **counted)
         if changes.get("enabled") is False:
             now_ms = db_now_ms(connection)
             outbox.abandon(connection, webhook_id, "the webhook was disabled", now_ms=now_ms)

@@ -1,5 +1,6 @@
 """What happened to a job: its history in pages, as a live stream, and its log."""
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -7,10 +8,13 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import JobIdPath, ServicesDep
+from api.job_log import lines_of
+from api.ledger_exports import check_whole
 from api.live_events import EventStream
-from api.pagination import PageDep, paged, take
+from api.negotiation import chosen_type
+from api.pagination import Page, PageDep, paged, take
 from api.problems import at, problem_responses
-from api.schemas.events import EventList, EventResource, StreamToken
+from api.schemas.events import EventList, EventResource, LogPage, StreamToken
 from jobs import events, store, stream_tokens
 from jobs.errors import ResultNotReadyError
 from jobs.job import Job
@@ -118,31 +122,54 @@ def create_stream_token(services: ServicesDep, job_id: JobIdPath) -> StreamToken
     "/{job_id}/logs",
     operation_id="getJobLogs",
     summary="Read a job's log",
-    response_class=Response,
+    response_model=LogPage,
     responses={
         200: {"content": {"text/plain": {"example": "epoch 0 of 3 …\n"}}},
-        **problem_responses("not_found", "result_not_ready", "validation_failed"),
+        **problem_responses("not_found", "result_not_ready", "not_acceptable", "validation_failed"),
     },
 )
 def get_logs(
+    request: Request,
     services: ServicesDep,
     job_id: JobIdPath,
+    page: PageDep,
     max_bytes: Annotated[
-        int, Query(ge=1, le=16_777_216, description="only the end of a longer log")
+        int, Query(ge=1, le=16_777_216, description="only the end of a longer log; of text alone")
     ] = 1_048_576,
 ) -> Response:
-    """The log of the latest attempt as plain text."""
+    """The log of the latest attempt as plain text; its lines with `Accept: application/json`."""
+    media_type = chosen_type(request, ("text/plain", "application/json"))
     job = store.get(services.database, job_id)
     file = services.artifacts.log_file(job.id, job.fence)
     if not file.is_file():
         raise ResultNotReadyError(job.id, "log", job.state)
+    if media_type == "application/json":
+        return _log_page(request, file, page)
+    check_whole(request)
     with file.open("rb") as stream:
         stream.seek(max(file.stat().st_size - max_bytes, 0))
-        return Response(stream.read(max_bytes), media_type="text/plain; charset=utf-8")
+        end = stream.read(max_bytes)
+    return Response(end, media_type="text/plain; charset=utf-8", headers={"Vary": "Accept"})
+
+
+def _log_page(request: Request, file: Path, page: Page) -> Response:
+    if "max_bytes" in request.query_params:
+        detail = "max_bytes is of text: send limit and after, or accept text/plain"
+        raise at("/query/max_bytes", "validation_failed", detail)
+    after = None if page.after is None else _whole_number(page.after, "/query/after", "a line")
+    shown, has_more = take(lines_of(file, after, page.limit + 1), page.limit)
+    cursor = str(shown[-1].offset) if has_more else None
+    answer = paged(request, LogPage(data=shown, has_more=has_more, next_cursor=cursor), cursor)
+    answer.headers["Vary"] = "Accept"
+    return answer
 
 
 def _sequence_number(text: str, pointer: str) -> int:
+    return _whole_number(text, pointer, "an event")
+
+
+def _whole_number(text: str, pointer: str, named: str) -> int:
     if not text.isdecimal() or len(text) > 18:
-        detail = f"{text[:100]!r} is not the sequence number of an event, such as 7"
+        detail = f"{text[:100]!r} is not the number of {named}, such as 7"
         raise at(pointer, "validation_failed", detail)
     return int(text)

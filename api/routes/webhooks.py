@@ -10,6 +10,7 @@ from api.auth import CallerDep
 from api.dependencies import ServicesDep
 from api.idempotency import Once, OnceDep, fresh
 from api.json_body import StrictRoute
+from api.negotiation import IfMatch, expected_version, stale
 from api.pagination import PageDep, paged, take
 from api.problems import at, problem_responses
 from api.schemas.resource import DeliveryIdExample, WebhookIdExample
@@ -38,6 +39,7 @@ WebhookIdPath = Annotated[
 DeliveryIdPath = Annotated[
     str, Path(max_length=64, description="id of a delivery", examples=[DeliveryIdExample])
 ]
+_EDIT_PROBLEMS = ("not_found", "precondition_failed", "source_forbidden", "validation_failed")
 _EXAMPLE = {"url": "https://hooks.example.com/tunesmith", "events": ["job.succeeded", "job.failed"]}
 
 
@@ -88,11 +90,9 @@ def list_webhooks(
     request: Request, services: ServicesDep, caller: CallerDep, page: PageDep
 ) -> Response:
     """All webhooks of the caller's owner, newest first."""
+    owner, after = caller.listed_owner, page.after_id("whk")
     found = webhooks.list_webhooks(
-        services.database,
-        owner=caller.listed_owner,
-        after=page.after_id("whk"),
-        limit=page.limit + 1,
+        services.database, owner=owner, after=after, limit=page.limit + 1
     )
     shown, has_more = take(found, page.limit)
     cursor = shown[-1].id if has_more else None
@@ -115,12 +115,13 @@ def get_webhook(services: ServicesDep, webhook_id: WebhookIdPath) -> WebhookReso
     "/{webhook_id}",
     operation_id="editWebhook",
     summary="Edit a webhook",
-    responses=problem_responses("not_found", "source_forbidden", "validation_failed"),
+    responses=problem_responses(*_EDIT_PROBLEMS),
 )
 def edit_webhook(
     services: ServicesDep,
     webhook_id: WebhookIdPath,
     edit: Annotated[WebhookEdit, Body(examples=[{"enabled": True}])],
+    if_match: IfMatch = None,
 ) -> WebhookResource:
     """Changes url, events, description or enabled; what is absent stays.
 
@@ -129,7 +130,11 @@ def edit_webhook(
     changes = _changes(edit)
     if edit.url is not None:
         _check(services, edit.url)
-    return WebhookResource.of(webhooks.edit(services.database, webhook_id, changes))
+    version = expected_version(if_match)
+    edited = webhooks.edit(services.database, webhook_id, changes, expected_version=version)
+    if edited is None:
+        raise stale(f"webhook {webhook_id} has another version than v{version}; read it again")
+    return WebhookResource.of(edited)
 
 
 @router.delete(

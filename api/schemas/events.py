@@ -56,5 +56,19 @@ class StreamToken(Resource):
     url: str = Field(description="what an EventSource is opened with")
 
 
+class LogLine(Resource):
+    """One line of a job's log."""
+
+    model_config = example(object="log_line", offset=0, text="12:00:01 [info] epoch 0 of 3 begins")
+
+    object: Literal["log_line"] = "log_line"
+    offset: int = Field(description="the byte of the log at which it begins; send it as `after`")
+    text: str
+
+
+class LogPage(ListOf[LogLine]):
+    """One page of a job's log."""
+
+
 class EventList(ListOf[EventResource]):
     """One page of a job's history."""

@@ -48,6 +48,7 @@ _WEBHOOK = {
     "old_secret_until": None,
     "last_delivered_at": "2026-03-01T12:00:00.000Z",
     "created_at": "2026-03-01T11:00:00.000Z",
+    "version": 1,
     "links": {
         "self": f"/v1/webhooks/{WebhookIdExample}",
         "deliveries": f"/v1/webhooks/{WebhookIdExample}/deliveries",
@@ -104,6 +105,7 @@ class WebhookResource(Resource):
     )
     last_delivered_at: Time | None
     created_at: Time
+    version: int = Field(description="counts edits; send it in If-Match")
     links: dict[str, str]
 
     @classmethod
@@ -120,6 +122,7 @@ class WebhookResource(Resource):
             old_secret_until=optional_time_of(webhook.old_secret_until_ms),
             last_delivered_at=optional_time_of(webhook.last_delivered_ms),
             created_at=time_of(webhook.created_ms),
+            version=webhook.version,
             links={"self": own, "deliveries": f"{own}/deliveries"},
         )
 

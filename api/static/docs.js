@@ -3,6 +3,8 @@
 
 const NEWEST = "limit=50";
 const VERBS = ["cancel", "stop", "pause", "resume", "retry"];
+const OF_TRAINING = ["samples", "plots"];
+const NOUNS = ["jobs", "datasets", "models", "uploads", "api-keys", "webhooks"];
 const IS_ID = /^(ds|job|mdl|upl|itm|key)_[0-9a-f]/;
 
 async function read(path) {
@@ -12,14 +14,17 @@ async function read(path) {
 
 /** The newest things of each kind; nothing where there are none, or where a key is needed. */
 async function newest() {
-  const [jobs, datasets, models, uploads, keys] = await Promise.all(
-    ["jobs", "datasets", "models", "uploads", "api-keys"].map((noun) => read(`/v1/${noun}?${NEWEST}`)),
+  const [jobs, datasets, models, uploads, keys, webhooks] = await Promise.all(
+    NOUNS.map((noun) => read(`/v1/${noun}?${NEWEST}`)),
   );
   const dataset = datasets.find((each) => each.state === "ready");
   const items = dataset ? await read(`/v1/datasets/${dataset.id}/items?limit=2`) : [];
   const tuned = jobs.find((each) => each.type === "fine_tune" && each.state === "succeeded");
   const samples = tuned ? await read(`${tuned.links.samples}?limit=1`) : [];
-  return { jobs, dataset, model: models[0], upload: uploads[0], key: keys[0], items, tuned, samples };
+  const [webhook] = webhooks;
+  const deliveries = webhook ? await read(`/v1/webhooks/${webhook.id}/deliveries?limit=1`) : [];
+  const [model, upload, key, delivery] = [models, uploads, keys, deliveries].map((each) => each[0]);
+  return { jobs, dataset, model, upload, key, webhook, delivery, items, tuned, samples };
 }
 
 /** The newest job that the operation at this path is for. */
@@ -31,7 +36,7 @@ function jobFor(path, method, known) {
   if (last === "retry" && known.tuned) return known.tuned;
   if (VERBS.includes(last)) return known.jobs.find((job) => job.allowed_actions.includes(last));
   if (method === "delete") return ended.find((job) => job.id !== known.tuned?.id) ?? ended[0];
-  if (last === "samples") return known.tuned ?? named;
+  if (OF_TRAINING.includes(last)) return known.tuned ?? named;
   return named ?? known.tuned ?? known.jobs[0];
 }
 
@@ -43,6 +48,8 @@ function idFor(name, path, method, known) {
     model_id: known.model?.id,
     upload_id: known.upload?.id,
     key_id: known.key?.id,
+    webhook_id: known.webhook?.id,
+    delivery_id: known.delivery?.id,
     item_id: item?.item_id,
     ids: twoJobs(known),
   }[name];
@@ -96,4 +103,13 @@ async function show() {
   });
 }
 
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+/** Swagger UI has dark colours, and leaves it to the page when to show them. */
+function dress() {
+  document.documentElement.classList.toggle("dark-mode", dark.matches);
+}
+
+dark.addEventListener("change", dress);
+dress();
 show();

@@ -11,10 +11,11 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.deprecation import going
+from api.openapi_document import derived_document
 from jobs.database import Database
 from jobs.job import JobState
 from jobs.settings import Settings, SettingsError, load_settings
-from tests.api.given import get, problem
+from tests.api.given import get, problem, ready_dataset
 from tests.jobs import given
 
 PAGE = "https://app.example.com"
@@ -132,6 +133,45 @@ def _query_of(operation: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for each in operation.get("parameters", []) if each["in"] == "query"]
 
 
+# --- reading again --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/datasets/{dataset}", "/v1/datasets?limit=1", "/v1/architectures", "/openapi.json"]
+)
+def test_a_json_answer_is_sent_once_to_a_client_that_keeps_it(
+    client: TestClient, database: Database, path: str
+) -> None:
+    dataset = ready_dataset(database)
+    url = path.format(dataset=dataset.id)
+    first = client.get(url)
+    known = {"If-None-Match": first.headers["etag"]}
+
+    again, head = client.get(url, headers=known), client.head(url, headers=known)
+    client.patch(f"/v1/datasets/{dataset.id}", json={"name": "renamed"})
+    edited = client.get(url, headers=known)
+
+    assert first.headers["etag"].startswith('W/"')
+    for answer in (again, head):
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["etag"] == first.headers["etag"]
+        assert "content-type" not in answer.headers
+    assert edited.status_code == (200 if "datasets" in path else 304)
+
+
+def test_what_is_no_success_or_comes_in_pieces_has_no_tag(
+    client: TestClient, database: Database
+) -> None:
+    job = given.job_in(database, JobState.FAILED)
+
+    missing = client.get("/v1/jobs/job_none", headers={"If-None-Match": "*"})
+    stream = client.get(f"/v1/jobs/{job.id}/stream", headers={"If-None-Match": "*"})
+
+    assert (missing.status_code, stream.status_code) == (404, 200)
+    assert "etag" not in missing.headers
+    assert "etag" not in stream.headers
+
+
 # --- compression ----------------------------------------------------------------------------
 
 
@@ -181,9 +221,14 @@ def test_any_other_page_may_neither(opened_to_a_page: TestClient, client: TestCl
     for service in (opened_to_a_page, client):
         read = service.get("/v1/jobs", headers=other)
         written = service.post("/v1/explain/labels", json={}, headers=other)
+        asked = service.options(
+            "/v1/explain/labels", headers={**other, "Access-Control-Request-Method": "POST"}
+        )
 
-        assert "access-control-allow-origin" not in read.headers
+        for answer in (read, written, asked):
+            assert "access-control-allow-origin" not in answer.headers
         problem(written, 403, "forbidden")
+        problem(asked, 403, "forbidden")
 
 
 @pytest.mark.parametrize("wrong", ["app.example.com", f"{PAGE}/path", "*", "ftp://app.example.com"])
@@ -212,11 +257,14 @@ def test_a_path_that_is_to_go_says_so_whatever_it_answers(
     def old(limit: int = 1) -> Response:
         return Response(headers={"Link": '</v1/old>; rel="next"'})
 
+    document = derived_document(app)
+    app.openapi = lambda: document  # type: ignore[method-assign]  # the kept one has no such path
+
     with TestClient(app, base_url="http://127.0.0.1") as client:
         answers = [client.request(method, f"/v1/old{query}") for method in ("GET", "HEAD")]
         untouched = client.get("/v1/queue")
-        assert client.get("/openapi.json").json()["paths"]["/v1/old"]["get"]["deprecated"] is True
 
+    assert document["paths"]["/v1/old"]["get"]["deprecated"] is True
     for answer in answers:
         assert answer.status_code == status
         # 2026-01-01T00:00:00Z in seconds since 1970

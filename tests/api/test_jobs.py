@@ -291,6 +291,32 @@ def test_the_log_is_that_of_the_latest_attempt(
     assert response.text == "first\nsecond\n"
     assert response.headers["content-type"] == "text/plain; charset=utf-8"
     assert client.get(f"{path}?max_bytes=7").text == "second\n"
+    problem(client.get(f"{path}?limit=1"), 422, "validation_failed")
+
+
+def test_the_lines_of_a_log_come_in_pages(
+    client: TestClient, database: Database, artifacts: Artifacts
+) -> None:
+    job = started(database, JobType.FINE_TUNE, ready_dataset(database))
+    folder = artifacts.attempt_folder(job.id, job.fence)
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_bytes(b"first\ns\xffcond\n" + b"x" * 20_000)
+    client.headers["Accept"] = "application/json"
+    path = f"/v1/jobs/{job.id}/logs"
+
+    first = get(client, f"{path}?limit=1")
+    rest = get(client, f"{path}?after={first['next_cursor']}")
+
+    assert first["data"] == [{"object": "log_line", "offset": 0, "text": "first"}]
+    assert [(line["offset"], line["text"][:7]) for line in rest["data"]] == [
+        (6, "s\ufffdcond"),
+        (14, "xxxxxxx"),
+        (14 + 16_384, "xxxxxxx"),
+    ]
+    assert not rest["has_more"]
+    assert get(client, f"{path}?after=6")["data"] == rest["data"][1:]
+    for refused in ("max_bytes=7", "after=first"):
+        problem(client.get(f"{path}?{refused}"), 422, "validation_failed")
 
 
 @pytest.mark.parametrize(

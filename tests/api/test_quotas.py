@@ -49,6 +49,7 @@ def ana(database: Database) -> Headers:
 def refused(answer: Any, thing: str) -> None:  # noqa: ANN401 - an answer
     body = problem(answer, 429, "quota_exceeded")
     assert thing in body["detail"]
+    assert answer.headers["retry-after"] == "60"
 
 
 def test_a_dataset_beyond_the_quota_is_not_made_and_another_owner_has_room(

@@ -75,7 +75,11 @@ def test_a_webhook_is_made_read_changed_and_deleted(client: TestClient) -> None:
     assert get(client, "/v1/webhooks")["data"] == [read]
 
     edited = client.patch(own, json={"events": ["job.started"], "enabled": False}).json()
-    assert edited == read | {"events": ["job.started"], "enabled": False}
+    assert edited == read | {"events": ["job.started"], "enabled": False, "version": 2}
+    stale = client.patch(own, json={"enabled": True}, headers={"If-Match": '"v1"'})
+    problem(stale, 412, "precondition_failed")
+    again = client.patch(own, json={"description": "us"}, headers={"If-Match": '"v2"'}).json()
+    assert (again["description"], again["version"]) == ("us", 3)
     problem(client.post(f"{own}/test"), 409, "webhook_disabled")
 
     assert client.delete(own).status_code == 204

@@ -6,9 +6,10 @@ from jobs.settings import Settings
 PROGRAM = """
 import sys
 from api.app import create_app
+from api.openapi_document import derived_document
 from jobs.settings import load_settings
 
-create_app(load_settings()).openapi()
+derived_document(create_app(load_settings()))
 heavy = {"torch", "torchvision", "PIL", "pyarrow", "pandas"} & set(sys.modules)
 sys.exit(f"loaded {sorted(heavy)}" if heavy else 0)
 """
