@@ -21,7 +21,7 @@ from jobs.errors import JobsError, StoreUnavailableError
 from jobs.owners import owner_of
 
 PREFIX = "/v1/"
-METRICS_PATH = "/metrics"
+METRICS_PATHS = frozenset({"/metrics", "/metrics/targets"})
 TOKEN_PARAMETER = "token"  # noqa: S105 - its name, not its value
 _STREAM = re.compile(r"/v1/jobs/([^/]+)/stream")
 
@@ -111,7 +111,7 @@ class LastUses:
 
 
 def _is_guarded(path: str) -> bool:
-    return path.startswith(PREFIX) or path == METRICS_PATH
+    return path.startswith(PREFIX) or path in METRICS_PATHS
 
 
 def _watched(scope: Scope) -> tuple[str, str] | None:

@@ -8,11 +8,12 @@ import structlog
 
 from jobs import records, retention
 from jobs.artifacts import Artifacts
+from jobs.claims import claimable_queues
 from jobs.database import Database
 from jobs.errors import StoreUnavailableError
 from jobs.queue import Doorbell, redis_client, waiting_messages
 from jobs.settings import Settings
-from jobs.sweeper import Sweeper, claimable_queues
+from jobs.sweeper import Sweeper
 
 TIDY_EVERY_S = 3600.0
 

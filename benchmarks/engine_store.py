@@ -10,11 +10,12 @@ from statistics import median
 from sqlalchemy import insert, select
 
 from jobs import curves, leases, store, tables
+from jobs.claims import claimable_queues
 from jobs.curves import CurvePoint, ProgressUpdate
 from jobs.database import Database
 from jobs.job import Failure, Job, JobType
 from jobs.spec import FineTuneSpec
-from jobs.sweeper import Sweeper, claimable_queues
+from jobs.sweeper import Sweeper
 from tunesmith_client import Json
 
 _LEASE_MS = 3_600_000

@@ -7,9 +7,9 @@ Every move carries the fence of its claim; once another attempt has claimed the 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
-from jobs import curves, dependencies, events, moves, store, tables, tracing
+from jobs import claims, curves, events, moves, store, tables, tracing
 from jobs.back_off import BackOff
 from jobs.database import Database, db_now_ms
 from jobs.errors import LeaseLostError
@@ -28,7 +28,7 @@ def claim_next(database: Database, queue: str, worker_id: str, *, lease_ms: int)
     """
     with database.write() as connection:
         now_ms = db_now_ms(connection)
-        job = _next_claimable(connection, queue, now_ms)
+        job = claims.next_claimable(connection, queue, now_ms)
         if job is None:
             return None
         curves.cut_back(connection, job.id, job.checkpoint_step)
@@ -47,34 +47,6 @@ def claim_next(database: Database, queue: str, worker_id: str, *, lease_ms: int)
             },
             event=("job.started", {"attempt": job.attempt + 1, "worker": worker_id}),
         )
-
-
-def _next_claimable(connection: Connection, queue: str, now_ms: int) -> Job | None:
-    columns = tables.jobs.c
-    others = tables.jobs.alias("others")
-    running_of_owner = (
-        select(func.count())
-        .select_from(others)
-        .where(
-            others.c.owner == columns.owner,
-            others.c.state.in_([state.value for state in LEASED_STATES]),
-        )
-        .scalar_subquery()
-    )
-    query = (
-        select(tables.jobs)
-        .where(
-            columns.queue == queue,
-            columns.state == JobState.QUEUED.value,
-            columns.not_before_ms <= now_ms,
-            dependencies.are_met(),
-        )
-        .order_by(columns.priority.desc(), running_of_owner, columns.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    row = connection.execute(query).one_or_none()
-    return None if row is None else store.as_job(row)
 
 
 def renew(database: Database, job_id: str, fence: int, *, lease_ms: int) -> Job:

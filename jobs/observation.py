@@ -22,5 +22,6 @@ class Observation(BaseModel):
         ge=0,
         le=65_000,
         description="port of the metrics of a `predict` worker, the next of a `prepare` worker and "
-        "the one after of a `train` worker; 0: none are shown",
+        "the one after of a `train` worker; a further one of a queue takes the third port after "
+        "the one before it; 0: none are shown",
     )

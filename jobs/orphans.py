@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 
-from jobs import pixel_cache, tables
+from jobs import tables
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.ids import made_ms
@@ -64,7 +64,7 @@ class _Known:
 def orphans(database: Database, artifacts: Artifacts, *, grace_s: float) -> list[Removal]:
     """What nothing refers to, nor has been written to for ``grace_s`` seconds.
 
-    Nothing of an unfinished job is among it, and no pixels that somebody builds.
+    Nothing of an unfinished job is among it, and no pixels: `retention` looks after these.
     """
     before_s = time.time() - grace_s
     found, known = _look(artifacts, database)
@@ -83,15 +83,11 @@ def orphans(database: Database, artifacts: Artifacts, *, grace_s: float) -> list
         ),
         *((path, kind, _WHY[kind]) for path, kind in _left_by_finished(found.jobs, known.jobs)),
         *_left_by_imports(found.datasets, known.datasets),
-        *(
-            (path, Kind.HALF_WRITTEN, "nobody goes on building it")
-            for path in pixel_cache.half_built(artifacts.pixels_folder())
-        ),
     ]
     return [
         Removal(kind=kind, name=artifacts.relative(path), size_bytes=size_bytes(path), why=why)
         for path, kind, why in paths
-        if _is_old(path, before_s)
+        if is_old(path, before_s)
     ]
 
 
@@ -113,11 +109,8 @@ def strangers(database: Database, artifacts: Artifacts) -> list[Path]:
 
 
 def remove(artifacts: Artifacts, orphan: Removal) -> bool:
-    """Whether it is gone; pixels that somebody has begun to build, and what resists, stay."""
-    path = artifacts.absolute(orphan.name)
-    if path.parent == artifacts.pixels_folder():
-        return pixel_cache.remove_unless_used(path)
-    return remove_path(path)
+    """Whether it is gone; what resists stays."""
+    return remove_path(artifacts.absolute(orphan.name))
 
 
 def remove_path(path: Path) -> bool:
@@ -203,9 +196,9 @@ def _models(
 ) -> Iterator[Path]:
     for file in files:
         # a training that was suspended with its machine may still write the row of an old file
-        is_old = _is_old(file, min(before_s, known.held_since_s - (time.time() - before_s)))
+        old = is_old(file, min(before_s, known.held_since_s - (time.time() - before_s)))
         is_free = _path_of_its_model(artifacts, file) not in known.models
-        if is_old and is_free and _is_of(known.since_ms, file):
+        if old and is_free and _is_of(known.since_ms, file):
             yield file
 
 
@@ -244,7 +237,7 @@ def _left_by_imports(
             yield folder / "files", Kind.ORPHAN, "its dataset could not be imported"
 
 
-def _is_old(path: Path, before_s: float) -> bool:
+def is_old(path: Path, before_s: float) -> bool:
     """Whether it and all in it were last written before that; False when nobody can tell."""
     try:
         return all(each.lstat().st_mtime < before_s for each in (path, *path.rglob("*")))

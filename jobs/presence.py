@@ -12,19 +12,27 @@ GONE_AFTER_MS = 30_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """A worker that was heard of lately."""
+    """A worker that was heard of lately; ``metrics`` is where it shows them, ``host:port``."""
 
     id: str
     queue: str
     device: str
     hostname: str
     pid: int
+    metrics: str | None
     started_ms: int
     seen_ms: int
 
 
-def announce(
-    database: Database, *, worker_id: str, queue: str, device: str, hostname: str, pid: int
+def announce(  # noqa: PLR0913  # what a worker says of itself
+    database: Database,
+    *,
+    worker_id: str,
+    queue: str,
+    device: str,
+    hostname: str,
+    pid: int,
+    metrics: str | None = None,
 ) -> None:
     """The worker is on the list, seen just now."""
     columns = tables.workers.c
@@ -41,6 +49,7 @@ def announce(
                     device=device,
                     hostname=hostname,
                     pid=pid,
+                    metrics=metrics,
                     started_ms=now_ms,
                     seen_ms=now_ms,
                 )

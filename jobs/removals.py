@@ -26,7 +26,8 @@ class Removal:
 
     Attributes:
         kind: which it is.
-        name: the path below the artifacts, or the id of what the rows belong to.
+        name: the path below the artifacts (that of pixels begins with ``pixels`` wherever they
+            lie), or the id of what the rows belong to.
         size_bytes: what it takes; of rows the length of their texts.
         why: the reason, for people.
     """

@@ -7,6 +7,7 @@ Results stay for ever: models, ledgers, curves, plots, previews, logs, and every
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from jobs import old_rows, orphans, pixel_cache, uploads
 from jobs.artifacts import Artifacts
@@ -27,6 +28,11 @@ class Store:
     limits: RetentionLimits
 
     @property
+    def pixels(self) -> Path:
+        """Where presized pixels lie, beside the other artifacts or on a disk of their own."""
+        return self.limits.pixels or self.artifacts.pixels_folder()
+
+    @property
     def kept(self) -> Kept:
         """For how long rows stay."""
         return Kept(
@@ -41,7 +47,8 @@ def plan(store: Store) -> list[Removal]:
     grace_s = store.limits.orphan_grace_s
     return [
         *orphans.orphans(store.database, store.artifacts, grace_s=grace_s),
-        *_pixels(store),
+        *_half_built_pixels(store),
+        *_unused_pixels(store),
         *_uploads(store),
         *(_with_folder(store, rows) for rows in old_rows.find(store.database, store.kept)),
     ]
@@ -50,7 +57,7 @@ def plan(store: Store) -> list[Removal]:
 def remove(store: Store, removal: Removal) -> bool:
     """Whether it is gone; what has come into use since it was planned stays."""
     if removal.kind == Kind.PIXELS:
-        return pixel_cache.remove_unless_used(store.artifacts.absolute(removal.name))
+        return pixel_cache.remove_unless_used(store.pixels / Path(removal.name).name)
     if removal.kind == Kind.UPLOAD:
         limits, gone = store.limits, uploads.delete_unused
         return gone(store.database, store.artifacts, removal.name, keep_s=limits.upload_keep_s)
@@ -65,6 +72,12 @@ def remove(store: Store, removal: Removal) -> bool:
 def collect(store: Store) -> Iterator[Removal]:
     """Everything of the plan that could be removed, each as soon as it is gone."""
     return (removal for removal in plan(store) if remove(store, removal))
+
+
+def collect_pixels(store: Store) -> Iterator[Removal]:
+    """As `collect`, of the pixels alone: those on a disk of a worker's own are its to remove."""
+    chosen = [*_half_built_pixels(store), *_unused_pixels(store)]
+    return (removal for removal in chosen if remove(store, removal))
 
 
 def _with_folder(store: Store, rows: Removal) -> Removal:
@@ -85,14 +98,22 @@ def _uploads(store: Store) -> Iterator[Removal]:
         )
 
 
-def _pixels(store: Store) -> Iterator[Removal]:
+def _half_built_pixels(store: Store) -> Iterator[Removal]:
+    before_s = time.time() - store.limits.orphan_grace_s
+    for partial in pixel_cache.half_built(store.pixels):
+        if orphans.is_old(partial, before_s):
+            size_bytes = orphans.size_bytes(partial)
+            yield _of_pixels(partial, size_bytes, "nobody goes on building it")
+
+
+def _unused_pixels(store: Store) -> Iterator[Removal]:
     most_bytes = store.limits.pixel_cache_bytes
-    folder = store.artifacts.pixels_folder()
-    for entry in pixel_cache.superfluous(folder, most_bytes=most_bytes):
+    for entry in pixel_cache.superfluous(store.pixels, most_bytes=most_bytes):
         hours = (time.time() - entry.used_s) / 3600
-        yield Removal(
-            kind=Kind.PIXELS,
-            name=store.artifacts.relative(entry.folder),
-            size_bytes=entry.size_bytes,
-            why=f"last used {hours:.1f} hours ago; pixels take more than {most_bytes} bytes",
-        )
+        why = f"last used {hours:.1f} hours ago; pixels take more than {most_bytes} bytes"
+        yield _of_pixels(entry.folder, entry.size_bytes, why)
+
+
+def _of_pixels(folder: Path, size_bytes: int, why: str) -> Removal:
+    name = f"pixels/{folder.name}"
+    return Removal(kind=Kind.PIXELS, name=name, size_bytes=size_bytes, why=why)

@@ -1,10 +1,18 @@
 """How long things stay that are worth nothing, or little, once their job has ended."""
 
-from pydantic import BaseModel, Field
+from pathlib import Path
+
+from pydantic import BaseModel, Field, field_validator
 
 
 class RetentionLimits(BaseModel):
     """The part of the settings that says what is removed when; results are never removed."""
+
+    pixels: Path | None = Field(
+        default=None,
+        description="folder of presized pixels, on a disk of each machine's own where the "
+        "artifacts are shared over a network; absent: `pixels` below the artifacts",
+    )
 
     orphan_grace_s: float = Field(
         default=86400.0,
@@ -43,3 +51,8 @@ class RetentionLimits(BaseModel):
         le=36_500,
         description="days that deliveries to webhooks are kept once they have arrived or failed",
     )
+
+    @field_validator("pixels", mode="after")
+    @classmethod
+    def _absolute_pixels(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()

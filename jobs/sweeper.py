@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from jobs import dependencies, leases, metrics, store, tables
+from jobs import leases, metrics, store, tables
 from jobs.database import Database, db_now_ms
-from jobs.job import LEASED_STATES, JobState
+from jobs.job import LEASED_STATES
 
 _CLOCK_JUMP_MS = 5_000
 
@@ -52,8 +52,12 @@ class Sweeper:
         return taken_back
 
     def _was_silent(self, connection: Connection, now_ms: int) -> bool:
-        query = select(tables.sweeps.c.last_ms).with_for_update()
-        previous_ms = connection.execute(query).scalar()
+        query = select(tables.sweeps.c.last_ms)
+        noted_ms = connection.execute(query).scalar()
+        # of a thousand processes that sweep few wait for each other to write that they did
+        if noted_ms is not None and 0 <= now_ms - noted_ms <= self._interval_ms / 2:
+            return False
+        previous_ms = connection.execute(query.with_for_update()).scalar()
         if previous_ms is None:
             _record_first_sweep(connection, now_ms)
             return False
@@ -103,19 +107,3 @@ def _record_first_sweep(connection: Connection, now_ms: int) -> None:
     except IntegrityError:
         # another sweeper was first in the same moment
         return
-
-
-def claimable_queues(database: Database) -> list[str]:
-    """Queues in which a job could be claimed now."""
-    columns = tables.jobs.c
-    with database.read() as connection:
-        query = (
-            select(columns.queue)
-            .where(
-                columns.state == JobState.QUEUED.value,
-                columns.not_before_ms <= db_now_ms(connection),
-                dependencies.are_met(),
-            )
-            .distinct()
-        )
-        return sorted(connection.scalars(query))

@@ -25,7 +25,6 @@ metadata = MetaData(
     }
 )
 
-_ZERO = text("0")
 _DUE = text("record_wanted <> record_written")
 
 jobs = Table(
@@ -69,12 +68,12 @@ jobs = Table(
     Column("event_seq", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),
     Column("cause", JSON(none_as_null=True)),
-    Column("record_wanted", BigInteger, nullable=False, server_default=_ZERO),
-    Column("record_written", BigInteger, nullable=False, server_default=_ZERO),
+    Column("record_wanted", BigInteger, nullable=False, server_default=text("0")),
+    Column("record_written", BigInteger, nullable=False, server_default=text("0")),
     Column("created_ms", BigInteger, nullable=False),
     Column("started_ms", BigInteger),
     Column("finished_ms", BigInteger),
-    Index("ix_jobs_claim", "queue", "state", "priority", "id"),
+    Index("ix_jobs_claim", "queue", "state", "priority", "owner", "id"),
     Index("ix_jobs_lease", "state", "lease_until_ms"),
     Index("ix_jobs_dataset", "dataset_id"),
     Index("ix_jobs_parent", "parent_id"),
@@ -289,6 +288,7 @@ workers = Table(
     Column("device", String(64), nullable=False),
     Column("hostname", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
+    Column("metrics", String(300)),
     Column("started_ms", BigInteger, nullable=False),
     Column("seen_ms", BigInteger, nullable=False),
 )

@@ -15,16 +15,16 @@ import structlog
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from celery.worker.consumer import Consumer
-from prometheus_client import REGISTRY, start_http_server
 
-from jobs import presence, sweeper, tracing
+from jobs import presence, retention, sweeper, tracing
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.devices import nvidia_devices
 from jobs.errors import NewerDatabaseError, StoreUnavailableError
 from jobs.logs import configure_logging
 from jobs.queue import LOOK_TASKS, RESIDENT_QUEUE, make_celery
 from jobs.settings import Settings, load_settings, traces_endpoint
-from worker.device_metrics import DeviceMetrics
+from worker.metrics_server import show_metrics
 from worker.supervisor import Supervisor
 
 _TRAINER_ENVIRONMENT = {
@@ -38,6 +38,7 @@ _TRAINER_ENVIRONMENT = {
 }
 
 _TURN_S = 0.05
+_TIDY_EVERY_S = 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +46,10 @@ log = structlog.get_logger(__name__)
 class Worker:
     """One queue's worker: its supervisor, and the thread that looks without being rung."""
 
-    def __init__(self, settings: Settings, queue: str) -> None:
+    def __init__(self, settings: Settings, queue: str, *, metrics: str | None = None) -> None:
+        """``metrics`` is where it shows what it counts, ``host:port``."""
         self.queue = queue
+        self._metrics = metrics
         self.id = f"{queue}@{socket.gethostname()}:{os.getpid()}"
         self._settings = settings
         self._device = _device_name(settings, queue)
@@ -55,6 +58,8 @@ class Worker:
         self._ended = threading.Event()
         self._looking = threading.Thread(target=self._look_again_and_again, daemon=True)
         self._keeping = threading.Thread(target=self._keep_house, daemon=True)
+        # a look at many files must not keep a sweep waiting
+        self._tidying = threading.Thread(target=self._tidy_again_and_again, daemon=True)
 
     def start(self) -> None:
         """The worker is on the list and looks for work, rung or not."""
@@ -62,6 +67,7 @@ class Worker:
             forkserver.ensure_running()
         self._looking.start()
         self._keeping.start()
+        self._tidying.start()
 
     def look(self) -> None:
         """Everything claimable on this queue has been done."""
@@ -75,7 +81,7 @@ class Worker:
     def close(self) -> None:
         """All threads have ended; the worker is off the list."""
         self._supervisor.close()
-        for thread in (self._looking, self._keeping):
+        for thread in (self._looking, self._keeping, self._tidying):
             # never started when Celery could not, whose own error must be the one that is seen
             if thread.ident is not None:
                 thread.join()
@@ -106,6 +112,15 @@ class Worker:
                 log.warning("database_away", error=str(problem))
             self._ended.wait(self._settings.sweep_s)
 
+    def _tidy_again_and_again(self) -> None:
+        store = retention.Store(self._database, Artifacts(self._settings.artifacts), self._settings)
+        while not self._ended.wait(_TIDY_EVERY_S):
+            try:
+                for removed in retention.collect_pixels(store):
+                    log.info("removed", name=removed.name, why=removed.why)
+            except OSError as problem:
+                log.warning("pixels_not_tidied", error=str(problem))
+
     def _announce(self) -> None:
         presence.announce(
             self._database,
@@ -114,6 +129,7 @@ class Worker:
             device=self._device,
             hostname=socket.gethostname(),
             pid=os.getpid(),
+            metrics=self._metrics,
         )
 
 
@@ -164,8 +180,7 @@ def main() -> None:
     _try_traces()
     os.environ.update(_TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read
     _refuse_newer(settings)
-    worker = Worker(settings, queue)
-    _show_metrics(settings, queue)
+    worker = Worker(settings, queue, metrics=show_metrics(settings, queue))
     app = make_app(settings, queue, worker.look)
     setup_logging.connect(_leave_logging_alone)
     worker_ready.connect(lambda **_: worker.start(), weak=False)
@@ -183,21 +198,6 @@ def _try_traces() -> None:
         tracing.begin("tunesmith-worker", traces_endpoint())
     except tracing.TracesUnavailableError as problem:
         sys.exit(f"cannot start: {problem}")
-
-
-def _show_metrics(settings: Settings, queue: str) -> None:
-    """What the process counts can be read on the queue's port, if the settings want that."""
-    if settings.metrics_port == 0:
-        return
-    port = settings.metrics_port + sorted(LOOK_TASKS).index(queue)
-    REGISTRY.register(DeviceMetrics())
-    try:
-        start_http_server(port, settings.metrics_host)
-    except OSError as problem:
-        # another worker of the queue on this machine has it; jobs are done all the same
-        log.warning("metrics_not_shown", port=port, error=str(problem))
-    else:
-        log.info("metrics_shown", host=settings.metrics_host, port=port)
 
 
 def _celery_arguments(worker: Worker, settings: Settings) -> list[str]:

@@ -38,6 +38,11 @@ class Context:
         return self.artifacts.attempt_folder(self.job.id, self.job.fence)
 
     @property
+    def pixels_folder(self) -> Path:
+        """Presized pixels, shared by all jobs on this machine, or by all jobs."""
+        return self.settings.pixels or self.artifacts.pixels_folder()
+
+    @property
     def readable_roots(self) -> tuple[Path, ...]:
         """The folders that photos and the files beside them may be read from."""
         return (*self.settings.dataset_roots, self.artifacts.root)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, RootModel
 
 from api.schemas.resource import Resource, Time, example, time_of
 from jobs.presence import Worker
@@ -15,6 +15,7 @@ class WorkerResource(Resource):
     queue: str
     device: str
     hostname: str
+    metrics: str | None = Field(description="`host:port` of its metrics for Prometheus, if shown")
     started_at: Time
     last_seen_at: Time
 
@@ -26,9 +27,27 @@ class WorkerResource(Resource):
             queue=worker.queue,
             device=worker.device,
             hostname=worker.hostname,
+            metrics=worker.metrics,
             started_at=time_of(worker.started_ms),
             last_seen_at=time_of(worker.seen_ms),
         )
+
+
+class MetricsTargets(Resource):
+    """Addresses that Prometheus is to ask, and what it is to know of them."""
+
+    targets: list[str] = Field(description="`host:port` of each")
+    labels: dict[str, str] = Field(description="that the metrics of all of them get")
+
+
+class MetricsDiscovery(RootModel[list[MetricsTargets]]):
+    """What Prometheus's HTTP service discovery wants to be answered."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": [{"targets": ["box:9103", "box:9106"], "labels": {"queue": "train"}}]
+        }
+    )
 
 
 class QueueDepth(Resource):
@@ -55,7 +74,8 @@ class QueueResource(Resource):
         queues=[{"name": "train", "queued": 2, "active": 1, "paused": 0, "workers": 1}],
         workers=[
             {"id": "box-train-1", "queue": "train", "device": "cuda:0", "hostname": "box",
-             "started_at": "2026-03-01T11:00:00.000Z", "last_seen_at": "2026-03-01T12:00:00.000Z"}
+             "metrics": "box:9103", "started_at": "2026-03-01T11:00:00.000Z",
+             "last_seen_at": "2026-03-01T12:00:00.000Z"}
         ],
         devices=["cuda:0"],
         redis={"is_reachable": True},

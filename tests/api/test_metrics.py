@@ -4,13 +4,14 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml  # type: ignore[import-untyped]  # it has no types of its own
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from jobs import leases, webhooks
+from jobs import leases, presence, webhooks
 from jobs.database import Database
 from jobs.job import JobState, JobType
 from jobs.keys import Scope
@@ -121,8 +122,10 @@ def test_sweeps_and_webhooks_are_counted(
 def test_where_keys_are_needed_metrics_need_an_admin_key(
     locked: TestClient, database: Database
 ) -> None:
-    problem(locked.get("/metrics"), 401, "unauthenticated")
-    problem(locked.get("/metrics", headers=bearer(database, Scope.READ)), 403, "forbidden")
+    for path in ("/metrics", "/metrics/targets"):
+        problem(locked.get(path), 401, "unauthenticated")
+        problem(locked.get(path, headers=bearer(database, Scope.READ)), 403, "forbidden")
+        assert locked.get(path, headers=admin(database)).is_success
 
     answer = locked.get("/metrics", headers=admin(database))
 
@@ -181,3 +184,29 @@ def test_what_prometheus_scrapes_is_served(client: TestClient) -> None:
     jobs = {each["job_name"]: each for each in config["scrape_configs"]}
     assert set(jobs) == {"tunesmith-api", "tunesmith-workers"}
     assert client.get(jobs["tunesmith-api"]["metrics_path"]).status_code == 200
+    (discovery,) = jobs["tunesmith-workers"]["http_sd_configs"]
+    assert client.get(urlsplit(discovery["url"]).path).json() == []
+
+
+def test_prometheus_is_told_where_every_worker_shows_its_metrics(
+    client: TestClient, database: Database
+) -> None:
+    places = {"t1": "a:9103", "t2": "a:9106", "t3": None, "p1": "b:9102"}
+    for name, place in places.items():
+        queue = "train" if name.startswith("t") else "prepare"
+        presence.announce(
+            database,
+            worker_id=name,
+            queue=queue,
+            device="cpu",
+            hostname="a",
+            pid=1,
+            metrics=place,
+        )
+
+    assert client.get("/metrics/targets").json() == [
+        {"targets": ["b:9102"], "labels": {"queue": "prepare"}},
+        {"targets": ["a:9103", "a:9106"], "labels": {"queue": "train"}},
+    ]
+    listed = client.get("/v1/queue").json()["workers"]
+    assert {each["id"]: each["metrics"] for each in listed} == places

@@ -52,7 +52,8 @@ PATHS = {
     "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
     *("/v1/explain/cross-entropy", "/v1/explain/lr-suggestions"),
     *("/v1/explain/labels", "/v1/explain/schedule"),
-    *("/v1/queue", "/healthz", "/readyz", "/metrics", "/version", "/problems/{slug}"),
+    *("/v1/queue", "/healthz", "/readyz", "/version", "/problems/{slug}"),
+    *("/metrics", "/metrics/targets"),
 }
 
 Operation = tuple[str, str, dict[str, Any]]

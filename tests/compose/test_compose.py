@@ -65,20 +65,20 @@ def test_what_watches_is_published_on_loopback_alone() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_prometheus_asks_each_worker_where_it_shows_its_metrics() -> None:
+def test_prometheus_asks_the_api_where_workers_show_their_metrics() -> None:
     asked = yaml.safe_load((ROOT / "deploy/prometheus.compose.yml").read_text())
-    (workers,) = [
-        job["dns_sd_configs"] for job in asked["scrape_configs"] if "dns_sd_configs" in job
-    ]
-    found = {name: each["port"] for each in workers for name in each["names"]}
-    assert found == {
-        f"worker-{queue}": number
-        + int(WATCHING[f"worker-{queue}"]["environment"]["TUNESMITH_METRICS_PORT"])
-        for number, queue in enumerate(sorted(LOOK_TASKS))
-    }
-    assert [
-        job["static_configs"] for job in asked["scrape_configs"] if "static_configs" in job
-    ] == [[{"targets": ["api:8000"]}]]
+    api, workers = asked["scrape_configs"]
+    assert api["static_configs"] == [{"targets": ["api:8000"]}]
+    (discovery,) = workers["http_sd_configs"]
+    assert discovery["url"] == "http://api:8000/metrics/targets"
+    assert discovery["authorization"] == api["authorization"]
+
+
+def test_each_worker_that_is_watched_shows_its_metrics_to_the_stack() -> None:
+    watched = [WATCHING[f"worker-{queue}"] for queue in LOOK_TASKS] + [GPU["worker-gpu-0"]]
+    for service in watched:
+        assert int(service["environment"]["TUNESMITH_METRICS_PORT"]) > 0
+        assert service["environment"]["TUNESMITH_METRICS_HOST"] == "0.0.0.0"  # noqa: S104
 
 
 def test_flower_reads_the_queues_that_the_service_rings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_every_variable_of_the_containers_is_a_setting() -> None:
         variable
         for service in (*SERVICES.values(), *GPU.values(), *WATCHING.values())
         for variable in service.get("environment", {})
-        if not variable.startswith(("POSTGRES_", "AWS_", "GF_", "CELERY_", "PYTHON"))
+        if not variable.startswith(("POSTGRES_", "AWS_", "GF_", "CELERY_", "OTEL_", "PYTHON"))
     }
     in_images = set(re.findall(r"\b(TUNESMITH_\w+)=", DOCKERFILE))
     exported = set(re.findall(r"export (TUNESMITH_\w+)=", str(SERVICES["migrate"]["command"])))
@@ -170,6 +170,15 @@ def test_what_an_image_installs_is_what_is_tested(name: str) -> None:
 def test_the_api_image_has_no_tensor_library() -> None:
     names = {pin.split("==")[0] for pin in _pins(ROOT / "requirements/api.txt")}
     assert names.isdisjoint({"torch", "torchvision", "pillow", "pyarrow", "safetensors", "triton"})
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_an_image_has_what_traces_need(name: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    installed = {pin.split("==")[0] for pin in _pins(ROOT / f"requirements/{name}.txt")}
+    wanted = {line.split(">=")[0] for line in extras["optional-dependencies"]["otel"]}
+    assert wanted
+    assert wanted <= installed
 
 
 @pytest.mark.parametrize("name", ["api", "worker"])

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,10 @@ class Roster:
     prepares: int = 1
     worker: str = "worker.app"
     """The module that a worker runs."""
+    through: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Commands that members of these names are started by, such as into another namespace."""
+    own: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Settings that members of these names alone have."""
 
 
 @dataclass(slots=True)
@@ -229,11 +233,12 @@ class Installation:
         return self.members[name].log_file.read_text(errors="replace")
 
     def _add(self, name: str, *arguments: str) -> None:
+        settings = self.settings.model_copy(update=self.roster.own.get(name, {}))
         member = Member(
             name=name,
-            arguments=arguments,
+            arguments=(*self.roster.through.get(name, ()), *arguments),
             log_file=self.folder / f"{name}.log",
-            environment=child_environment(self.settings),
+            environment=child_environment(settings),
         )
         self.members[name] = member
 

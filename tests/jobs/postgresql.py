@@ -19,6 +19,12 @@ from jobs.database import Database
 
 TEMPLATE = "migrated"
 _USER = "tunesmith"
+_QUICK = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "64MB",
+}
 
 
 class Server:
@@ -113,8 +119,12 @@ def _major(folder: Path) -> int:
 
 
 @contextmanager
-def server(programs: Path) -> Iterator[Server]:
-    """A running server with a migrated template; it is stopped and removed at the end."""
+def server(programs: Path, *, listens_at: str = "", is_durable: bool = False) -> Iterator[Server]:
+    """A running server with a migrated template; it is stopped and removed at the end.
+
+    ``listens_at`` is an IPv4 address at which anybody in private networks may use it, too. A
+    durable one writes as it would outside of tests, and has its default memory.
+    """
     # a unix socket's path must stay below about 107 bytes, which pytest's folders may not
     with tempfile.TemporaryDirectory(prefix="pg-") as folder:
         user = _unprivileged()
@@ -129,15 +139,15 @@ def server(programs: Path) -> Iterator[Server]:
             check=True,
             stdout=subprocess.DEVNULL,
         )
+        if listens_at:
+            with Path(f"{data}/pg_hba.conf").open("a") as rules:
+                rules.write("host all all 10.0.0.0/8 trust\n")
         settings = {
-            "listen_addresses": "",
+            "listen_addresses": listens_at,
             "unix_socket_directories": folder,
-            "fsync": "off",
-            "full_page_writes": "off",
-            "synchronous_commit": "off",
             "max_connections": "300",
-            "shared_buffers": "64MB",
             "log_min_messages": "fatal",
+            **({} if is_durable else _QUICK),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         made = Server(folder, [f"{programs}/postgres", "-D", data, *options], user)

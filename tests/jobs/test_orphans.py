@@ -1,4 +1,3 @@
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -124,7 +123,6 @@ def test_what_is_younger_than_the_grace_time_is_never_touched(
             artifacts.model_file(new_model_id()),
             artifacts.attempt_folder(job.id, 1) / "checkpoint-3.pt",
             artifacts.attempt_folder(job.id, 1) / ".a.parquet.12.tmp",
-            artifacts.pixels_folder() / "abc.partial" / "pixels.bin",
         )
     }
 
@@ -256,19 +254,6 @@ def test_a_model_without_a_row_is_spared_while_a_training_older_than_it_goes_on(
 
     given.set_columns(database, job.id, state="cancelled")
     assert remove(database, artifacts) == [its_own]
-
-
-def test_pixels_that_somebody_builds_are_left_to_him(
-    database: Database, artifacts: Artifacts
-) -> None:
-    partial = written(artifacts.pixels_folder() / "abc.partial" / "pixels.bin").parent
-    whole = written(artifacts.pixels_folder() / "def" / "pixels.bin")
-    with partial.with_suffix(".lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert remove(database, artifacts) == []
-
-    assert remove(database, artifacts) == [partial]
-    assert whole.exists()
 
 
 def test_names_that_are_not_ours_are_left_alone(database: Database, artifacts: Artifacts) -> None:

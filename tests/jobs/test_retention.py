@@ -1,6 +1,7 @@
 import fcntl
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,36 @@ def test_pixels_over_the_limit_go_unless_they_have_come_into_use(
     assert retention.remove(kept, removal)
 
     assert [folder.exists() for folder in pixels] == [False, True]
+
+
+def test_pixels_that_somebody_builds_are_left_to_him(kept: Store) -> None:
+    partial = kept.pixels / "abc.partial"
+    partial.mkdir(parents=True)
+    (partial / "pixels.bin").write_bytes(b"0123456789")
+    assert retention.plan(kept) == []
+
+    for path in (partial / "pixels.bin", partial):
+        os.utime(path, (time.time() - kept.limits.orphan_grace_s - 1,) * 2)
+    with partial.with_suffix(".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert list(retention.collect(kept)) == []
+
+    assert [each.kind for each in retention.collect(kept)] == [Kind.PIXELS]
+    assert not partial.exists()
+
+
+def test_pixels_on_a_disk_of_their_own_are_looked_after_there(
+    kept: Store, pixels: list[Path], tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    local = replace(kept, limits=kept.limits.model_copy(update={"pixels": own}))
+    own.mkdir()
+    for folder in pixels:
+        folder.rename(own / folder.name)
+
+    assert [each.name for each in retention.collect_pixels(kept)] == []
+    assert [each.name for each in retention.collect_pixels(local)] == ["pixels/a"]
+    assert [each.name for each in own.iterdir() if each.is_dir()] == ["b"]
 
 
 def test_a_plan_changes_nothing(kept: Store, pixels: list[Path]) -> None:

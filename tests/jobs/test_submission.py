@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from jobs import datasets, dependencies, leases, store, verbs
+from jobs.claims import claimable_queues
 from jobs.database import Database
 from jobs.errors import InvalidTransitionError, NotFoundError
 from jobs.job import Job, JobState, JobType
 from jobs.spec import EvaluationSpec, FineTuneSpec, LrFindSpec
 from jobs.submission import RunSpec, Submitted, submit
-from jobs.sweeper import claimable_queues
 from tests.jobs import given
 
 INLINE = given.DATASET.model_dump(mode="json")

@@ -1,13 +1,14 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from jobs import leases, store, sweeper, tables, verbs
+from jobs.claims import claimable_queues
 from jobs.database import Database, db_now_ms
 from jobs.errors import LeaseLostError
 from jobs.job import JobState
-from jobs.sweeper import Sweeper, claimable_queues
+from jobs.sweeper import Sweeper
 from tests.jobs import given
 
 LEASE_S = 60.0
@@ -159,6 +160,19 @@ def test_a_clock_that_was_set_back_is_known_to_a_sweeper_that_has_just_begun(
     assert store.get(database, job.id).lease_until_ms == pytest.approx(
         now_ms + LEASE_S * 1000, abs=60_000
     )
+
+
+def test_of_many_that_sweep_in_one_moment_one_writes_so(database: Database) -> None:
+    a_sweeper(database).sweep()
+    with database.read() as connection:
+        noted_ms = connection.scalar(select(tables.sweeps.c.last_ms))
+    due = given.job_in(database, JobState.RUNNING)
+    make_due(database, due.id)
+
+    assert a_sweeper(database).sweep() == [due.id]
+
+    with database.read() as connection:
+        assert connection.scalar(select(tables.sweeps.c.last_ms)) == noted_ms
 
 
 def test_many_sweepers_at_once_take_each_job_once(database: Database) -> None:

@@ -69,7 +69,7 @@ def training_pixels(
         return Originals(part.photos, side=sizes.presize, threads=threads)
     return open_pixels(
         part.photos,
-        folder=context.artifacts.pixels_folder(),
+        folder=context.pixels_folder,
         form=presized_form(context, part.items, sizes.presize),
         threads=threads,
         should_stop=lambda: context.control.must_end,
@@ -91,7 +91,7 @@ def validation_pixels(context: Context, part: Part, sizes: Sizes) -> Pixels:
         lambda: training_pixels(context, part, sizes),
         size=sizes.size,
         form=_centre_form(context, part, sizes),
-        folder=context.artifacts.pixels_folder(),
+        folder=context.pixels_folder,
         should_stop=lambda: context.control.must_end,
     )
 
@@ -100,7 +100,7 @@ def are_presized(context: Context, part: Part, sizes: Sizes, *, for_training: bo
     """Whether none of the part's photos would have to be decoded first."""
     if sizes.presize_mode == "fastai":
         return True
-    digests, folder = [photo.digest for photo in part.photos], context.artifacts.pixels_folder()
+    digests, folder = [photo.digest for photo in part.photos], context.pixels_folder
     forms = [presized_form(context, part.items, sizes.presize)]
     if not for_training:
         forms.append(_centre_form(context, part, sizes))

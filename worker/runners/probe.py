@@ -114,7 +114,7 @@ def _sight(
         with closing(_originals(context, spec, material)) as originals:
             yield _Sight(photos=originals.photos, pixels=originals, presize_photo_s=0.0)
         return
-    shared = context.artifacts.pixels_folder()
+    shared = context.pixels_folder
     form = presized_form(context, material.part("train").items, spec.training.presize)
 
     def opened(photos: Sequence[LabelledPhoto], folder: Path) -> tuple[Pixels, float]:
