@@ -1,5 +1,6 @@
 """The application: routers, error handlers, and what lives as long as the process."""
 
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -7,12 +8,13 @@ from inspect import signature
 from types import ModuleType
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.routing import BaseRoute
 
 from api.auth import Guard
 from api.documentation import DESCRIPTION, TAGS, add_documentation
@@ -137,14 +139,21 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    for module, guard in GUARD_OF.items():
-        known = [Depends(guard), Depends(refuse_unknown)]
-        app.include_router(module.router, dependencies=known)
-    app.include_router(system.router)
+    app.router.routes += _served()
     add_documentation(app)
     _add_handlers(app)
     _add_middleware(app, settings)
     return app
+
+
+@functools.cache
+def _served() -> tuple[BaseRoute, ...]:
+    """All routes, once for all applications: what a route asks for is read at its first request."""
+    router = APIRouter()
+    for module, guard in GUARD_OF.items():
+        router.include_router(module.router, dependencies=[Depends(guard), Depends(refuse_unknown)])
+    router.include_router(system.router)
+    return tuple(router.routes)
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
