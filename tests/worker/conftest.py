@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from jobs.spec import FineTuneSpec, JobSpec
 from tests.ledger_laws import check_every_ledger
 from tests.worker import small_device
 from tests.worker.photos import write_photos
+from tests.worker.snapshots import Snapshot, hurried, snapshot
 from worker.supervisor import Supervisor
 from worker.template import answer
 from worker.trainer import RUNNERS
@@ -56,18 +58,23 @@ def template(object_store_config: Path) -> None:
 @pytest.fixture
 def quick(settings: Settings) -> Settings:
     """Settings with short leases, one thread and no periodic checkpoints."""
-    return settings.model_copy(
-        update={"lease_s": 5.0, "renew_s": 0.5, "threads": 1, "checkpoint_s": 3600.0}
-    )
+    return hurried(settings)
 
 
 @pytest.fixture
 def work(quick: Settings, database: Database) -> Iterator[Callable[[str], Supervisor]]:
     """Starts a supervisor's work on a queue in a thread; it has ended after the test."""
+    with working(quick, database) as start:
+        yield start
+
+
+@contextmanager
+def working(settings: Settings, database: Database) -> Iterator[Callable[[str], Supervisor]]:
+    """What starts a supervisor's work on a queue in a thread; it has ended after the block."""
     running: list[tuple[Supervisor, threading.Thread]] = []
 
     def start(queue: str) -> Supervisor:
-        supervisor = Supervisor(quick, database, queue=queue, worker_id=f"{queue}-test")
+        supervisor = Supervisor(settings, database, queue=queue, worker_id=f"{queue}-test")
         # it has said what its own template loads; should a test kill ours, the next is like it
         forkserver.set_forkserver_preload(_PRELOADED)
         thread = threading.Thread(target=supervisor.work)
@@ -75,11 +82,13 @@ def work(quick: Settings, database: Database) -> Iterator[Callable[[str], Superv
         running.append((supervisor, thread))
         return supervisor
 
-    yield start
-    for supervisor, thread in running:
-        supervisor.drain()
-        thread.join()
-        supervisor.close()
+    try:
+        yield start
+    finally:
+        for supervisor, thread in running:
+            supervisor.drain()
+            thread.join()
+            supervisor.close()
 
 
 @pytest.fixture(autouse=True)
@@ -94,22 +103,49 @@ def lawful_ledgers(request: pytest.FixtureRequest) -> Iterator[None]:
     check_every_ledger(database, Artifacts(settings.artifacts))
 
 
-@pytest.fixture
-def dataset_id(quick: Settings, database: Database, work: Callable[[str], Supervisor]) -> str:
-    """A ready dataset of 24 tiny photos in two classes, imported by a real worker."""
-    folder = quick.dataset_roots[0] / "tiny"
-    write_photos(folder)
-    return import_folder(database, work, folder).id
+@pytest.fixture(scope="session")
+def imported(
+    template: None, migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Snapshot:
+    """24 tiny photos in two classes, imported once by a real worker."""
+    return snapshot(migrated_sqlite, tmp_path_factory.mktemp("imported"), _import_tiny)
+
+
+@pytest.fixture(scope="session")
+def trained_once(
+    template: None, migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Snapshot:
+    """The same with a fine-tune of one epoch."""
+    return snapshot(migrated_sqlite, tmp_path_factory.mktemp("trained"), _train_tiny)
 
 
 @pytest.fixture
-def trained(database: Database, work: Callable[[str], Supervisor], dataset_id: str) -> Job:
+def dataset_id(quick: Settings, database: Database, imported: Snapshot) -> str:
+    """A ready dataset of 24 tiny photos in two classes."""
+    return imported.laid_out(database, quick)
+
+
+@pytest.fixture
+def trained(quick: Settings, database: Database, trained_once: Snapshot) -> Job:
     """A fine-tune of one epoch with its ledger and its model."""
+    return store.get(database, trained_once.laid_out(database, quick))
+
+
+def _import_tiny(database: Database, settings: Settings) -> str:
+    folder = settings.dataset_roots[0] / "tiny"
+    write_photos(folder)
+    with working(settings, database) as work:
+        return import_folder(database, work, folder).id
+
+
+def _train_tiny(database: Database, settings: Settings) -> str:
+    dataset_id = _import_tiny(database, settings)
     job = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, epochs=1), dataset_id)
-    work("train")
-    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+    with working(settings, database) as work:
+        work("train")
+        ended = wait_for(database, job.id, lambda job: job.is_terminal)
     assert ended.state == JobState.SUCCEEDED, ended.error
-    return ended
+    return ended.id
 
 
 def import_folder(
