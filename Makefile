@@ -12,7 +12,7 @@ PATTERN ?= ^(.+)_\d+\.jpg$$
 ARCH ?=
 WEIGHTS ?=
 
-.PHONY: help install demo up test test-faults test-api-fuzz test-browser test-architectures test-compose test-fast check lint types arch fmt architectures lock clean openapi docs pictures bench bench-quick bench-gpu hooks
+.PHONY: help install demo up test test-faults test-api-fuzz test-browser test-slow test-architectures test-compose test-fast check lint types arch fmt architectures lock clean openapi docs pictures bench bench-quick bench-gpu hooks
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -36,8 +36,8 @@ demo: install ## the main job from nothing; DATA=dir PATTERN=regex ARCH=name WEI
 up: install ## the whole stack in this terminal, docs page on http://127.0.0.1:8000/docs
 	$(BIN)/tunesmith up
 
-test: install ## all tests, in two processes
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not e2e'
+test: install ## the tests, in two processes (a quarter of an hour); what takes longer has targets of its own
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not e2e and not browser'
 	$(BIN)/pytest -n 2 --dist loadfile -m e2e
 
 test-faults: install ## real faults: kills, wiped Redis, full disks, frozen workers (half an hour; root for the disks)
@@ -48,6 +48,10 @@ test-api-fuzz: install ## schemathesis against the running stack (twenty minutes
 
 test-browser: install ## the docs page in headless Chromium, every example tried out (five minutes)
 	$(BIN)/pytest --slow -m browser
+
+test-slow: install ## what the tests leave out for its time: rarer faults, larger nets, more examples (half an hour)
+	$(BIN)/pytest --slow -n 2 --dist loadfile -m 'slow and not browser'
+	$(BIN)/pytest --slow tests/jobs/test_state_machine.py
 
 test-architectures: install ## every architecture for real (minutes, 16 GiB)
 	$(BIN)/pytest --slow tests/ml/test_architectures.py

@@ -30,7 +30,11 @@ FINAL = {"job.succeeded", "job.failed", "job.cancelled"}
 
 @pytest.mark.parametrize(
     ("ending", "exit_code"),
-    [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)],
+    [
+        pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 0, marks=pytest.mark.slow),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
 )
 def test_a_training_goes_on_after_the_stack_was_ended(
     folder: Path, photos: Path, ending: signal.Signals, exit_code: int

@@ -11,7 +11,7 @@ from jobs.errors import NewerDatabaseError
 from jobs.job import JobState
 from tests.jobs import given
 
-REVISIONS = ("0001", "0002", "0003", "0007", "0008", "0009", "0010", "0015", "0018")
+REVISIONS = ("0001", "0002", "0003", "0007", "0008", "0009", "0010", "0015", "0018", "0019")
 """Those before the newest."""
 
 

@@ -52,6 +52,7 @@ def after_a_step(model: ImageClassifier) -> tuple[set[str], set[str]]:
     return {name for name in before if not torch.equal(before[name], weights[name])}, graded
 
 
+@pytest.mark.slow
 def test_the_table_is_what_the_rules_and_torchvision_make() -> None:
     assert resources.files("ml.theory").joinpath(TABLE).read_text("utf-8") == table()
 
@@ -111,6 +112,7 @@ def test_the_smallest_image_gives_one_logit_for_each_class(trainee: ImageClassif
         assert trainee(torch.randn(2, 3, image_px, image_px)).shape == (2, CLASSES)
 
 
+@pytest.mark.slow
 def test_a_step_changes_the_head_and_the_norms_of_a_frozen_body(trainee: ImageClassifier) -> None:
     freeze_body(trainee, train_norm_layers=True)
 
@@ -120,6 +122,7 @@ def test_a_step_changes_the_head_and_the_norms_of_a_frozen_body(trainee: ImageCl
     assert changed == {n for n, weight in trainee.named_parameters() if weight.requires_grad}
 
 
+@pytest.mark.slow
 def test_a_step_changes_every_weight_of_an_unfrozen_model(trainee: ImageClassifier) -> None:
     unfreeze(trainee)
 

@@ -33,6 +33,7 @@ CLASSIFIERS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.slow
 def test_a_body_under_torchvisions_own_classifier_is_torchvisions_network(name: str) -> None:
     row = architectures.get(name)
     torch.manual_seed(0)
@@ -80,6 +81,7 @@ def test_weights_keep_the_names_they_have_in_torchvision(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+@pytest.mark.slow
 def test_torchvisions_own_loader_fills_the_body(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

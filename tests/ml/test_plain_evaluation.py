@@ -22,6 +22,7 @@ from ml.theory import architectures
         *("efficientnet_v2_l", "maxvit_t", "swin_t", "mobilenet_v3_small"),
     ],
 )
+@pytest.mark.slow
 def test_its_network_has_the_weights_of_a_model_by_name_and_shape(name: str) -> None:
     row = architectures.get(name)
     facts = {

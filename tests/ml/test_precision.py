@@ -132,6 +132,7 @@ def test_a_scaled_loss_makes_the_step_of_the_loss_itself() -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_whose_gradients_overflow_float16_is_not_taken_and_the_next_scale_is_half() -> None:
     model = build_model(tiny_model("resnet18"), seed=0).eval()
     before = [weight.detach().clone() for weight in model.parameters()]

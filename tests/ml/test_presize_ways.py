@@ -106,6 +106,7 @@ def test_detail_too_fine_for_the_picture_comes_out_grey_in_the_originals_region(
     assert np.abs(shown[5:-5, 5:-5].astype(int) - 127).max() <= 3
 
 
+@pytest.mark.slow
 def test_one_photo_larger_than_all_samples_is_averaged_over_blocks() -> None:
     x = np.arange(9000)
     stripes = np.repeat(((x // 100) % 2 * 255).astype(np.uint8)[None, :, None], 9000, axis=0)

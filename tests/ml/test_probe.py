@@ -141,6 +141,7 @@ print(found.fits, "unfrozen" in found.steps, found.memory.peak_bytes > 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not bound address space")
+@pytest.mark.slow
 def test_a_lack_of_memory_is_an_answer(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", _WITHOUT_MEMORY, str(tmp_path)],

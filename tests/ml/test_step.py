@@ -26,6 +26,7 @@ def stepper_of(model: ImageClassifier, *, label_smoothing: float = 0.0) -> Stepp
 
 
 @pytest.mark.parametrize("architecture", ["squeezenet1_1", "resnet18"])
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss_on_eight_images(architecture: str) -> None:
     model = build_model(tiny_model(architecture), seed=0).train()
     stepper, batch = stepper_of(model), eight_images()
@@ -62,6 +63,7 @@ def test_running_statistics_move_even_when_norms_are_frozen() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["resnet18", "mobilenet_v2", "vit_b_16", "swin_t"])
+@pytest.mark.slow
 def test_a_body_whose_norms_are_frozen_too_is_not_gone_back_through(architecture: str) -> None:
     """No step of the body is recorded, and nothing that it computes is kept for the way back."""
     model = build_model(tiny_model(architecture), seed=0).train()

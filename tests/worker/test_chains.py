@@ -119,6 +119,7 @@ def test_training_goes_on_from_another_jobs_model_with_its_head(
     assert models.get(database, str(job.model_id)).card["parent_id"] == begun_with
 
 
+@pytest.mark.slow
 def test_training_begins_with_a_model_though_the_job_that_made_it_is_deleted(
     database: Database, work: Work, dataset_id: str
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_found_rate_whose_job_was_deleted_is_told(
     assert f"job {find.id} was deleted before this job began" in job.error["message"]
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_its_found_rate_when_the_find_is_deleted(
     database: Database, work: Work, dataset_id: str
 ) -> None:

@@ -52,6 +52,7 @@ def test_a_training_whose_newest_checkpoint_is_bad_ends_with_the_bits_of_one_lef
     _assert_equal_runs(database, artifacts, undisturbed, waiting)
 
 
+@pytest.mark.slow
 def test_a_training_without_a_good_checkpoint_begins_anew_and_ends_with_the_same_bits(
     database: Database, work: Work, artifacts: Artifacts, undisturbed: Job, waiting: Job
 ) -> None:

@@ -160,6 +160,7 @@ def test_new_classes_are_told_and_classes_without_a_photo_are_gone(
     assert [entry["label"] for entry in child.classes] == ["=crimson 🔴", "blue", "rot"]
 
 
+@pytest.mark.slow
 def test_photos_and_thumbnails_are_shared_and_outlive_parent_and_grandparent(
     database: Database, artifacts: Artifacts, client: TestClient, drawn: Dataset, make: Make
 ) -> None:
@@ -198,6 +199,7 @@ def test_a_deleted_version_takes_nothing_from_its_parent(
     assert [each.name for each in (artifacts.root / "datasets").iterdir()] == [drawn.id]
 
 
+@pytest.mark.slow
 def test_a_version_copies_where_no_link_can_be_had(
     artifacts: Artifacts, drawn: Dataset, make: Make, quick: Settings
 ) -> None:
@@ -307,6 +309,7 @@ def test_find_a_wrong_label_mend_it_train_again_in_three_calls(
     assert store.get(database, done.id).spec["dataset"] == child["id"]
 
 
+@pytest.mark.slow
 def test_a_training_without_some_photos_decodes_none_again(
     database: Database, work: Work, quick: Settings, artifacts: Artifacts, make: Make
 ) -> None:

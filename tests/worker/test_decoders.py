@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -176,19 +177,25 @@ def test_a_decoder_ends_with_whoever_started_it(tmp_path: Path) -> None:
     ) as owner:
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())
-        with open(f"/proc/{pid}/cmdline", "rb") as command:
-            assert b"worker.decoder" in command.read()
+        assert b"worker.decoder" in _command_line(pid)
         owner.kill()
-    _wait_until_gone(pid)
+    while not _is_gone(pid):
+        threading.Event().wait(0.02)
 
 
-def _wait_until_gone(pid: int) -> None:
-    """Or the test runs out of its time."""
-    while Path(f"/proc/{pid}").exists():
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        if state == "Z":
-            return
-        os.sched_yield()
+def _command_line(pid: int) -> bytes:
+    """Of a process that has begun, or is about to: the kernel tells it a moment later."""
+    while not (command := Path(f"/proc/{pid}/cmdline").read_bytes()):
+        threading.Event().wait(0.02)
+    return command
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return state.rsplit(")", 1)[1].split()[0] == "Z"
 
 
 def test_a_decoder_knows_none_of_the_services_secrets(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def client(quick: Settings) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.mark.slow
 def test_a_deleted_job_leaves_no_file_whatever_it_was(
     client: TestClient, database: Database, work: Work, dataset_id: str, artifacts: Artifacts
 ) -> None:

@@ -17,6 +17,7 @@ Work = Callable[[str], Supervisor]
 MODE = {"presize_mode": "fastai", "presize": 72}
 
 
+@pytest.mark.slow
 def test_a_drained_fine_tune_goes_on_to_the_bit_where_it_was(
     database: Database, work: Work, dataset_id: str, artifacts: Artifacts
 ) -> None:

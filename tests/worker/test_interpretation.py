@@ -80,6 +80,7 @@ def test_an_evaluation_says_what_it_computed_with(
 
 
 @pytest.mark.parametrize("case", cases("interpretation"))
+@pytest.mark.slow
 def test_logits_recorded_from_fastai_are_answered_as_fastai_and_scikit_learn_did(
     case: Case, database: Database, artifacts: Artifacts, client: TestClient
 ) -> None:

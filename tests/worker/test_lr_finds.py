@@ -86,6 +86,7 @@ def reasons(told: dict[str, Any]) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("sweep", ["frozen_body", "all"])
+@pytest.mark.slow
 def test_a_first_loss_that_is_not_a_number_is_a_curve_of_one_point_and_no_answer(
     find: Find, dataset_id: str, overflowing: str, sweep: str
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_first_loss_that_is_not_a_number_is_a_curve_of_one_point_and_no_answer
     assert (curve["recommended"], curve["spread"]) == (None, None)
 
 
+@pytest.mark.slow
 def test_every_sweep_of_every_group_may_begin_with_no_number(
     find: Find, dataset_id: str, overflowing: str
 ) -> None:
@@ -134,6 +136,7 @@ def test_twenty_steps_leave_too_few_points_for_slide_alone(find: Find, dataset_i
 
 
 @pytest.mark.parametrize("sweep", ["frozen_body", "all"])
+@pytest.mark.slow
 def test_a_batch_larger_than_the_dataset_is_all_of_it_and_the_client_is_told(
     find: Find, dataset_id: str, sweep: str
 ) -> None:
@@ -144,6 +147,7 @@ def test_a_batch_larger_than_the_dataset_is_all_of_it_and_the_client_is_told(
     assert len(found.curve["lrs"]) == 20
 
 
+@pytest.mark.slow
 def test_a_dataset_of_two_photos_is_walked_through_at_every_step(
     find: Find, database: Database, work: Work, quick: Settings
 ) -> None:

@@ -88,6 +88,7 @@ def test_the_numbers_of_a_photo_are_those_of_its_row_in_the_ledger(
         assert image["top"][0]["label"] == row["predicted"]
 
 
+@pytest.mark.slow
 def test_what_is_sent_twice_or_inside_json_has_the_same_numbers_and_nothing_is_kept(
     client: TestClient, predictor: Supervisor, trained: Job, database: Database,
     artifacts: Artifacts, settings: Settings,
@@ -126,6 +127,7 @@ def test_a_photo_that_cannot_be_read_says_why_and_the_others_have_their_numbers(
     assert images[2]["error"]["message"].startswith("truncated")
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_is_replaced_and_the_photos_are_predicted(
     client: TestClient, predictor: Supervisor, trained: Job, settings: Settings
 ) -> None:
@@ -158,6 +160,7 @@ def test_photos_that_kill_or_stop_the_process_twice_fail_their_request(
     assert body["error"]["code"] == "worker_lost"
 
 
+@pytest.mark.slow
 def test_a_model_whose_file_is_damaged_fails_the_request(
     client: TestClient, predictor: Supervisor, trained: Job, artifacts: Artifacts
 ) -> None:

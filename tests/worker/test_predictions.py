@@ -224,6 +224,7 @@ def test_nothing_is_trained_on_photos_without_labels_nor_measured(
             assert "a model can predict them and nothing else" in refused["detail"]
 
 
+@pytest.mark.slow
 def test_of_photos_without_labels_some_may_be_left_out_and_none_is_labelled_alone(
     client: TestClient, unlabelled: Dataset, database: Database, work: Work
 ) -> None:

@@ -72,6 +72,7 @@ def planned(client: TestClient, body: dict[str, Any]) -> dict[str, Any]:
     return plan
 
 
+@pytest.mark.slow
 def test_the_job_does_what_the_plan_says(
     database: Database, work: Work, dataset_id: str, client: TestClient
 ) -> None:

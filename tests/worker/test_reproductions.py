@@ -111,6 +111,7 @@ def test_the_script_repeats_the_logits_of_the_ledger_without_the_service(
         assert row["logits"] == pytest.approx(recorded[row["path"]], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_script_knows_nothing_of_the_service(
     client: TestClient, trained: Job, tmp_path: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_the_script_knows_nothing_of_the_service(
     assert loaded.stdout.split() == []
 
 
+@pytest.mark.slow
 def test_a_script_with_another_model_says_that_it_is_another(
     client: TestClient, trained: Job, artifacts: Artifacts, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_no_job_is_claimed_before_the_template_can_fork(
     assert ended.attempt == 1
 
 
+@pytest.mark.slow
 def test_a_template_that_is_killed_while_it_forks_costs_an_attempt_and_no_job(
     database: Database, work: Callable[[str], Supervisor], dataset_id: str
 ) -> None:

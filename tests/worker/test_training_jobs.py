@@ -407,6 +407,7 @@ def test_what_decides_bits_is_known_from_the_first_attempt_on(pause: Callable[..
     assert waiting.resolved["torch_threads"] == {"value": 1, "origin": "environment"}
 
 
+@pytest.mark.slow
 def test_an_attempt_computes_with_as_many_threads_as_the_one_before(
     database: Database, artifacts: Artifacts, work: Work, pause: Callable[..., Job]
 ) -> None:

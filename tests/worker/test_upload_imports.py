@@ -184,6 +184,7 @@ def test_a_cancelled_import_leaves_no_photo(
     assert not [name for name in left if name.endswith(".partial")]
 
 
+@pytest.mark.slow
 def test_an_import_that_was_interrupted_while_unpacking_ends_on_another_worker(
     database: Database, artifacts: Artifacts, work: Work, large: Dataset
 ) -> None:
