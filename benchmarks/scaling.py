@@ -119,9 +119,13 @@ def _asked() -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=_PARTS, default=tuple(_PARTS), help="these parts"
     )
+    parser.add_argument("--jobs", type=int, help="through the engine, and into the database")
+    parser.add_argument("--queued", type=int, help="among which the next one is found")
+    parser.add_argument("--steps", type=int, help="of each training in the database")
     asked = parser.parse_args()
     for name, (usual, short) in _NUMBERS.items():
-        setattr(asked, name, short if asked.short else usual)
+        if getattr(asked, name) is None:
+            setattr(asked, name, short if asked.short else usual)
     return asked
 
 

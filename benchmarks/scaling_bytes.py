@@ -1,6 +1,8 @@
 """What a thousand jobs take in the database, and a thousand rows of a ledger on the disk."""
 
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -96,13 +98,16 @@ def _epoch(number: int) -> EpochRow:
 
 
 def _size(database: Database) -> int:
-    """Bytes of the whole database, with what it will have written to its file by then."""
-    is_sqlite = database.engine.dialect.name == "sqlite"
+    """Bytes of the whole database, packed."""
+    address = database.engine.url
+    if database.engine.dialect.name == "sqlite":
+        # a connection of the service's begins a transaction, in which nothing can be packed
+        with closing(sqlite3.connect(str(address.database))) as plain:
+            plain.execute("VACUUM")
+            plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return Path(str(address.database)).stat().st_size
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as plain:
-        plain.execute(text("VACUUM" if is_sqlite else "VACUUM FULL"))
-        if is_sqlite:
-            pages = plain.execute(text("PRAGMA page_count")).scalar_one()
-            return int(pages) * int(plain.execute(text("PRAGMA page_size")).scalar_one())
+        plain.execute(text("VACUUM FULL"))
         return int(plain.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
 
 
