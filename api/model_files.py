@@ -20,7 +20,7 @@ def own_file(services: Services, model: Model) -> StoredFile:
         Problem: it is not there.
     """
     file = StoredFile(services.artifacts.absolute(model.path), model.digest)
-    if not file.path.is_file():
+    if services.artifacts.store.size_bytes(file.path) is None:
         raise Problem("not_found", f"the file of model {model.id} is not in the artifact store")
     return file
 

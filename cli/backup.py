@@ -31,7 +31,7 @@ def export_job(
     settings, target = load_settings(), output or Path(f"{job_id}.tar.gz")
     database = Database(settings.database_url)
     try:
-        job_archive.export(database, Artifacts(settings.artifacts), job_id, target)
+        job_archive.export(database, Artifacts.of(settings), job_id, target)
     finally:
         database.close()
     print(f"{target} holds {job_id}")
@@ -112,7 +112,7 @@ def _store(
             artifacts = Artifacts(Path(folder))
             yield artifacts, job_archive.unpack(source, artifacts)
     else:
-        artifacts = Artifacts(settings.artifacts)
+        artifacts = Artifacts.of(settings)
         yield artifacts, job_archive.unpack(source, artifacts)
 
 

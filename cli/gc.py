@@ -25,7 +25,7 @@ def gc(
     """Remove what is worth nothing any more; results stay, and whatever is in use."""
     settings = installation(data_dir).settings
     with opened(settings) as database:
-        store = retention.Store(database, Artifacts(settings.artifacts), settings)
+        store = retention.Store(database, Artifacts.of(settings), settings)
         plan = retention.plan(store)
         gone = []
         for removal in plan:

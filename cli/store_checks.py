@@ -134,7 +134,7 @@ def _has_size(file: Path, size_bytes: int) -> bool:
 
 def leftovers_findings(settings: Settings, database: Database) -> Iterator[Finding]:
     """What could go, and what lies among the files without being known."""
-    store = retention.Store(database, Artifacts(settings.artifacts), settings)
+    store = retention.Store(database, Artifacts.of(settings), settings)
     plan = retention.plan(store)
     size = bytes_text(sum(removal.size_bytes for removal in plan))
     found = f"{len(plan)} that nothing needs, {size}" if plan else "none"

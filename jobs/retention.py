@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from jobs import old_rows, orphans, pixel_cache, uploads
+from jobs import copies, old_rows, orphan_objects, orphans, pixel_cache, uploads
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.old_rows import DAY_MS, Kept
@@ -40,10 +40,19 @@ def plan(store: Store) -> list[Removal]:
     """What would be removed now; nothing that is in use is among it."""
     grace_s = store.limits.orphan_grace_s
     return [
-        *orphans.orphans(store.database, store.artifacts, grace_s=grace_s),
-        *_pixels(store),
+        *plan_here(store),
+        *orphan_objects.orphan_objects(store.database, store.artifacts, grace_s=grace_s),
         *_uploads(store),
         *(_with_folder(store, rows) for rows in old_rows.find(store.database, store.kept)),
+    ]
+
+
+def plan_here(store: Store) -> list[Removal]:
+    """What would be removed from this machine alone, which other machines cannot do."""
+    return [
+        *orphans.orphans(store.database, store.artifacts, grace_s=store.limits.orphan_grace_s),
+        *_pixels(store),
+        *_copies(store),
     ]
 
 
@@ -54,17 +63,29 @@ def remove(store: Store, removal: Removal) -> bool:
     if removal.kind == Kind.UPLOAD:
         limits, gone = store.limits, uploads.delete_unused
         return gone(store.database, store.artifacts, removal.name, keep_s=limits.upload_keep_s)
+    if removal.kind == Kind.OBJECT:
+        store.artifacts.store.forget(store.artifacts.absolute(removal.name))
+        return True
+    if removal.kind == Kind.COPY:
+        return copies.remove(store.artifacts, removal.name)
     if removal.kind not in _ROWS:
         return orphans.remove(store.artifacts, removal)
     is_gone = old_rows.remove(store.database, store.kept, removal)
     if is_gone and removal.kind == Kind.SIDE_JOB:
-        orphans.remove_path(store.artifacts.job_folder(removal.name))
+        folder = store.artifacts.job_folder(removal.name)
+        orphans.remove_path(folder)
+        store.artifacts.store.forget(folder)
     return is_gone
 
 
 def collect(store: Store) -> Iterator[Removal]:
     """Everything of the plan that could be removed, each as soon as it is gone."""
     return (removal for removal in plan(store) if remove(store, removal))
+
+
+def collect_here(store: Store) -> Iterator[Removal]:
+    """As `collect`, of this machine alone."""
+    return (removal for removal in plan_here(store) if remove(store, removal))
 
 
 def _with_folder(store: Store, rows: Removal) -> Removal:
@@ -82,6 +103,17 @@ def _uploads(store: Store) -> Iterator[Removal]:
             name=upload.id,
             size_bytes=upload.size_bytes,
             why=f"nobody has used it for {keep_s:g} seconds",
+        )
+
+
+def _copies(store: Store) -> Iterator[Removal]:
+    most_bytes = store.limits.artifact_copies_bytes
+    for copy in copies.superfluous(store.database, store.artifacts, most_bytes=most_bytes):
+        yield Removal(
+            kind=Kind.COPY,
+            name=copy.name,
+            size_bytes=copy.size_bytes,
+            why=f"not used for longest; copies take more than {most_bytes} bytes",
         )
 
 

@@ -17,13 +17,14 @@ from celery.signals import setup_logging, worker_ready, worker_shutting_down
 from celery.worker.consumer import Consumer
 from prometheus_client import REGISTRY, start_http_server
 
-from jobs import presence, sweeper, tracing
+from jobs import presence, retention, sweeper, tracing
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.devices import nvidia_devices
 from jobs.errors import NewerDatabaseError, StoreUnavailableError
 from jobs.logs import configure_logging
 from jobs.queue import LOOK_TASKS, RESIDENT_QUEUE, make_celery
-from jobs.settings import Settings, load_settings, traces_endpoint
+from jobs.settings import Settings, SettingsError, load_settings, traces_endpoint
 from worker.device_metrics import DeviceMetrics
 from worker.supervisor import Supervisor
 
@@ -38,6 +39,7 @@ _TRAINER_ENVIRONMENT = {
 }
 
 _TURN_S = 0.05
+_TIDY_EVERY_S = 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,7 @@ class Worker:
         self._ended = threading.Event()
         self._looking = threading.Thread(target=self._look_again_and_again, daemon=True)
         self._keeping = threading.Thread(target=self._keep_house, daemon=True)
+        self._tidying = threading.Thread(target=self._tidy_again_and_again, daemon=True)
 
     def start(self) -> None:
         """The worker is on the list and looks for work, rung or not."""
@@ -62,6 +65,7 @@ class Worker:
             forkserver.ensure_running()
         self._looking.start()
         self._keeping.start()
+        self._tidying.start()
 
     def look(self) -> None:
         """Everything claimable on this queue has been done."""
@@ -75,7 +79,7 @@ class Worker:
     def close(self) -> None:
         """All threads have ended; the worker is off the list."""
         self._supervisor.close()
-        for thread in (self._looking, self._keeping):
+        for thread in (self._looking, self._keeping, self._tidying):
             # never started when Celery could not, whose own error must be the one that is seen
             if thread.ident is not None:
                 thread.join()
@@ -105,6 +109,17 @@ class Worker:
             except StoreUnavailableError as problem:
                 log.warning("database_away", error=str(problem))
             self._ended.wait(self._settings.sweep_s)
+
+    def _tidy_again_and_again(self) -> None:
+        """With an object store nobody but us can tidy this machine; a folder the API tidies."""
+        artifacts = Artifacts.of(self._settings)
+        store = retention.Store(self._database, artifacts, self._settings)
+        while artifacts.store.is_apart and not self._ended.wait(_TIDY_EVERY_S):
+            try:
+                for removed in retention.collect_here(store):
+                    log.info("removed", kind=removed.kind.value, name=removed.name, why=removed.why)
+            except (StoreUnavailableError, OSError) as problem:
+                log.warning("not_tidied", error=str(problem))
 
     def _announce(self) -> None:
         presence.announce(
@@ -138,6 +153,16 @@ def make_app(settings: Settings, queue: str, look: Callable[[], None]) -> Celery
     return app
 
 
+def _refuse_store(settings: Settings) -> None:
+    """The process ends with a message on an object store that it can never use."""
+    try:
+        Artifacts.of(settings).store.check()
+    except SettingsError as wrong:
+        sys.exit(f"cannot start: {wrong}")
+    except OSError as problem:
+        log.warning("artifact_store_away", error=str(problem))
+
+
 def _refuse_newer(settings: Settings) -> None:
     """The process ends with a message on a database of a newer version.
 
@@ -164,6 +189,7 @@ def main() -> None:
     _try_traces()
     os.environ.update(_TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read
     _refuse_newer(settings)
+    _refuse_store(settings)
     worker = Worker(settings, queue)
     _show_metrics(settings, queue)
     app = make_app(settings, queue, worker.look)

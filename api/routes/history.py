@@ -133,12 +133,12 @@ def get_logs(
 ) -> Response:
     """The log of the latest attempt as plain text."""
     job = store.get(services.database, job_id)
-    file = services.artifacts.log_file(job.id, job.fence)
-    if not file.is_file():
+    kept, file = services.artifacts.store, services.artifacts.log_file(job.id, job.fence)
+    size_bytes = kept.size_bytes(file)
+    if size_bytes is None:
         raise ResultNotReadyError(job.id, "log", job.state)
-    with file.open("rb") as stream:
-        stream.seek(max(file.stat().st_size - max_bytes, 0))
-        return Response(stream.read(max_bytes), media_type="text/plain; charset=utf-8")
+    end = b"".join(kept.chunks(file, max(size_bytes - max_bytes, 0), size_bytes))
+    return Response(end, media_type="text/plain; charset=utf-8")
 
 
 def _sequence_number(text: str, pointer: str) -> int:

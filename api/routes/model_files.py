@@ -71,4 +71,5 @@ async def download_model(
             return await run_in_threadpool(in_progress, services, found)
     else:
         found = await run_in_threadpool(own_file, services, model)
-    return file_answer(found, asked, name=f"{model.id}.{file_format}")
+    name = f"{model.id}.{file_format}"
+    return await run_in_threadpool(file_answer, services.artifacts, found, asked, name=name)

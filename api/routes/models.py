@@ -113,7 +113,7 @@ def delete_model(services: ServicesDep, model: ModelDep) -> None:
         services.artifacts.absolute(model.path),
         *model_exports.onnx_files(services.artifacts, model.id),
     ):
-        delete_file(file)
+        delete_file(services.artifacts, file)
 
 
 def _resource(services: Services, model: Model) -> ModelResource:
