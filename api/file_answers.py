@@ -7,7 +7,7 @@ cannot say as we do, and whatever is to come through us, is read from there as i
 import base64
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
@@ -48,6 +48,13 @@ def get_conditions(
     """The request's headers."""
     return Conditions(if_none_match, byte_range, if_range, bool(request.scope.get(IS_HEAD)))
 
+
+LED_AWAY: dict[str, Any] = {
+    "description": "An object store has the file: Location is good for fifteen minutes, and takes "
+    "no API key.",
+    "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
+}
+"""How OpenAPI documents the answer that leads clients to an object store."""
 
 ConditionsDep = Annotated[Conditions, Depends(get_conditions)]
 

@@ -35,6 +35,14 @@ class ArtifactPlace(BaseModel):
         "`false` where clients cannot reach it: the API hands the bytes on",
     )
 
+    artifact_patience_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=3600,
+        description="seconds for which a job asks an object store that does not answer, before it "
+        "goes back to the queue",
+    )
+
     @field_validator("artifacts", mode="after")
     @classmethod
     def _absolute(cls, path: Path) -> Path:

@@ -8,8 +8,9 @@ import errno
 from pathlib import Path
 
 from jobs.artifact_place import ArtifactPlace
-from jobs.artifact_stores import BucketStore, FolderStore, Store
+from jobs.artifact_stores import FolderStore, Store
 from jobs.bucket import Bucket
+from jobs.bucket_store import BucketStore
 from jobs.whole_files import fsync as fsync
 from jobs.whole_files import published as published
 from jobs.whole_files import sha256_of as sha256_of

@@ -211,7 +211,7 @@ class Bucket:
         return f"{self.url}/{key}" if key else self.url
 
     def _object(self, info: dict[str, Any]) -> StoredObject:
-        key = str(info["name"]).removeprefix(f"{self._base}/")
+        key = str(info["name"]).lstrip("/").removeprefix(f"{self._base}/")
         return StoredObject(key=key, size_bytes=int(info["size"] or 0), written_s=_written_s(info))
 
     @contextmanager

@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import select
 
 from jobs import tables
-from jobs.artifact_stores import BucketStore
 from jobs.artifacts import Artifacts
+from jobs.bucket_store import BucketStore
 from jobs.database import Database
 from jobs.job import LEASED_STATES
 

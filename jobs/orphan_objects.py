@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import PurePosixPath
 
-from jobs.artifact_stores import BucketStore
 from jobs.artifacts import Artifacts
 from jobs.bucket import Bucket, StoredObject
+from jobs.bucket_store import BucketStore
 from jobs.database import Database
 from jobs.job import FINAL_STATES
 from jobs.orphans import Known, ask, is_of
 from jobs.removals import Kind, Removal
 
 _OF_RUNNING_JOBS = ("checkpoint-*", "losses-*.npy")
+_CLOCKS_DIFFER_S = 60.0
+"""The store's clock and ours."""
 _PREFIXES = {"jobs": "job_", "datasets": "ds_", "models": "mdl_", "uploads": "upl_"}
 
 
@@ -105,7 +107,7 @@ def _is_known(kind: str, identifier: str, known: Known) -> bool:
 
 def _latest_s(kind: str, known: Known, before_s: float) -> float:
     """Before when it must have been written; a model's file comes before its row."""
-    return min(before_s, known.held_since_s) if kind == "models" else before_s
+    return min(before_s, known.held_since_s - _CLOCKS_DIFFER_S) if kind == "models" else before_s
 
 
 def _removal(name: str, objects: tuple[StoredObject, ...], why: str) -> Removal:

@@ -43,9 +43,6 @@ RUNNERS = {
 }
 """Modules by name: a worker that only imports datasets never loads a tensor library."""
 
-PATIENCE_S = 60.0
-"""For how long a trainer asks an object store that does not answer, before its job waits longer."""
-
 _PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger(__name__)
@@ -74,7 +71,9 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
     context = Context(
         settings=assignment.settings,
         database=database,
-        artifacts=Artifacts.of(assignment.settings, patience_s=PATIENCE_S),
+        artifacts=Artifacts.of(
+            assignment.settings, patience_s=assignment.settings.artifact_patience_s
+        ),
         doorbell=Doorbell(assignment.settings.redis_url),
         job=until_answered(lambda: store.get(database, assignment.job_id)),
         control=control,

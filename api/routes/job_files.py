@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 
 from api.dependencies import JobIdPath, ServicesDep
-from api.file_answers import ConditionsDep, file_answer
+from api.file_answers import LED_AWAY, ConditionsDep, file_answer
 from api.job_files import PARQUET, JobFile, file_of, files_of
 from api.pagination import PageDep, paged, take
 from api.problems import at, problem_responses
@@ -67,6 +67,7 @@ def list_artifacts(
         },
         206: {"description": "The bytes that Range asks for."},
         304: {"description": "The file is still as in If-None-Match."},
+        307: LED_AWAY,
         **problem_responses("not_found", "range_not_satisfiable", "validation_failed"),
     },
 )

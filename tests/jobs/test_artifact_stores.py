@@ -1,4 +1,4 @@
-"""What every store of artifacts does, be it a folder or a bucket; and what a bucket does besides."""
+"""What every store of artifacts does, folder or bucket; and what a bucket does besides."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from jobs.artifact_stores import BucketStore
 from jobs.artifacts import Artifacts, sha256_of
 from jobs.bucket import Bucket
+from jobs.bucket_store import BucketStore
 from jobs.settings_error import SettingsError
 from tests.object_store import BUCKET, ObjectStoreServer, storing
 
@@ -32,12 +32,18 @@ def bucket(s3: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     return Bucket(f"s3://{BUCKET}/tunesmith", endpoint=s3.url)
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture
+def memory(tmp_path: Path) -> Bucket:
+    """A store of another protocol, which lives in this process."""
+    return Bucket(f"memory://{tmp_path.name}/tunesmith")
+
+
+@pytest.fixture(params=["folder", "bucket", "memory"])
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     """Machines share a folder, or have one each and a bucket."""
     if request.param == "folder":
         return lambda _: Artifacts(tmp_path / "shared")
-    shared: Bucket = request.getfixturevalue("bucket")
+    shared: Bucket = request.getfixturevalue(request.param)
     return lambda name: Artifacts(tmp_path / name, BucketStore(tmp_path / name, shared))
 
 
