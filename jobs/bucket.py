@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,8 +19,7 @@ from typing import Any
 from jobs.settings_error import SettingsError
 
 _CHUNK_BYTES = 8 << 20
-_AT_ONCE = 1000
-"""Objects that one request can delete."""
+_LIKE_A_PATTERN = frozenset("*?[]{}")
 _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "TokenRetrievalError"}
 )
@@ -153,17 +152,15 @@ class Bucket:
     def delete(self, keys: Sequence[str]) -> None:
         """No object has one of these keys."""
         paths = [self._path(key) for key in keys]
+        # `rm` would look for what a name like a pattern fits, and delete that
+        plain = [path for path in paths if self._protocol == "s3" and not _LIKE_A_PATTERN & {*path}]
         with self._failures():
-            # by lists: names of photos may look like patterns, which `rm` would look for
-            if self._protocol == "s3":
-                for first in range(0, len(paths), _AT_ONCE):
-                    self._files.bulk_delete(paths[first : first + _AT_ONCE])
-                return
-            for path in paths:
-                try:
+            if plain:
+                self._files.rm(plain)
+            for path in sorted({*paths} - {*plain}):
+                # what is not there is as it shall be
+                with suppress(FileNotFoundError):
                     self._files.rm_file(path)
-                except FileNotFoundError:
-                    continue
 
     def link(self, key: str, *, name: str, media_type: str, valid_s: int) -> str | None:
         """A signed address that the object can be downloaded from; None where there is none."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.app import create_app
-from jobs import curves, presence, store
+from jobs import curves, events, presence, store
 from jobs.artifacts import Artifacts
 from jobs.bucket import Bucket
 from jobs.database import Database
@@ -24,7 +24,7 @@ from jobs.job import Job, JobState, JobType
 from jobs.settings import Settings
 from tests.api.conftest import TestClient
 from tests.archives import a_zip, files_below
-from tests.object_store import BUCKET, ObjectStoreServer, storing
+from tests.object_store import BUCKET, ObjectStoreServer, failing, storing
 from tests.worker.conftest import (
     _PRELOADED,
     TINY,
@@ -288,3 +288,27 @@ def test_a_job_whose_store_stays_away_says_so_and_may_be_tried_again(
     assert (error["code"], error["retryable"]) == ("io_error", True)
     assert error["message"].startswith("s3://photos/tunesmith")
     assert "the artifact store does not answer" in error["message"]
+
+
+def test_a_checkpoint_that_the_store_does_not_take_is_told_and_the_training_goes_on(
+    host: Host, database: Database, quick: Settings, s3: ObjectStoreServer
+) -> None:
+    write_photos(quick.dataset_roots[0] / "tiny", per_class=4)
+    with host("importing", "prepare"):
+        dataset = import_folder(database, lambda _: None, quick.dataset_roots[0] / "tiny")  # type: ignore[arg-type,return-value]
+    spec = fine_tune_spec(dataset.id, epochs=1)
+    job = submit(database, JobType.FINE_TUNE, spec, dataset.id)
+
+    with failing(s3, "checkpoint-") as broken:
+        away = {"artifact_endpoint": broken.url, "artifact_patience_s": 0.0, "checkpoint_s": 0.01}
+        with host("artifacts", "train", **away):
+            ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    types = event_types(database, job.id)
+    assert "job.warning" in types
+    assert "job.checkpoint_saved" not in types
+    assert ended.attempt == 1
+    history = events.read_after(database, job.id, 0, limit=1000)
+    told = [each.data for each in history if each.type == "job.warning"]
+    assert {"checkpoint_not_kept"} <= {each["code"] for each in told}
