@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from api.app import create_app
-from jobs import curves, events, presence, store
+from jobs import curves, datasets, events, presence, store
 from jobs.artifacts import Artifacts
 from jobs.bucket import Bucket
 from jobs.database import Database
+from jobs.dataset_spec import DatasetSpec
+from jobs.datasets import Dataset
 from jobs.job import Job, JobState, JobType
 from jobs.settings import Settings
 from tests.api.conftest import TestClient
@@ -30,7 +32,6 @@ from tests.worker.conftest import (
     TINY,
     event_types,
     fine_tune_spec,
-    import_folder,
     submit,
     wait_for,
 )
@@ -137,6 +138,14 @@ def imported(client: TestClient, database: Database, archive: bytes) -> dict[str
     return ready
 
 
+def imported_folder(database: Database, folder: Path) -> Dataset:
+    body = {"name": "tiny", "source": {"type": "path", "path": str(folder)}, "labels": LABELS}
+    with database.write() as connection:
+        dataset = datasets.register(connection, DatasetSpec.model_validate(body))
+    wait_for(database, dataset.job_id, lambda job: job.is_terminal)
+    return datasets.get(database, dataset.id)
+
+
 def trained(client: TestClient, database: Database, dataset: dict[str, Any]) -> Job:
     body = {"dataset": dataset["id"], "epochs": 1, "freeze_epochs": 1, "learning_rate": 1e-3}
     answer = client.post("/v1/fine-tunes", json={**TINY, **body})
@@ -236,7 +245,7 @@ def test_a_killed_job_goes_on_to_the_bit_on_another_machine(
 ) -> None:
     write_photos(quick.dataset_roots[0] / "tiny")
     with host("importing", "prepare"):
-        dataset = import_folder(database, lambda _: None, quick.dataset_roots[0] / "tiny")  # type: ignore[arg-type,return-value]
+        dataset = imported_folder(database, quick.dataset_roots[0] / "tiny")
     spec = fine_tune_spec(dataset.id, epochs=3)
     undisturbed = submit(database, JobType.FINE_TUNE, spec, dataset.id)
     with host("artifacts", "train"):
@@ -280,7 +289,7 @@ def test_a_job_whose_store_stays_away_says_so_and_may_be_tried_again(
         "io_attempts": 1,
     }
     with host("away", "prepare", **away):
-        dataset = import_folder(database, lambda _: None, quick.dataset_roots[0] / "tiny")  # type: ignore[arg-type,return-value]
+        dataset = imported_folder(database, quick.dataset_roots[0] / "tiny")
 
     error = store.get(database, dataset.job_id).error
     assert dataset.state == "failed"
@@ -295,7 +304,7 @@ def test_a_checkpoint_that_the_store_does_not_take_is_told_and_the_training_goes
 ) -> None:
     write_photos(quick.dataset_roots[0] / "tiny", per_class=4)
     with host("importing", "prepare"):
-        dataset = import_folder(database, lambda _: None, quick.dataset_roots[0] / "tiny")  # type: ignore[arg-type,return-value]
+        dataset = imported_folder(database, quick.dataset_roots[0] / "tiny")
     spec = fine_tune_spec(dataset.id, epochs=1)
     job = submit(database, JobType.FINE_TUNE, spec, dataset.id)
 
