@@ -91,7 +91,7 @@ LOCK = $(UV) pip compile --universal --generate-hashes --quiet --no-header --no-
 lock: install ## pin the newest versions that pyproject.toml allows
 	$(LOCK) --upgrade --extra worker --extra embedded --extra otel --group dev pyproject.toml -o requirements/dev.txt
 	# what the images install is a part of what is tested
-	$(LOCK) -c requirements/dev.txt --extra otel pyproject.toml -o requirements/api.txt
+	$(LOCK) -c requirements/dev.txt --extra objects --extra otel pyproject.toml -o requirements/api.txt
 	$(LOCK) -c requirements/dev.txt --extra worker --extra otel pyproject.toml -o requirements/worker.txt
 	printf 'setuptools\nuv==%s\n' "$$($(UV) --version | cut -d ' ' -f 2)" \
 		| $(LOCK) -c requirements/dev.txt - -o requirements/build.txt

@@ -26,8 +26,8 @@ class Housekeeping:
     def __init__(self, database: Database, doorbell: Doorbell, settings: Settings) -> None:
         self._database = database
         self._doorbell = doorbell
-        self._store = retention.Store(database, Artifacts(settings.artifacts), settings)
-        self._artifacts = Artifacts(settings.artifacts)
+        self._artifacts = Artifacts.of(settings)
+        self._store = retention.Store(database, self._artifacts, settings)
         self._sweeper = Sweeper(
             database,
             interval_s=settings.sweep_s,

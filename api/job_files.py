@@ -1,5 +1,6 @@
 """The files that a job has left: ledgers, predictions, its model, and its record."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,7 +8,6 @@ from api.file_answers import StoredFile
 from api.problems import Problem
 from api.services import Services
 from jobs import models
-from jobs.artifacts import sha256_of
 from jobs.errors import NotFoundError
 from jobs.job import Job
 
@@ -21,12 +21,12 @@ class JobFile:
     name: str
     media_type: str
     stored: StoredFile
+    size_bytes: int
 
 
 def files_of(services: Services, job: Job) -> list[JobFile]:
-    """The job's files that are on the disk, by name."""
-    found = [file for file in _named(services, job) if file.stored.path.is_file()]
-    return sorted(found, key=lambda file: file.name)
+    """The job's files that are there, by name."""
+    return sorted(_there(services, job), key=lambda file: file.name)
 
 
 def file_of(services: Services, job: Job, name: str) -> JobFile:
@@ -42,28 +42,42 @@ def file_of(services: Services, job: Job, name: str) -> JobFile:
     return files[name]
 
 
-def _named(services: Services, job: Job) -> Iterator[JobFile]:
+def _there(services: Services, job: Job) -> Iterator[JobFile]:
+    for name, media_type, stored in _named(services, job):
+        size_bytes = services.artifacts.store.size_bytes(stored.path)
+        if size_bytes is not None:
+            yield JobFile(name, media_type, stored, size_bytes)
+    yield from _record(services, job)
+
+
+def _named(services: Services, job: Job) -> Iterator[tuple[str, str, StoredFile]]:
     for split, ledger in job.result.get("samples", {}).items():
-        yield _parquet(services, f"samples-{split}.parquet", ledger)
+        yield f"samples-{split}.parquet", PARQUET, _parquet(services, ledger)
     if "predictions" in job.result:
-        yield _parquet(services, "predictions.parquet", job.result["predictions"])
+        yield "predictions.parquet", PARQUET, _parquet(services, job.result["predictions"])
     if job.model_id is not None:
-        yield from _model(services, job.model_id)
-    record = services.artifacts.record_file(job.id)
-    if record.is_file():
-        # it is written anew after a change, so its digest is that of now
-        yield JobFile("job.json", "application/json", StoredFile(record, sha256_of(record)))
+        for stored in _model(services, job.model_id):
+            yield "model.safetensors", "application/octet-stream", stored
 
 
-def _parquet(services: Services, name: str, written: dict[str, str]) -> JobFile:
-    path = services.artifacts.absolute(written["path"])
-    return JobFile(name, PARQUET, StoredFile(path, written["digest"]))
+def _record(services: Services, job: Job) -> Iterator[JobFile]:
+    path = services.artifacts.record_file(job.id)
+    try:
+        content = services.artifacts.store.read(path)
+    except FileNotFoundError:
+        return
+    # it is written anew after a change, so its digest is that of now
+    digest = hashlib.sha256(content).hexdigest()
+    yield JobFile("job.json", "application/json", StoredFile(path, digest), len(content))
 
 
-def _model(services: Services, model_id: str) -> Iterator[JobFile]:
+def _parquet(services: Services, written: dict[str, str]) -> StoredFile:
+    return StoredFile(services.artifacts.absolute(written["path"]), written["digest"])
+
+
+def _model(services: Services, model_id: str) -> Iterator[StoredFile]:
     try:
         model = models.get(services.database, model_id)
     except NotFoundError:
         return
-    stored = StoredFile(services.artifacts.absolute(model.path), model.digest)
-    yield JobFile("model.safetensors", "application/octet-stream", stored)
+    yield StoredFile(services.artifacts.absolute(model.path), model.digest)

@@ -93,6 +93,7 @@ def open_ledger(services: Services, job_id: str, split: str | None) -> JobLedger
         raise Problem("not_found", detail)
     name, within = _part(written, split)
     file = services.artifacts.absolute(written[name]["path"])
+    services.artifacts.fetched(file, digest=written[name]["digest"])
     return JobLedger(
         job=job,
         split=split or name,

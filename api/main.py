@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from jobs import keys, tracing
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import StoreUnavailableError
 from jobs.logs import configure_logging
@@ -23,6 +24,14 @@ log = structlog.get_logger(__name__)
 
 class NoUsableKeyError(Exception):
     """Requests need an API key, and there is none that works."""
+
+
+_NO_START = (
+    NoUsableKeyError,
+    SettingsError,
+    StoreUnavailableError,
+    tracing.TracesUnavailableError,
+)
 
 
 class Server(uvicorn.Server):
@@ -47,7 +56,9 @@ def serve(settings: Settings) -> None:
 
     Raises:
         NoUsableKeyError: nobody could ask it anything.
+        SettingsError: the object store of the artifacts can never be used.
     """
+    _check_store(settings)
     database = Database(settings.database_url)
     database.migrate()
     closed = settings.needs_keys and not keys.usable_ids(database)
@@ -62,6 +73,14 @@ def serve(settings: Settings) -> None:
     host, port = listening.getsockname()[:2]
     log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}")
     Server(app, config_of(app)).run(sockets=[listening])
+
+
+def _check_store(settings: Settings) -> None:
+    try:
+        Artifacts.of(settings).store.check()
+    except OSError as problem:
+        # it may answer later
+        log.warning("artifact_store_away", error=str(problem))
 
 
 def config_of(app: FastAPI) -> uvicorn.Config:
@@ -91,7 +110,7 @@ def main() -> None:
     try:
         tracing.begin("tunesmith-api", traces_endpoint())
         serve(settings)
-    except (NoUsableKeyError, StoreUnavailableError, tracing.TracesUnavailableError) as problem:
+    except _NO_START as problem:
         sys.exit(f"cannot start: {problem}")
     finally:
         tracing.end()

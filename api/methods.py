@@ -9,6 +9,9 @@ from starlette.requests import Request
 from starlette.routing import Mount, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+IS_HEAD = "tunesmith.is_head"
+"""In the scope of a request whose answer's body nobody will read."""
+
 _OF_FILES = ("GET",)
 
 
@@ -34,7 +37,7 @@ class HeadAsGet:
                     await send({"type": "http.response.body", "body": b""})
                     enough.cancel()
 
-            await self._app({**scope, "method": "GET"}, receive, send_head)
+            await self._app({**scope, "method": "GET", IS_HEAD: True}, receive, send_head)
 
 
 def allowed_methods(request: Request) -> str:

@@ -20,7 +20,7 @@ def own_file(services: Services, model: Model) -> StoredFile:
         Problem: it is not there.
     """
     file = StoredFile(services.artifacts.absolute(model.path), model.digest)
-    if not file.path.is_file():
+    if services.artifacts.store.size_bytes(file.path) is None:
         raise Problem("not_found", f"the file of model {model.id} is not in the artifact store")
     return file
 
@@ -39,7 +39,7 @@ async def onnx_file(services: Services, model: Model, wait_s: float) -> StoredFi
             return job
         fault = "the ONNX file could not be written"
         side_jobs.require_success(job, what="the export", fault=fault)
-    file = model_exports.onnx_file(services.artifacts, model.id)
+    file = await run_in_threadpool(model_exports.onnx_file, services.artifacts, model.id)
     if file is None:
         raise Problem("not_found", f"model {model.id} was deleted")
     return StoredFile(file, model_exports.digest_of(file))

@@ -95,6 +95,20 @@ def check_range(header: str, size_bytes: int) -> None:
     )
 
 
+def only_range(header: str, size_bytes: int) -> tuple[int, int] | None:
+    """The first byte and the one behind the last that Range asks for.
+
+    None where it asks for several ranges: whoever answers may then send the whole (RFC 9110, 14.2).
+    """
+    ranges = header.partition("=")[2].split(",")
+    if len(ranges) > 1:
+        return None
+    first, _, last = ranges[0].strip().partition("-")
+    if not first:
+        return max(size_bytes - int(last), 0), size_bytes
+    return int(first), min(int(last) + 1, size_bytes) if last else size_bytes
+
+
 def _first_byte(part: str, size_bytes: int) -> int:
     first, _, last = part.partition("-")
     if first:

@@ -111,7 +111,7 @@ def _begin(services: Services, spec: ExportSpec) -> Job | None:
         job = plots.drawing_job(connection, services.artifacts, spec)
         replaced = plots.delete_older_exports(connection, spec) if job else []
     for job_id in replaced:
-        delete_folder(services.artifacts.job_folder(job_id))
+        delete_folder(services.artifacts, services.artifacts.job_folder(job_id))
     if job is not None and job.state == JobState.QUEUED:
         services.doorbell.ring(_QUEUE, job.id)
     return job

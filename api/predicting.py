@@ -14,6 +14,7 @@ from api.deletion import delete_folder
 from api.predict_body import SentImage
 from api.services import Services
 from jobs import store, verbs
+from jobs.artifacts import Artifacts
 from jobs.errors import InvalidTransitionError, NotFoundError
 from jobs.ids import JobId, new_job_id
 from jobs.job import QUEUE_OF, Job, JobType
@@ -41,7 +42,7 @@ async def predicted(
     job_id = new_job_id()
     try:
         folder = services.artifacts.inputs_folder(job_id)
-        await run_in_threadpool(_write, folder, images)
+        await run_in_threadpool(_write, services.artifacts, folder, images)
         spec = PredictSpec(model=model.id, images=len(images), priority=_PRIORITY)
         job = await run_in_threadpool(_submit, services, caller, spec, job_id)
         job = await side_jobs.ended(services, job, WAIT_S)
@@ -57,10 +58,12 @@ async def predicted(
             await run_in_threadpool(_forget, services, job_id)
 
 
-def _write(folder: Path, images: Sequence[SentImage]) -> None:
+def _write(artifacts: Artifacts, folder: Path, images: Sequence[SentImage]) -> None:
     folder.mkdir(parents=True)
-    for place, image in enumerate(images):
-        (folder / str(place)).write_bytes(image.content)
+    files = [folder / str(place) for place in range(len(images))]
+    for file, image in zip(files, images, strict=True):
+        file.write_bytes(image.content)
+    artifacts.store.keep(files)
 
 
 def _submit(services: Services, caller: Caller, spec: PredictSpec, job_id: JobId) -> Job:
@@ -79,9 +82,9 @@ def _submit(services: Services, caller: Caller, spec: PredictSpec, job_id: JobId
 
 def _forget(services: Services, job_id: str) -> None:
     """The photos are gone, and so is the job; one that still runs ends cancelled and goes later."""
-    delete_folder(services.artifacts.inputs_folder(job_id))
+    delete_folder(services.artifacts, services.artifacts.inputs_folder(job_id))
     with suppress(InvalidTransitionError, NotFoundError):
         verbs.cancel(services.database, job_id)
     with suppress(InvalidTransitionError, NotFoundError):
         store.delete_job(services.database, job_id)
-        delete_folder(services.artifacts.job_folder(job_id))
+        delete_folder(services.artifacts, services.artifacts.job_folder(job_id))

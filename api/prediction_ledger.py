@@ -43,6 +43,7 @@ def open_predictions(services: Services, job_id: str) -> PredictionLedger:
         raise ResultNotReadyError(job.id, "predictions", job.state)
     written = job.result["predictions"]
     file = services.artifacts.absolute(written["path"])
+    services.artifacts.fetched(file, digest=written["digest"])
     return PredictionLedger(
         job=job,
         file=file,

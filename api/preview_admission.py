@@ -40,7 +40,7 @@ def checked_presizing_preview(
 
 
 def _check_items(services: Services, dataset: Dataset, item_ids: Sequence[str]) -> None:
-    file = services.artifacts.items_file(dataset.id)
+    file = services.artifacts.fetched(services.artifacts.items_file(dataset.id))
     marks = ", ".join("?" for _ in item_ids)
     chosen = Filter((f"item_id IN ({marks})",), tuple(item_ids))
     known = {row["item_id"] for row in services.ledgers.select(file, "item_id", chosen)}

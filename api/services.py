@@ -49,7 +49,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
                 yield Services(
                     settings=settings,
                     database=database,
-                    artifacts=Artifacts(settings.artifacts),
+                    artifacts=Artifacts.of(settings),
                     doorbell=doorbell,
                     feed=feed,
                     live_events=LiveEvents(feed, database),

@@ -199,7 +199,8 @@ def _of_upload(
     source: UploadSource, settings: Settings, label_files: frozenset[str]
 ) -> Listing | None:
     pointer = "/source/upload_id"
-    file = Artifacts(settings.artifacts).upload_file(source.upload_id)
+    artifacts = Artifacts.of(settings)
+    file = artifacts.fetched(artifacts.upload_file(source.upload_id))
     try:
         require_free(file, file.stat().st_size, kept_free_bytes=settings.min_free_bytes)
         peek = archives.peek_photos(file, settings, label_files=label_files)

@@ -28,7 +28,7 @@ def thumbnail(artifacts: Artifacts, dataset_id: str, item_id: str, size: int) ->
     # the id becomes part of a file name, so nothing but an id may pass
     if not _ITEM_ID.fullmatch(item_id):
         raise Problem("not_found", f"{item_id[:100]!r} is no id of a photo")
-    file = artifacts.thumbnail(dataset_id, item_id, size)
+    file = artifacts.fetched(artifacts.thumbnail(dataset_id, item_id, size))
     if not file.is_file():
         raise Problem("not_found", f"dataset {dataset_id} has no picture of {item_id}")
     headers = {"Cache-Control": "private, max-age=86400"}

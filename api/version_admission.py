@@ -45,7 +45,7 @@ def check_version(services: Services, caller: Caller, asked: VersionOf) -> None:
 def _rows(services: Services, asked: VersionOf) -> Rows:
     named = [*asked.exclude, *(each.item for each in asked.relabel)]
     rows = services.ledgers.select(
-        services.artifacts.items_file(asked.parent),
+        services.artifacts.fetched(services.artifacts.items_file(asked.parent)),
         "item_id, label, split, usable, reason",
         Filter(("item_id IN (SELECT unnest(?::VARCHAR[]))",), (named,)),
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.command_error import store_answers
 from jobs import job_archive
 from jobs.artifacts import Artifacts
 from jobs.database import Database
@@ -31,7 +32,8 @@ def export_job(
     settings, target = load_settings(), output or Path(f"{job_id}.tar.gz")
     database = Database(settings.database_url)
     try:
-        job_archive.export(database, Artifacts(settings.artifacts), job_id, target)
+        with store_answers():
+            job_archive.export(database, Artifacts.of(settings), job_id, target)
     finally:
         database.close()
     print(f"{target} holds {job_id}")
@@ -39,8 +41,13 @@ def export_job(
 
 def restore_artifacts(
     source: Annotated[
-        Path, typer.Argument(exists=True, help="an artifact folder, or an archive of export-job")
-    ],
+        Path | None,
+        typer.Argument(
+            exists=True,
+            help="an artifact folder, or an archive of export-job; absent: where the settings say "
+            "that the artifacts are kept",
+        ),
+    ] = None,
     database_url: Annotated[
         str | None, typer.Option(help="database to fill; absent: TUNESMITH_DATABASE_URL")
     ] = None,
@@ -54,6 +61,7 @@ def restore_artifacts(
     """
     settings = load_settings(**({"database_url": database_url} if database_url else {}))
     with (
+        store_answers(),
         _database(settings, dry_run=dry_run) as database,
         _store(settings, source, dry_run=dry_run) as (artifacts, only),
     ):
@@ -102,17 +110,19 @@ def _empty(folder: Path) -> Iterator[Database]:
 
 @contextmanager
 def _store(
-    settings: Settings, source: Path, *, dry_run: bool
+    settings: Settings, source: Path | None, *, dry_run: bool
 ) -> Iterator[tuple[Artifacts, list[str] | None]]:
     """Where the files lie, and the jobs to restore; None for all."""
-    if source.is_dir():
+    if source is None:
+        yield Artifacts.of(settings), None
+    elif source.is_dir():
         yield Artifacts(source.absolute()), None
     elif dry_run:
         with tempfile.TemporaryDirectory() as folder:
             artifacts = Artifacts(Path(folder))
             yield artifacts, job_archive.unpack(source, artifacts)
     else:
-        artifacts = Artifacts(settings.artifacts)
+        artifacts = Artifacts.of(settings)
         yield artifacts, job_archive.unpack(source, artifacts)
 
 

@@ -59,10 +59,15 @@ def _all(known: Installation, database: Database) -> Iterator[Finding]:
     yield of_database
     yield from store_checks.settings_findings(known.settings, usable)
     yield store_checks.artifacts_finding(known.settings, usable)
+    of_store = store_checks.object_store_finding(known.settings)
+    if of_store is not None:
+        yield of_store
+    has_store = of_store is None or of_store.state != State.FAILED
     yield process_checks.redis_finding(known)
     yield process_checks.device_finding(known.settings)
     if usable is not None:
         yield from process_checks.worker_findings(known, usable)
+    if usable is not None and has_store:
         yield store_checks.models_finding(known.settings, usable)
         yield from store_checks.leftovers_findings(known.settings, usable)
 

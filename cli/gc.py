@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.command_error import store_answers
 from cli.installation import installation, opened
 from cli.show import bytes_text
 from jobs import retention
@@ -24,8 +25,8 @@ def gc(
 ) -> None:
     """Remove what is worth nothing any more; results stay, and whatever is in use."""
     settings = installation(data_dir).settings
-    with opened(settings) as database:
-        store = retention.Store(database, Artifacts(settings.artifacts), settings)
+    with store_answers(), opened(settings) as database:
+        store = retention.Store(database, Artifacts.of(settings), settings)
         plan = retention.plan(store)
         gone = []
         for removal in plan:

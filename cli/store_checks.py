@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
@@ -11,12 +10,12 @@ from sqlalchemy.exc import DatabaseError
 from cli.findings import Finding, State
 from cli.installation import Installation, require_file, sqlite_file
 from cli.show import bytes_text
-from jobs import database_checks, keys, orphans, retention, tables
+from jobs import database_checks, keys, orphan_objects, orphans, retention, tables
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.errors import StoreUnavailableError
 from jobs.keys import Scope
-from jobs.settings import Settings
+from jobs.settings import Settings, SettingsError
 
 _MOST_KEYS = 10_000
 _EXAMPLES = 3
@@ -71,6 +70,8 @@ def artifacts_finding(settings: Settings, database: Database | None) -> Finding:
     """Whether the folder of files is there, can be written to, and its disk has space."""
     folder = settings.artifacts
     if not folder.is_dir():
+        if settings.artifact_store is not None:
+            return _artifacts(f"{folder} is not there yet; what is needed is copied into it")
         if database is None or not _has_things(database):
             return _artifacts(f"{folder} is not there yet; the first dataset makes it")
         return _artifacts(
@@ -85,6 +86,25 @@ def artifacts_finding(settings: Settings, database: Database | None) -> Finding:
         remedy = "give the service's user the right to write there, and see the disk"
         return _artifacts(f"{folder} cannot be written to: {problem}", State.FAILED, remedy)
     return _space(settings)
+
+
+def object_store_finding(settings: Settings) -> Finding | None:
+    """Whether the object store can be used; None where a folder keeps the artifacts."""
+    if settings.artifact_store is None:
+        return None
+    try:
+        Artifacts.of(settings).store.check()
+    except SettingsError as wrong:
+        return _object_store(str(wrong), "correct the setting, the credentials or the bucket")
+    except OSError as problem:
+        found = f"{settings.artifact_store}: {problem.strerror}"
+        return _object_store(found, "see whether it runs, and TUNESMITH_ARTIFACT_ENDPOINT")
+    found = f"{settings.artifact_store}; objects can be written, read and deleted"
+    return Finding(name="object store", found=found)
+
+
+def _object_store(found: str, remedy: str) -> Finding:
+    return Finding(name="object store", state=State.FAILED, found=found, remedy=remedy)
 
 
 def _space(settings: Settings) -> Finding:
@@ -115,9 +135,10 @@ def models_finding(settings: Settings, database: Database) -> Finding:
     with database.read() as connection:
         columns = tables.models.c
         rows = connection.execute(select(columns.id, columns.path, columns.size_bytes)).all()
-    missing = [
-        row.id for row in rows if not _has_size(settings.artifacts / row.path, row.size_bytes)
-    ]
+    artifacts = Artifacts.of(settings)
+    folder = artifacts.root / "models"
+    sizes = artifacts.store.found(folder, "mdl_*")
+    missing = [row.id for row in rows if sizes.get(artifacts.absolute(row.path)) != row.size_bytes]
     if not missing:
         return Finding(name="models", found=f"{len(rows)}, each with its file")
     return Finding(
@@ -128,13 +149,9 @@ def models_finding(settings: Settings, database: Database) -> Finding:
     )
 
 
-def _has_size(file: Path, size_bytes: int) -> bool:
-    return file.is_file() and file.stat().st_size == size_bytes
-
-
 def leftovers_findings(settings: Settings, database: Database) -> Iterator[Finding]:
     """What could go, and what lies among the files without being known."""
-    store = retention.Store(database, Artifacts(settings.artifacts), settings)
+    store = retention.Store(database, Artifacts.of(settings), settings)
     plan = retention.plan(store)
     size = bytes_text(sum(removal.size_bytes for removal in plan))
     found = f"{len(plan)} that nothing needs, {size}" if plan else "none"
@@ -143,13 +160,19 @@ def leftovers_findings(settings: Settings, database: Database) -> Iterator[Findi
     strange = orphans.strangers(database, store.artifacts)
     if strange:
         size = bytes_text(sum(map(orphans.size_bytes, strange)))
-        names = _few([store.artifacts.relative(path) for path in strange])
-        yield Finding(
-            name="strangers",
-            state=State.WARNING,
-            found=f"{len(strange)} older than the database and unknown to it, {size}: {names}",
-            remedy="if a database was lost, `tunesmith restore` brings them back; else remove them",
-        )
+        yield _strangers([store.artifacts.relative(path) for path in strange], f", {size}")
+    kept_apart = orphan_objects.strange_names(database, store.artifacts)
+    if kept_apart:
+        yield _strangers(kept_apart, " in the object store")
+
+
+def _strangers(names: list[str], where: str) -> Finding:
+    return Finding(
+        name="strangers",
+        state=State.WARNING,
+        found=f"{len(names)} older than the database and unknown to it{where}: {_few(names)}",
+        remedy="if a database was lost, `tunesmith restore` brings them back; else remove them",
+    )
 
 
 def settings_findings(settings: Settings, database: Database | None) -> Iterator[Finding]:

@@ -1,20 +1,71 @@
-"""Where the big things lie: one folder, every file written under another name first."""
+"""Where the big things lie: one folder, every file written under another name first.
 
-import hashlib
-import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+With an object store the folder is this machine's own. What is made lies in it until the store keeps
+it, too; what the store has is copied into it when it is needed. Names are the same in both.
+"""
+
+import errno
 from pathlib import Path
 
-_CHUNK_BYTES = 1 << 20
+from jobs.artifact_place import ArtifactPlace
+from jobs.artifact_stores import FolderStore, Store
+from jobs.bucket import Bucket
+from jobs.bucket_store import BucketStore
+from jobs.whole_files import fsync as fsync
+from jobs.whole_files import published as published
+from jobs.whole_files import sha256_of as sha256_of
 
 
 class Artifacts:
-    """The artifact store below one root folder; the database holds paths relative to it."""
+    """The artifacts below one root folder; the database holds paths relative to it.
 
-    def __init__(self, root: Path) -> None:
+    Attributes:
+        root: the folder.
+        store: what keeps them; the folder itself where no other is given.
+    """
+
+    def __init__(self, root: Path, store: Store | None = None) -> None:
         self.root = root
+        self.store = store or FolderStore()
+
+    @classmethod
+    def of(cls, place: ArtifactPlace, *, patience_s: float = 0.0) -> "Artifacts":
+        """The artifacts of an installation.
+
+        Args:
+            place: the settings.
+            patience_s: for how long an object store that does not answer is asked again.
+        """
+        if place.artifact_store is None:
+            return cls(place.artifacts)
+        bucket = Bucket(place.artifact_store, endpoint=place.artifact_endpoint)
+        store = BucketStore(
+            place.artifacts, bucket, links=place.artifact_redirects, patience_s=patience_s
+        )
+        return cls(place.artifacts, store)
+
+    def fetched(self, file: Path, *, digest: str | None = None) -> Path:
+        """The same file, which is on this machine if it is anywhere.
+
+        Raises:
+            OSError: the store cannot be asked, or what it has does not have this SHA-256.
+        """
+        came = self.store.fetch([file])
+        is_wrong = came and digest is not None and file.is_file() and sha256_of(file) != digest
+        if is_wrong:
+            file.unlink()
+            detail = "what the artifact store has does not have the SHA-256 that was recorded"
+            raise OSError(errno.EIO, detail, str(file))
+        return file
+
+    def remove(self, file: Path) -> None:
+        """The file is neither on this machine nor in the store.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        file.unlink(missing_ok=True)
+        self.store.forget(file)
 
     def dataset_folder(self, dataset_id: str) -> Path:
         """Items, thumbnails and photos of one dataset."""
@@ -95,38 +146,3 @@ class Artifacts:
     def absolute(self, relative: str) -> Path:
         """The file that the database keeps under this name."""
         return self.root / relative
-
-
-@contextmanager
-def published(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; at the end its content is on the disk under ``path``.
-
-    Readers see the old file or the new one, never a part. After an error nothing is left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        yield temporary
-        fsync(temporary)
-        temporary.replace(path)
-        fsync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of the file's bytes, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def fsync(path: Path) -> None:
-    """The file's content, or the folder's names, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

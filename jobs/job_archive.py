@@ -58,7 +58,7 @@ def export(database: Database, artifacts: Artifacts, job_id: str, target: Path) 
     with published(target) as temporary, tarfile.open(temporary, "w:gz") as archive:
         for path in _files(artifacts, job_id, record):
             name = artifacts.relative(path)
-            digest = _add_file(archive, path, name)
+            digest = _add_file(archive, artifacts.fetched(path), name)
             if digests.get(name, digest) != digest:
                 raise ArchiveInvalidError(f"{name} does not have the SHA-256 that was recorded")
             sums.append(f"{digest}  {name}\n")
@@ -88,21 +88,28 @@ def unpack(archive: Path, artifacts: Artifacts) -> list[str]:
         names = _checked(archive, unpacked)
         for name in names:
             target = artifacts.absolute(name)
-            if not target.exists():
+            if artifacts.store.size_bytes(target) is None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 (unpacked / name).rename(target)
+                artifacts.store.keep([target])
     return sorted({PurePosixPath(name).parts[1] for name in names if name.startswith("jobs/")})
 
 
 def _files(artifacts: Artifacts, job_id: str, record: dict[str, object]) -> Iterator[Path]:
-    roots = [artifacts.job_folder(job_id)]
-    roots += [artifacts.model_file(each["id"]) for each in _rows(record, "models")]
-    roots += [artifacts.dataset_folder(each["id"]) for each in _rows(record, "datasets")]
-    for root in roots:
-        for path in sorted([root, *root.rglob("*")]):
-            is_plain = path.is_file() and not path.is_symlink() and path.suffix != ".tmp"
-            if is_plain and path != artifacts.record_file(job_id):
-                yield path
+    own = artifacts.record_file(job_id)
+    yield from (file for file in _below(artifacts, artifacts.job_folder(job_id)) if file != own)
+    for each in _rows(record, "models"):
+        file = artifacts.model_file(each["id"])
+        if artifacts.store.size_bytes(file) is not None:
+            yield file
+    for each in _rows(record, "datasets"):
+        yield from _below(artifacts, artifacts.dataset_folder(each["id"]))
+
+
+def _below(artifacts: Artifacts, folder: Path) -> Iterator[Path]:
+    for path in artifacts.store.found(folder, "**/*"):
+        if not path.is_symlink() and path.suffix != ".tmp":
+            yield path
 
 
 def _rows(record: dict[str, object], name: str) -> list[dict[str, str]]:

@@ -23,7 +23,7 @@ def onnx_file(artifacts: Artifacts, model_id: str) -> Path | None:
 def onnx_files(artifacts: Artifacts, model_id: str) -> list[Path]:
     """All ONNX files of the model: two workers may have written one each."""
     folder = artifacts.model_file(model_id).parent
-    return sorted(folder.glob(f"{model_id}.*.onnx"))
+    return list(artifacts.store.found(folder, f"{model_id}.*.onnx"))
 
 
 def digest_of(file: Path) -> str:

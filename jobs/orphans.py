@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from sqlalchemy import Connection, func, select
 
@@ -46,7 +46,7 @@ class _Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
+class Known:
     """What the database refers to, jobs and datasets with their states.
 
     ``since_ms`` is when the oldest of it was made, ``held_since_s`` when the oldest training that
@@ -104,7 +104,7 @@ def strangers(database: Database, artifacts: Artifacts) -> list[Path]:
             *(each for each in found.datasets if each.name not in known.datasets),
             *models,
         )
-        if not _is_of(known.since_ms, path)
+        if not is_of(known.since_ms, path)
     )
 
 
@@ -133,7 +133,7 @@ def size_bytes(path: Path) -> int:
     return total
 
 
-def _look(artifacts: Artifacts, database: Database) -> tuple[_Found, _Known]:
+def _look(artifacts: Artifacts, database: Database) -> tuple[_Found, Known]:
     # other names are none of ours
     found = _Found(
         jobs=tuple(artifacts.root.glob("jobs/job_*")),
@@ -150,13 +150,14 @@ def _look(artifacts: Artifacts, database: Database) -> tuple[_Found, _Known]:
         ),
     )
     with database.read() as connection:
-        return found, _ask(connection)
+        return found, ask(connection)
 
 
-def _ask(connection: Connection) -> _Known:
+def ask(connection: Connection) -> Known:
+    """What the database refers to at this moment."""
     jobs, held = tables.jobs.c, [state.value for state in LEASED_STATES]
     oldest_ms = connection.scalar(select(func.min(jobs.started_ms)).where(jobs.state.in_(held)))
-    return _Known(
+    return Known(
         jobs={
             row.id: JobState(row.state) for row in connection.execute(select(jobs.id, jobs.state))
         },
@@ -181,24 +182,24 @@ def _oldest_ms(connection: Connection) -> float:
     return min((each for each in made if each is not None), default=float("inf"))
 
 
-def _is_of(since_ms: float, path: Path) -> bool:
+def is_of(since_ms: float, path: PurePath) -> bool:
     """Whether the thing of this name was made since then."""
     made = made_ms(path.name.removeprefix(".").partition(".")[0])
     return made is not None and made >= since_ms
 
 
 def _of_deleted(folders: Iterable[Path], known: Collection[str], since_ms: float) -> Iterator[Path]:
-    return (each for each in folders if each.name not in known and _is_of(since_ms, each))
+    return (each for each in folders if each.name not in known and is_of(since_ms, each))
 
 
 def _models(
-    artifacts: Artifacts, files: Iterable[Path], known: _Known, before_s: float
+    artifacts: Artifacts, files: Iterable[Path], known: Known, before_s: float
 ) -> Iterator[Path]:
     for file in files:
         # a training that was suspended with its machine may still write the row of an old file
         old = is_old(file, min(before_s, known.held_since_s - (time.time() - before_s)))
         is_free = _path_of_its_model(artifacts, file) not in known.models
-        if old and is_free and _is_of(known.since_ms, file):
+        if old and is_free and is_of(known.since_ms, file):
             yield file
 
 

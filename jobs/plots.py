@@ -34,14 +34,17 @@ def plot_file(artifacts: Artifacts, spec: ExportSpec, file_format: str) -> Path:
 
 def is_drawn(artifacts: Artifacts, spec: ExportSpec) -> bool:
     """Whether the plot is there in every format."""
-    return all(plot_file(artifacts, spec, each).is_file() for each in FORMATS)
+    return all(
+        artifacts.store.size_bytes(plot_file(artifacts, spec, each)) is not None for each in FORMATS
+    )
 
 
 def older_files(artifacts: Artifacts, spec: ExportSpec) -> list[Path]:
     """Files of the same plot with another content."""
     folder = artifacts.job_folder(spec.job) / "plots"
     wanted = {plot_file(artifacts, spec, file_format) for file_format in FORMATS}
-    return [file for file in folder.glob(f"{_stem(spec)}-*") if file not in wanted]
+    found = artifacts.store.found(folder, f"{_stem(spec)}-*")
+    return [file for file in found if file not in wanted]
 
 
 def _stem(spec: ExportSpec) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Table, func, select, update
 
 from jobs import tables
-from jobs.artifacts import Artifacts, published
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import FINAL_STATES, JobType
 
@@ -81,10 +81,9 @@ def write(database: Database, artifacts: Artifacts, job_id: str) -> None:
             return
         wanted = connection.scalar(select(tables.jobs.c.record_wanted).where(_is(job_id)))
     file = artifacts.record_file(job_id)
-    with published(file) as temporary:
-        temporary.write_bytes(encoded(record))
+    artifacts.store.write(file, encoded(record))
     if not _note_written(database, job_id, wanted):
-        _remove_with_folder(file)
+        _remove_with_folder(artifacts, file)
 
 
 def read(connection: Connection, job_id: str) -> dict[str, Any] | None:
@@ -144,8 +143,8 @@ def _note_written(database: Database, job_id: str, wanted: int | None) -> bool:
         return changed.rowcount == 1
 
 
-def _remove_with_folder(file: Path) -> None:
-    file.unlink(missing_ok=True)
+def _remove_with_folder(artifacts: Artifacts, file: Path) -> None:
+    artifacts.remove(file)
     # others may be removing the folder's files at this moment
     with contextlib.suppress(OSError):
         file.parent.rmdir()

@@ -18,6 +18,8 @@ class Kind(StrEnum):
     WORKER = "worker"
     DELIVERIES = "deliveries"
     UPLOAD = "upload"
+    OBJECT = "object"
+    COPY = "copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ What the database already holds is never changed, so it may be done twice, and i
 is in use. Ids stay what they were.
 """
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, Table, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import records, tables
-from jobs.artifacts import Artifacts, sha256_of
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import FINAL_STATES
 
@@ -56,15 +57,14 @@ def restore(
         StoreUnavailableError: the database does not answer.
     """
     report, waits_for = Report(), {}
-    folders = sorted(artifacts.root.glob("jobs/job_*"))
-    for folder in folders:
-        if only is None or folder.name in only:
+    for job_id in _named(artifacts, "jobs", "job_"):
+        if only is None or job_id in only:
             try:
-                record = _read(artifacts, folder.name)
+                record = _read(artifacts, job_id)
                 with database.write() as connection:
-                    waits_for[folder.name] = _add(connection, artifacts, record, report, dry_run)
+                    waits_for[job_id] = _add(connection, artifacts, record, report, dry_run)
             except RecordInvalidError as problem:
-                report.problems.append(f"{artifacts.relative(folder)}: {problem}")
+                report.problems.append(f"jobs/{job_id}: {problem}")
     with database.write() as connection:
         _add_dependencies(connection, waits_for, report, dry_run)
         if only is None:
@@ -72,13 +72,18 @@ def restore(
     return report
 
 
+def _named(artifacts: Artifacts, folder: str, prefix: str) -> list[str]:
+    names = artifacts.store.names(artifacts.root / folder)
+    return [name for name in names if name.startswith(prefix)]
+
+
 def _read(artifacts: Artifacts, job_id: str) -> Record:
     file = artifacts.record_file(job_id)
-    if not file.exists():
-        raise RecordInvalidError("there is no job.json: the job had not ended")
     try:
-        record = json.loads(file.read_bytes())
+        record = json.loads(artifacts.store.read(file))
         schema, job = record["schema"], record["job"]
+    except (FileNotFoundError, NotADirectoryError) as problem:
+        raise RecordInvalidError("there is no job.json: the job had not ended") from problem
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise RecordInvalidError(f"job.json cannot be read: {problem!r}") from problem
     if schema != records.SCHEMA:
@@ -155,13 +160,21 @@ def _has(connection: Connection, table: Table, identifier: str) -> bool:
 def _is_whole(artifacts: Artifacts, model: Mapping[str, Any], report: Report) -> bool:
     file = artifacts.model_file(model["id"])
     reason = None
-    if model["path"] != artifacts.relative(file) or not file.is_file():
+    size_bytes = artifacts.store.size_bytes(file)
+    if model["path"] != artifacts.relative(file) or size_bytes is None:
         reason = "the model's file is missing"
-    elif sha256_of(file) != model["digest"].removeprefix("sha256:"):
+    elif _sha256(artifacts, file, size_bytes) != model["digest"].removeprefix("sha256:"):
         reason = "the model's file does not have the SHA-256 that was recorded"
     if reason is not None:
         report.problems.append(f"models/{model['id']}: {reason}")
     return reason is None
+
+
+def _sha256(artifacts: Artifacts, file: Path, size_bytes: int) -> str:
+    digest = hashlib.sha256()
+    for chunk in artifacts.store.chunks(file, 0, size_bytes):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _add_dependencies(
@@ -179,14 +192,15 @@ def _add_dependencies(
 
 def _unnamed(connection: Connection, artifacts: Artifacts, report: Report) -> Iterator[str]:
     """Files and folders that are of no model and no dataset, neither before nor now."""
-    parts: tuple[tuple[Table, Collection[str], list[Path], str], ...] = (
-        (tables.datasets, report.datasets, sorted(artifacts.root.glob("datasets/ds_*")), "dataset"),
-        (tables.models, report.models, sorted(artifacts.root.glob("models/mdl_*")), "model"),
+    parts: tuple[tuple[Table, Collection[str], str, str], ...] = (
+        (tables.datasets, report.datasets, "datasets/ds_", "dataset"),
+        (tables.models, report.models, "models/mdl_", "model"),
     )
     named = " ".join(report.problems)
-    for table, restored, paths, kind in parts:
-        for path in paths:
-            identifier = path.name.partition(".")[0]
+    for table, restored, beginning, kind in parts:
+        folder, _, prefix = beginning.partition("/")
+        for name in _named(artifacts, folder, prefix):
+            identifier = name.partition(".")[0]
             is_there = identifier in restored or _has(connection, table, identifier)
             if not is_there and identifier not in named:
-                yield f"{artifacts.relative(path)}: no job.json has this {kind}"
+                yield f"{folder}/{name}: no job.json has this {kind}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jobs import old_rows, orphans, pixel_cache, uploads
+from jobs import copies, old_rows, orphan_objects, orphans, pixel_cache, uploads
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.old_rows import DAY_MS, Kept
@@ -46,11 +46,19 @@ def plan(store: Store) -> list[Removal]:
     """What would be removed now; nothing that is in use is among it."""
     grace_s = store.limits.orphan_grace_s
     return [
-        *orphans.orphans(store.database, store.artifacts, grace_s=grace_s),
-        *_half_built_pixels(store),
-        *_unused_pixels(store),
+        *plan_here(store),
+        *orphan_objects.orphan_objects(store.database, store.artifacts, grace_s=grace_s),
         *_uploads(store),
         *(_with_folder(store, rows) for rows in old_rows.find(store.database, store.kept)),
+    ]
+
+
+def plan_here(store: Store) -> list[Removal]:
+    """What would be removed from this machine alone, which other machines cannot do."""
+    return [
+        *orphans.orphans(store.database, store.artifacts, grace_s=store.limits.orphan_grace_s),
+        *_pixels(store),
+        *_copies(store),
     ]
 
 
@@ -61,11 +69,18 @@ def remove(store: Store, removal: Removal) -> bool:
     if removal.kind == Kind.UPLOAD:
         limits, gone = store.limits, uploads.delete_unused
         return gone(store.database, store.artifacts, removal.name, keep_s=limits.upload_keep_s)
+    if removal.kind == Kind.OBJECT:
+        store.artifacts.store.forget(store.artifacts.absolute(removal.name))
+        return True
+    if removal.kind == Kind.COPY:
+        return copies.remove(store.artifacts, removal.name)
     if removal.kind not in _ROWS:
         return orphans.remove(store.artifacts, removal)
     is_gone = old_rows.remove(store.database, store.kept, removal)
     if is_gone and removal.kind == Kind.SIDE_JOB:
-        orphans.remove_path(store.artifacts.job_folder(removal.name))
+        folder = store.artifacts.job_folder(removal.name)
+        orphans.remove_path(folder)
+        store.artifacts.store.forget(folder)
     return is_gone
 
 
@@ -74,10 +89,14 @@ def collect(store: Store) -> Iterator[Removal]:
     return (removal for removal in plan(store) if remove(store, removal))
 
 
+def collect_here(store: Store) -> Iterator[Removal]:
+    """As `collect`, of this machine alone."""
+    return (removal for removal in plan_here(store) if remove(store, removal))
+
+
 def collect_pixels(store: Store) -> Iterator[Removal]:
     """As `collect`, of the pixels alone: those on a disk of a worker's own are its to remove."""
-    chosen = [*_half_built_pixels(store), *_unused_pixels(store)]
-    return (removal for removal in chosen if remove(store, removal))
+    return (removal for removal in _pixels(store) if remove(store, removal))
 
 
 def _with_folder(store: Store, rows: Removal) -> Removal:
@@ -96,6 +115,22 @@ def _uploads(store: Store) -> Iterator[Removal]:
             size_bytes=upload.size_bytes,
             why=f"nobody has used it for {keep_s:g} seconds",
         )
+
+
+def _copies(store: Store) -> Iterator[Removal]:
+    most_bytes = store.limits.artifact_copies_bytes
+    for copy in copies.superfluous(store.database, store.artifacts, most_bytes=most_bytes):
+        yield Removal(
+            kind=Kind.COPY,
+            name=copy.name,
+            size_bytes=copy.size_bytes,
+            why=f"not used for longest; copies take more than {most_bytes} bytes",
+        )
+
+
+def _pixels(store: Store) -> Iterator[Removal]:
+    yield from _half_built_pixels(store)
+    yield from _unused_pixels(store)
 
 
 def _half_built_pixels(store: Store) -> Iterator[Removal]:

@@ -25,6 +25,12 @@ class RetentionLimits(BaseModel):
         ge=0,
         description="bytes of presized pixels above which those not used for longest are removed",
     )
+    artifact_copies_bytes: int = Field(
+        default=50 * 1024**3,
+        ge=0,
+        description="bytes of copies of the object store's files on one machine above which those "
+        "not used for longest are removed",
+    )
     progress_days: float = Field(
         default=7.0,
         ge=0,

@@ -17,6 +17,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from jobs import client_key
+from jobs.artifact_place import DEFAULT_DATA_DIR as DEFAULT_DATA_DIR
+from jobs.artifact_place import ArtifactPlace
 from jobs.back_off import BackOff
 from jobs.fetch_limits import FetchLimits
 from jobs.observation import Observation
@@ -31,10 +33,10 @@ _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 # an IPv6 address has colons of its own and is written in brackets, as in a URL
 _HOST_IN_LIST = re.compile(r"\[([^\]]*)\]|([^:,\s]+)")
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
-DEFAULT_DATA_DIR = Path("~/.local/share/tunesmith").expanduser()
 
 
 class Settings(
+    ArtifactPlace,
     SourceLimits,
     FetchLimits,
     QuotaLimits,
@@ -57,10 +59,6 @@ class Settings(
         default="redis://127.0.0.1:6379/0",
         pattern=r"^(redis|rediss|redis\+socket)://",
         description="Redis for the queue's doorbell; `redis+socket:///path` for a unix socket",
-    )
-    artifacts: Path = Field(
-        default=DEFAULT_DATA_DIR / "artifacts",
-        description="folder of pixels, thumbnails, checkpoints, ledgers and models",
     )
     dataset_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
@@ -195,11 +193,6 @@ class Settings(
         except RuntimeError as problem:
             raise ValueError(str(problem)) from problem
 
-    @field_validator("artifacts", mode="after")
-    @classmethod
-    def _absolute(cls, path: Path) -> Path:
-        return path.expanduser().absolute()
-
     @field_validator("host", mode="after")
     @classmethod
     def _an_address(cls, host: str) -> str:
@@ -273,7 +266,8 @@ def load_settings(**overrides: object) -> Settings:
 
 def _input_of(error: ErrorDetails) -> str:
     # an address may hold a password
-    return "" if str(error["loc"][0]).endswith("_url") else f" (got {error['input']!r})"
+    is_address = str(error["loc"][0]).endswith(("_url", "_endpoint", "_store"))
+    return "" if is_address else f" (got {error['input']!r})"
 
 
 def child_environment(settings: Settings, **further: str) -> dict[str, str]:

@@ -48,19 +48,24 @@ _FIELDS = tuple(field.name for field in fields(Upload))
 def keep(database: Database, artifacts: Artifacts, arrived: Path, received: Received) -> str:
     """The arrived file is that of a new upload's id, which is returned; no row names it yet.
 
-    The bytes are kept once, whoever sent them before. ``arrived`` is on the disk, and is gone
-    afterwards.
+    The bytes are kept once in a folder, whoever sent them before. ``arrived`` is on the disk, and
+    is gone afterwards.
     """
     upload_id = new_upload_id()
     file = artifacts.upload_file(upload_id)
-    for known in _with_bytes(database, received.digest):
+    _put(database, artifacts, arrived, received.digest, file)
+    artifacts.store.keep([file])
+    return upload_id
+
+
+def _put(database: Database, artifacts: Artifacts, arrived: Path, digest: str, file: Path) -> None:
+    for known in _with_bytes(database, digest):
         # that one may be deleted at this moment, or have as many links as can be
         with contextlib.suppress(OSError):
             os.link(artifacts.upload_file(known), file)
             arrived.unlink()
-            return upload_id
+            return
     arrived.rename(file)
-    return upload_id
 
 
 def add(connection: Connection, upload_id: str, received: Received, *, owner: str) -> Upload:
@@ -127,7 +132,7 @@ def delete_upload(database: Database, artifacts: Artifacts, upload_id: str) -> N
         if users:
             raise UploadInUseError(upload_id, users[:_EXAMPLES])
         connection.execute(delete(tables.uploads).where(tables.uploads.c.id == upload_id))
-    artifacts.upload_file(upload_id).unlink(missing_ok=True)
+    artifacts.remove(artifacts.upload_file(upload_id))
 
 
 def unused(database: Database, *, keep_s: float) -> list[Upload]:
@@ -152,7 +157,7 @@ def delete_unused(
         if is_used or _importing(connection, upload_id):
             return False
         connection.execute(delete(tables.uploads).where(tables.uploads.c.id == upload_id))
-    artifacts.upload_file(upload_id).unlink(missing_ok=True)
+    artifacts.remove(artifacts.upload_file(upload_id))
     return True
 
 

@@ -71,12 +71,16 @@ def _fetch(
 ) -> _Fetched | None:
     """All bytes, in a part; None while the service is yet to make the file."""
     asked = {**source.headers, "Accept-Encoding": "identity", "Prefer": f"wait={_HOLD_S}"}
-    with transport.streamed("GET", source.path, query=source.query, headers=asked) as response:
+    with transport.streamed(
+        "GET", source.path, query=source.query, headers=asked, follow_redirects=True
+    ) as response:
         if response.status_code == httpx.codes.ACCEPTED:
             return None
-        etag = response.headers.get("ETag", "")
+        # an object store that the service leads to has marks of its own
+        told = response.history[0].headers if response.history else response.headers
+        etag = told.get("ETag", "")
         part = _part(target, etag)
-        fetched = _Fetched(part=part, repr_digest=response.headers.get("Repr-Digest", ""))
+        fetched = _Fetched(part=part, repr_digest=told.get("Repr-Digest", ""))
         done = part.stat().st_size if etag.startswith(_STRONG) and part.exists() else 0
         if not done:
             _write(response, part, advance)

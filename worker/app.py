@@ -23,7 +23,7 @@ from jobs.devices import nvidia_devices
 from jobs.errors import NewerDatabaseError, StoreUnavailableError
 from jobs.logs import configure_logging
 from jobs.queue import LOOK_TASKS, RESIDENT_QUEUE, make_celery
-from jobs.settings import Settings, load_settings, traces_endpoint
+from jobs.settings import Settings, SettingsError, load_settings, traces_endpoint
 from worker.metrics_server import show_metrics
 from worker.supervisor import Supervisor
 
@@ -113,13 +113,16 @@ class Worker:
             self._ended.wait(self._settings.sweep_s)
 
     def _tidy_again_and_again(self) -> None:
-        store = retention.Store(self._database, Artifacts(self._settings.artifacts), self._settings)
+        artifacts = Artifacts.of(self._settings)
+        store = retention.Store(self._database, artifacts, self._settings)
+        # what is in a folder of all machines the API tidies; the rest nobody but us can
+        collect = retention.collect_here if artifacts.store.is_apart else retention.collect_pixels
         while not self._ended.wait(_TIDY_EVERY_S):
             try:
-                for removed in retention.collect_pixels(store):
-                    log.info("removed", name=removed.name, why=removed.why)
-            except OSError as problem:
-                log.warning("pixels_not_tidied", error=str(problem))
+                for removed in collect(store):
+                    log.info("removed", kind=removed.kind.value, name=removed.name, why=removed.why)
+            except (StoreUnavailableError, OSError) as problem:
+                log.warning("not_tidied", error=str(problem))
 
     def _announce(self) -> None:
         presence.announce(
@@ -154,6 +157,16 @@ def make_app(settings: Settings, queue: str, look: Callable[[], None]) -> Celery
     return app
 
 
+def _refuse_store(settings: Settings) -> None:
+    """The process ends with a message on an object store that it can never use."""
+    try:
+        Artifacts.of(settings).store.check()
+    except SettingsError as wrong:
+        sys.exit(f"cannot start: {wrong}")
+    except OSError as problem:
+        log.warning("artifact_store_away", error=str(problem))
+
+
 def _refuse_newer(settings: Settings) -> None:
     """The process ends with a message on a database of a newer version.
 
@@ -180,6 +193,7 @@ def main() -> None:
     _try_traces()
     os.environ.update(_TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read
     _refuse_newer(settings)
+    _refuse_store(settings)
     worker = Worker(settings, queue, metrics=show_metrics(settings, queue))
     app = make_app(settings, queue, worker.look)
     setup_logging.connect(_leave_logging_alone)

@@ -11,6 +11,7 @@ from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.dataset_spec import PathSource, Source
 from jobs.job import Job
+from jobs.models import Model
 from jobs.queue import Doorbell
 from jobs.settings import Settings
 from jobs.sources import paths
@@ -56,6 +57,23 @@ class Context:
         if isinstance(source, PathSource):
             return paths.resolve_inside(source.path, self.settings.dataset_roots)
         return self.artifacts.photos_folder(dataset_id)
+
+    def model_file(self, model: Model) -> Path:
+        """The model's weights, which are on this machine if they are anywhere.
+
+        Raises:
+            OSError: the artifact store cannot be asked, or has another file than was recorded.
+        """
+        digest = model.digest.removeprefix("sha256:")
+        return self.artifacts.fetched(self.artifacts.absolute(model.path), digest=digest)
+
+    def items_file(self, dataset_id: str) -> Path:
+        """The rows of the dataset's photos, which are on this machine if they are anywhere.
+
+        Raises:
+            OSError: the artifact store cannot be asked.
+        """
+        return self.artifacts.fetched(self.artifacts.items_file(dataset_id))
 
     def tell(
         self,

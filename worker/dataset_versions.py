@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import leases
-from jobs.artifacts import published
+from jobs.artifacts import Artifacts, published
 from jobs.dataset_spec import PathSource, Source
 from jobs.datasets import ImportOutcome
 from jobs.version_spec import VersionOf
@@ -22,7 +22,10 @@ from worker.context import Context
 from worker.failures import JobFailedError
 from worker.import_report import outcome_of, refuse_too_little
 from worker.items import Item, read_items
+from worker.keeping import fetch
 from worker.progress import ProgressWriter
+
+LINKING = "linking"
 
 _SHOWN = 1000
 
@@ -40,10 +43,10 @@ def version_of(
         StoppedError: it was broken off.
     """
     try:
-        before = read_items(context.artifacts.items_file(asked.parent))
+        before = read_items(context.items_file(asked.parent))
         items = changed(before, asked)
         refuse_too_little(items)
-        context.tell(leases.enter_phase, "linking")
+        context.tell(leases.enter_phase, LINKING)
         _share(context, asked.parent, source, [item for item in items if item.usable])
     except FileNotFoundError as gone:
         raise JobFailedError(
@@ -117,24 +120,27 @@ def _excluded(item: Item) -> dict[str, Any]:
 
 def _share(context: Context, parent: str, source: Source, items: Sequence[Item]) -> None:
     own, artifacts = str(context.job.dataset_id), context.artifacts
-    writer = ProgressWriter(context, phase="linking")
+    writer = ProgressWriter(context, phase=LINKING)
     thumbnails = artifacts.thumbnails_folder(own)
     thumbnails.mkdir(parents=True, exist_ok=True)
-    made = _thumbnails(artifacts.thumbnails_folder(parent), items)
+    made = _thumbnails(artifacts, parent, items)
+    fetch(context, made, before=LINKING)
     for_each(context, writer, lambda file: _link(file, thumbnails / file.name), made)
     photos = artifacts.photos_folder(own)
     # photos in a folder of the client's are read in place; those of an earlier attempt are there
     if not isinstance(source, PathSource) and not photos.is_dir():
         unfinished = artifacts.partial_photos_folder(own, context.job.fence)
         shutil.rmtree(unfinished, ignore_errors=True)
-        link = partial(_link_photo, artifacts.photos_folder(parent), unfinished)
+        folder = artifacts.photos_folder(parent)
+        fetch(context, [folder / item.path for item in items], before=LINKING)
+        link = partial(_link_photo, folder, unfinished)
         for_each(context, writer, link, items)
         _put_in_place(unfinished, photos)
 
 
-def _thumbnails(folder: Path, items: Sequence[Item]) -> list[Path]:
+def _thumbnails(artifacts: Artifacts, dataset_id: str, items: Sequence[Item]) -> list[Path]:
     kept = {item.item_id for item in items}
-    files = sorted(folder.glob("itm_*.jpg"))
+    files = artifacts.store.found(artifacts.thumbnails_folder(dataset_id), "itm_*.jpg")
     return [file for file in files if file.name.partition("-")[0] in kept]
 
 

@@ -15,15 +15,17 @@ _ROW = np.dtype([("loss", np.float64), ("predicted", np.int64)])
 
 def write_epoch(
     folder: Path, epoch: int, losses: NDArray[np.float64], predictions: NDArray[np.int64]
-) -> None:
-    """The photos' losses and predicted classes after this epoch are on the disk."""
+) -> Path:
+    """The file that has the photos' losses and predicted classes after this epoch."""
     rows = np.empty(len(losses), _ROW)
     rows["loss"], rows["predicted"] = losses, predictions
     # straight to a file NumPy does not say why it cannot write, such as a full disk
     content = io.BytesIO()
     np.save(content, rows)
-    with published(_file(folder, epoch)) as temporary:
+    file = _file(folder, epoch)
+    with published(file) as temporary:
         temporary.write_bytes(content.getvalue())
+    return file
 
 
 def read_epochs(artifacts: Artifacts, job: Job, *, epochs: int, photos: int) -> History:
@@ -47,7 +49,7 @@ def read_epochs(artifacts: Artifacts, job: Job, *, epochs: int, photos: int) -> 
 
 def _newest(artifacts: Artifacts, job: Job, epoch: int) -> NDArray[np.void] | None:
     for fence in range(job.fence, 0, -1):
-        path = _file(artifacts.attempt_folder(job.id, fence), epoch)
+        path = artifacts.fetched(_file(artifacts.attempt_folder(job.id, fence), epoch))
         if path.exists():
             rows: NDArray[np.void] = np.load(path)
             return rows

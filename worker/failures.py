@@ -130,7 +130,9 @@ def failure_of(problem: Exception) -> Failure:
     if (error := _machine_error(problem)) is not None:
         return _io_error(error, "look at the disk or the network behind that file")
     if isinstance(problem, PermissionError):
-        return _io_error(problem, "let the user whom the worker runs as read and write there")
+        is_ours = "://" not in str(problem.filename)
+        user, key = "the user whom the worker runs as", "the worker's credentials"
+        return _io_error(problem, f"let {user if is_ours else key} read and write there")
     if isinstance(problem, JobFailedError):
         return problem.failure
     for kind, (code, hint) in _CODES.items():

@@ -96,7 +96,7 @@ def copied_photos(
 
 
 def _uploaded(context: Context, source: UploadSource) -> Path:
-    file = context.artifacts.upload_file(source.upload_id)
+    file = context.artifacts.fetched(context.artifacts.upload_file(source.upload_id))
     if not file.is_file():
         raise JobFailedError(
             "source_unreachable",

@@ -96,7 +96,7 @@ def found_model(
     model = _asked_model(context, asked)
     return FoundModel(
         asked=asked,
-        file=context.artifacts.absolute(model.path),
+        file=context.model_file(model),
         job_id=model.job_id,
         model_id=model.id,
         keeps_head=tuple(model.classes) == tuple(classes),

@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jobs import checkpoints, curves, leases
@@ -15,6 +16,7 @@ from worker.checkpoints import checkpoint_file, delete_others
 from worker.context import Context
 from worker.control import Order
 from worker.epoch_samples import write_epoch
+from worker.failures import is_of_the_machine
 from worker.progress import ProgressWriter, Speed
 
 _COMMAND_OF = {
@@ -82,7 +84,8 @@ class JobListener:
         context = self._context
         losses, predictions = report.sample_losses, report.sample_predictions
         if losses is not None and predictions is not None:
-            write_epoch(context.folder, report.epoch, losses, predictions)
+            file = write_epoch(context.folder, report.epoch, losses, predictions)
+            context.artifacts.store.keep([file])
         row = EpochRow(
             epoch=report.epoch,
             phase=report.phase,
@@ -96,15 +99,36 @@ class JobListener:
         context.tell(curves.record_epoch, row)
 
     def checkpoint(self, state: TrainingState) -> None:
-        """The next attempt begins here; of the checkpoints before it only the last is left."""
+        """The next attempt begins here; of the checkpoints before it only the last is left.
+
+        Where an object store does not take it, the one before stays the newest.
+        """
         self._flush()
         context, step = self._context, state.global_step
         path = checkpoint_file(context.folder, step)
         checkpoint.save(path, state)
+        if not self._is_kept(path):
+            return
         saved = Checkpoint(context.artifacts.relative(path), step)
         needed = context.tell(checkpoints.record, saved)
         delete_others(context.artifacts, context.job, needed)
         self._saved_at_s = time.monotonic()
+
+    def _is_kept(self, path: Path) -> bool:
+        context = self._context
+        log_file = context.artifacts.log_file(context.job.id, context.job.fence)
+        try:
+            context.artifacts.store.keep([path, *([log_file] if log_file.exists() else [])])
+        except OSError as problem:
+            # a training that is to go on elsewhere cannot go without
+            if not is_of_the_machine(problem) or context.control.order == Order.LEAVE:
+                raise
+            self._saved_at_s = time.monotonic()
+            detail = f"the checkpoint after step {path.stem.rpartition('-')[2]} was not kept"
+            self.warning("checkpoint_not_kept", f"{detail}: {problem.strerror}")
+            path.unlink(missing_ok=True)
+            return False
+        return True
 
     def warning(self, code: str, detail: str) -> None:
         """Clients are told what was decided for them."""

@@ -148,31 +148,26 @@ def serve(settings: Settings, pipe: Connection, lifeline: Connection) -> None:
     importlib.import_module(RUNNERS[JobType.PREDICT])
     configure_logging("console", settings.log_level)
     database, doorbell = Database(settings.database_url), Doorbell(settings.redis_url)
+    artifacts = Artifacts.of(settings)
     while True:
         try:
             job_id, fence = pipe.recv()
         except EOFError:
             return
         try:
-            _do(settings, database, doorbell, job_id, fence)
+            job = store.get(database, job_id)
+            if job.fence != fence:
+                raise LeaseLostError(job_id, fence)
+            do(
+                Context(
+                    settings=settings,
+                    database=database,
+                    artifacts=artifacts,
+                    doorbell=doorbell,
+                    job=job,
+                    control=Undisturbed(),
+                )
+            )
         except (LeaseLostError, NotFoundError, StoreUnavailableError) as problem:
             log.warning("not_done", job=job_id, reason=str(problem))
         pipe.send(job_id)
-
-
-def _do(
-    settings: Settings, database: Database, doorbell: Doorbell, job_id: str, fence: int
-) -> None:
-    job = store.get(database, job_id)
-    if job.fence != fence:
-        raise LeaseLostError(job_id, fence)
-    do(
-        Context(
-            settings=settings,
-            database=database,
-            artifacts=Artifacts(settings.artifacts),
-            doorbell=doorbell,
-            job=job,
-            control=Undisturbed(),
-        )
-    )

@@ -53,6 +53,7 @@ class Supervisor:
         self._parts = Parts(
             settings=settings,
             database=database,
+            artifacts=Artifacts.of(settings),
             doorbell=Doorbell(settings.redis_url),
             draining=threading.Event(),
             processes=processes,
@@ -134,9 +135,7 @@ class Supervisor:
 
     def _record_what_ended(self) -> None:
         try:
-            failed = records.write_due(
-                self._parts.database, Artifacts(self._parts.settings.artifacts), limit=_AT_ONCE
-            )
+            failed = records.write_due(self._parts.database, self._parts.artifacts, limit=_AT_ONCE)
         except StoreUnavailableError as problem:
             log.warning("database_away", error=str(problem))
             return

@@ -71,7 +71,9 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
     context = Context(
         settings=assignment.settings,
         database=database,
-        artifacts=Artifacts(assignment.settings.artifacts),
+        artifacts=Artifacts.of(
+            assignment.settings, patience_s=assignment.settings.artifact_patience_s
+        ),
         doorbell=Doorbell(assignment.settings.redis_url),
         job=until_answered(lambda: store.get(database, assignment.job_id)),
         control=control,
@@ -125,6 +127,7 @@ def do(context: Context) -> None:
         log.exception("job_broke_off", job=job.id)
         state = _break_off(context, problem)
     else:
+        _keep_log(context)
         state = until_answered(
             lambda: leases.succeed(
                 database, job.id, job.fence, values=ending.values, also=ending.also
@@ -139,7 +142,17 @@ def _break_off(context: Context, problem: Exception) -> JobState:
         return until_answered(
             lambda: leases.put_off(database, job.id, job.fence, failure, context.settings)
         )
+    _keep_log(context)
     return until_answered(lambda: leases.fail(database, job.id, job.fence, failure))
+
+
+def _keep_log(context: Context) -> None:
+    """Whoever hears of the end can read what came of it; the last lines are kept by the worker."""
+    file = context.artifacts.log_file(context.job.id, context.job.fence)
+    try:
+        context.artifacts.store.keep([file])
+    except OSError as problem:
+        log.warning("log_not_kept", job=context.job.id, reason=str(problem))
 
 
 def _run(context: Context) -> Ending:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 
 import structlog
 
@@ -45,6 +46,7 @@ class Parts:
 
     settings: Settings
     database: Database
+    artifacts: Artifacts
     doorbell: Doorbell
     draining: threading.Event
     processes: ForkServerContext
@@ -214,9 +216,22 @@ class Watch:
             log.warning("fenced_off", reason=str(problem))
 
     def _tidy(self) -> None:
+        self._keep_log()
         job = self._job_at_the_end()
         if job is not None and job.is_terminal:
-            checkpoints.delete_all(Artifacts(self._settings.artifacts), job.id)
+            checkpoints.delete_all(self._parts.artifacts, job.id)
+
+    def _log_file(self) -> Path:
+        return self._parts.artifacts.log_file(self._job.id, self._job.fence)
+
+    def _keep_log(self) -> None:
+        """What the attempt has printed can be read on other machines, if the store takes it now."""
+        file = self._log_file()
+        if file.exists():
+            try:
+                self._parts.artifacts.store.keep([file])
+            except OSError as problem:
+                log.warning("log_not_kept", job=self._job.id, reason=str(problem))
 
     def _job_at_the_end(self) -> Job | None:
         """None when it had ended, and a client has deleted it since."""
@@ -243,7 +258,7 @@ class Watch:
         )
 
     def _last_lines(self) -> str:
-        path = Artifacts(self._settings.artifacts).log_file(self._job.id, self._job.fence)
+        path = self._log_file()
         if not path.exists():
             return "(none)"
         lines = path.read_text(errors="replace").splitlines()

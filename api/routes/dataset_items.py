@@ -45,7 +45,7 @@ def list_items(  # noqa: PLR0913  (one parameter for each filter of the query st
     after = page.after_id("itm")
     window = chosen if after is None else chosen.also("item_id > ?", after)
     found = services.ledgers.select(
-        services.artifacts.items_file(dataset.id),
+        services.artifacts.fetched(services.artifacts.items_file(dataset.id)),
         "*",
         window,
         f"ORDER BY item_id LIMIT {page.limit + 1:d}",

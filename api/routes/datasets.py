@@ -200,7 +200,7 @@ def edit_dataset(
 def delete_dataset(services: ServicesDep, dataset_id: DatasetIdPath) -> None:
     """Removes the dataset and its thumbnails; photos in a folder of yours are never touched."""
     dataset = datasets.delete_dataset(services.database, dataset_id)
-    delete_folder(services.artifacts.dataset_folder(dataset.id))
+    delete_folder(services.artifacts, services.artifacts.dataset_folder(dataset.id))
 
 
 @router.get(

@@ -1,6 +1,6 @@
 """What happened to a job: its history in pages, as a live stream, and its log."""
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import JobIdPath, ServicesDep
-from api.job_log import lines_of
+from api.job_log import ReadFrom, lines_of
 from api.ledger_exports import check_whole
 from api.live_events import EventStream
 from api.negotiation import chosen_type
@@ -140,24 +140,27 @@ def get_logs(
     """The log of the latest attempt as plain text; its lines with `Accept: application/json`."""
     media_type = chosen_type(request, ("text/plain", "application/json"))
     job = store.get(services.database, job_id)
-    file = services.artifacts.log_file(job.id, job.fence)
-    if not file.is_file():
+    kept, file = services.artifacts.store, services.artifacts.log_file(job.id, job.fence)
+    size_bytes = kept.size_bytes(file)
+    if size_bytes is None:
         raise ResultNotReadyError(job.id, "log", job.state)
+
+    def read(start: int) -> Iterator[bytes]:
+        return kept.chunks(file, start, size_bytes)
+
     if media_type == "application/json":
-        return _log_page(request, file, page)
+        return _log_page(request, read, page)
     check_whole(request)
-    with file.open("rb") as stream:
-        stream.seek(max(file.stat().st_size - max_bytes, 0))
-        end = stream.read(max_bytes)
+    end = b"".join(read(max(size_bytes - max_bytes, 0)))
     return Response(end, media_type="text/plain; charset=utf-8", headers={"Vary": "Accept"})
 
 
-def _log_page(request: Request, file: Path, page: Page) -> Response:
+def _log_page(request: Request, read: ReadFrom, page: Page) -> Response:
     if "max_bytes" in request.query_params:
         detail = "max_bytes is of text: send limit and after, or accept text/plain"
         raise at("/query/max_bytes", "validation_failed", detail)
     after = None if page.after is None else _whole_number(page.after, "/query/after", "a line")
-    shown, has_more = take(lines_of(file, after, page.limit + 1), page.limit)
+    shown, has_more = take(lines_of(read, after, page.limit + 1), page.limit)
     cursor = str(shown[-1].offset) if has_more else None
     answer = paged(request, LogPage(data=shown, has_more=has_more, next_cursor=cursor), cursor)
     answer.headers["Vary"] = "Accept"

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 
 from api.dependencies import JobIdPath, ServicesDep
-from api.file_answers import ConditionsDep, file_answer
+from api.file_answers import LED_AWAY, ConditionsDep, file_answer
 from api.job_files import PARQUET, JobFile, file_of, files_of
 from api.pagination import PageDep, paged, take
 from api.problems import at, problem_responses
@@ -67,6 +67,7 @@ def list_artifacts(
         },
         206: {"description": "The bytes that Range asks for."},
         304: {"description": "The file is still as in If-None-Match."},
+        307: LED_AWAY,
         **problem_responses("not_found", "range_not_satisfiable", "validation_failed"),
     },
 )
@@ -81,7 +82,13 @@ def download_artifact(
     """The file; Range, If-Range and If-None-Match work, and Repr-Digest is its SHA-256."""
     job = store.get(services.database, job_id)
     file = file_of(services, job, name)
-    return file_answer(file.stored, asked, name=f"{job.id}-{file.name}", media_type=file.media_type)
+    return file_answer(
+        services.artifacts,
+        file.stored,
+        asked,
+        name=f"{job.id}-{file.name}",
+        media_type=file.media_type,
+    )
 
 
 @router.get(
@@ -107,7 +114,7 @@ def _resource(job: Job, file: JobFile) -> ArtifactResource:
         job_id=job.id,
         name=file.name,
         media_type=file.media_type,
-        size_bytes=file.stored.path.stat().st_size,
+        size_bytes=file.size_bytes,
         sha256=file.stored.digest,
         url=f"/v1/jobs/{job.id}/artifacts/{file.name}",
     )
@@ -119,16 +126,14 @@ def _checkpoints(services: Services, job: Job, before: int | None) -> list[Check
     known = [newest, (job.earlier_checkpoint, job.earlier_checkpoint_step)]
     return [
         CheckpointResource(
-            job_id=job.id,
-            step=step,
-            is_newest=(path, step) == newest,
-            size_bytes=services.artifacts.absolute(path).stat().st_size,
+            job_id=job.id, step=step, is_newest=(path, step) == newest, size_bytes=size_bytes
         )
         for path, step in known
         if path is not None
         and step is not None
         and (before is None or step < before)
-        and services.artifacts.absolute(path).is_file()
+        and (size_bytes := services.artifacts.store.size_bytes(services.artifacts.absolute(path)))
+        is not None
     ]
 
 

@@ -171,7 +171,7 @@ def edit_job(
 def delete_job(services: ServicesDep, job_id: JobIdPath) -> None:
     """Removes the job, its history, its curves and its ledger. Its model stays."""
     job = store.delete_job(services.database, job_id)
-    delete_folder(services.artifacts.job_folder(job.id))
+    delete_folder(services.artifacts, services.artifacts.job_folder(job.id))
 
 
 Verb = Callable[[Database, str], Job]

@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import ServicesDep
-from api.file_answers import ConditionsDep, file_answer
+from api.file_answers import LED_AWAY, ConditionsDep, file_answer
 from api.hang_up import unless_gone
 from api.job_answers import in_progress
 from api.model_files import onnx_file, own_file
@@ -37,6 +37,7 @@ PreferWait = Annotated[
         202: {"description": "It is being written; Location is the job.", "model": JobResource},
         206: {"description": "The bytes that Range asks for."},
         304: {"description": "The file is still as in If-None-Match."},
+        307: LED_AWAY,
         **problem_responses(
             "not_found",
             "result_not_ready",
@@ -71,4 +72,5 @@ async def download_model(
             return await run_in_threadpool(in_progress, services, found)
     else:
         found = await run_in_threadpool(own_file, services, model)
-    return file_answer(found, asked, name=f"{model.id}.{file_format}")
+    name = f"{model.id}.{file_format}"
+    return await run_in_threadpool(file_answer, services.artifacts, found, asked, name=name)

@@ -108,12 +108,11 @@ def delete_model(services: ServicesDep, model: ModelDep) -> None:
 
     The job that made it keeps everything else, and `model_id`, which then leads nowhere.
     """
+    # before the row: a store that does not answer is to be told while nothing is gone yet
+    exported = model_exports.onnx_files(services.artifacts, model.id)
     models.delete_model(services.database, model.id)
-    for file in (
-        services.artifacts.absolute(model.path),
-        *model_exports.onnx_files(services.artifacts, model.id),
-    ):
-        delete_file(file)
+    for file in (services.artifacts.absolute(model.path), *exported):
+        delete_file(services.artifacts, file)
 
 
 def _resource(services: Services, model: Model) -> ModelResource:

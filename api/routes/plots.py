@@ -116,7 +116,8 @@ def _answer(services: Services, found: ExportSpec | Job, file_format: str) -> Re
     if isinstance(found, Job):
         return in_progress(services, found)
     try:
-        content = plots.plot_file(services.artifacts, found, file_format).read_bytes()
+        file = plots.plot_file(services.artifacts, found, file_format)
+        content = services.artifacts.fetched(file).read_bytes()
     except FileNotFoundError as deleted:
         raise replaced(found) from deleted
     headers = {

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from api.auth import CallerDep
 from api.content_digest import HEADER, ContentDigest
+from api.deletion import delete_file
 from api.dependencies import ServicesDep, UploadIdPath
 from api.idempotency import KeyHeader, Once
 from api.pagination import PageDep, paged, take
@@ -238,7 +239,7 @@ def _kept(
     finally:
         if not added:
             # an equal request was faster, and was answered for both
-            services.artifacts.upload_file(upload_id).unlink(missing_ok=True)
+            delete_file(services.artifacts, services.artifacts.upload_file(upload_id))
 
 
 def _created(services: Services, upload: Upload) -> StoredAnswer:

@@ -48,6 +48,15 @@ def test_a_lost_database_is_built_again_and_the_keys_are_not(
     new.close()
 
 
+def test_without_a_source_the_settings_say_where_the_files_are(
+    tunesmith: Command, job_id: str, lost: str
+) -> None:
+    code, out, _ = tunesmith("restore", "--database-url", lost)
+
+    assert code == 0
+    assert out.startswith("restored: 1 jobs")
+
+
 def test_a_dry_run_makes_no_database(
     tunesmith: Command, artifacts: Artifacts, job_id: str, lost: str, tmp_path: Path
 ) -> None:

@@ -277,3 +277,12 @@ def _model_with_file(database: Database, artifacts: Artifacts, number: int) -> M
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     return given.a_model(database, path=path, size_bytes=len(content))
+
+
+def test_an_object_store_that_cannot_be_used_is_named_and_not_asked_further(check: Check) -> None:
+    code, found = check(artifact_store="nothing://bucket")
+
+    assert code == 1
+    assert found["object store"]["state"] == "failed"
+    assert "TUNESMITH_ARTIFACT_STORE: nothing:// needs a package" in found["object store"]["found"]
+    assert {"models", "leftovers"}.isdisjoint(found)

@@ -55,6 +55,10 @@ def test_every_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DATABASE_URL", "postgresql+asyncpg://ana:secret@db/tunesmith"),
         ("DATABASE_URL", "postgresql://ana:x@y:secret/z@db/tunesmith"),
         ("REDIS_URL", "http://:secret@redis"),
+        ("ARTIFACT_STORE", "s3://ana:secret@bucket"),
+        ("ARTIFACT_STORE", "file:///srv/secret"),
+        ("ARTIFACT_ENDPOINT", "http://ana:secret@minio:9000"),
+        ("ARTIFACT_ENDPOINT", "minio:9000/secret"),
     ],
 )
 def test_a_wrong_address_is_named_without_its_password(
@@ -177,3 +181,25 @@ def test_the_artifact_folder_is_absolute() -> None:
 
 def test_settings_name_the_threads_that_are_used() -> None:
     assert load_settings(threads=3).compute_threads == 3
+
+
+def test_an_object_store_is_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESMITH_ARTIFACTS", "s3://models/tunesmith")
+
+    with pytest.raises(SettingsError, match=r"^TUNESMITH_ARTIFACTS: .*TUNESMITH_ARTIFACT_STORE"):
+        load_settings()
+
+
+def test_an_endpoint_is_for_s3_alone() -> None:
+    with pytest.raises(SettingsError, match=r"^TUNESMITH_ARTIFACT_ENDPOINT: .*is for S3"):
+        load_settings(artifact_store="gs://models", artifact_endpoint="http://minio:9000")
+
+
+def test_an_object_store_that_is_named_by_nothing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESMITH_ARTIFACT_STORE", "")
+    monkeypatch.setenv("TUNESMITH_ARTIFACT_ENDPOINT", "")
+    none = load_settings()
+    monkeypatch.setenv("TUNESMITH_ARTIFACT_STORE", "s3://models/tunesmith/")
+
+    assert none.artifact_store is none.artifact_endpoint is None
+    assert load_settings().artifact_store == "s3://models/tunesmith"

@@ -432,16 +432,18 @@ def test_counts_are_written_where_the_widest_has_room_in_its_cell(
 
 
 def test_a_loss_that_is_not_finite_is_the_worst(tmp_path: Path) -> None:
-    (tmp_path / "itm_2-256.jpg").write_bytes(b"\xff\xd8")
+    artifacts = Artifacts(tmp_path)
+    artifacts.thumbnails_folder("ds_1").mkdir(parents=True)
+    artifacts.thumbnail("ds_1", "itm_2", 256).write_bytes(b"\xff\xd8")
     columns = {name: ["a", "b", "c"] for name in ("label", "predicted")}
     numbers = {"loss": [1.0, 5.0, None], "p_label": [0.3, 0.01, None]}
     table = pa.table({"item_id": ["itm_0", "itm_1", "itm_2"], **columns, **numbers})
 
-    worst = worst_of(table, tmp_path)
+    worst = worst_of(table, artifacts, "ds_1")
 
     assert [(photo.label, photo.loss) for photo in worst] == [("c", None), ("b", 5.0), ("a", 1.0)]
     assert worst[0].picture_url == "data:image/jpeg;base64,/9g="
-    assert picture_url(tmp_path / "itm_1-256.jpg") is None
+    assert picture_url(artifacts.thumbnail("ds_1", "itm_1", 256)) is None
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def ledger_table(
         FileNotFoundError: the file was deleted.
     """
     name = split if split is not None and split in samples else _ALL
-    file = artifacts.absolute(samples[name]["path"])
+    file = artifacts.fetched(artifacts.absolute(samples[name]["path"]))
     rows = pq.read_table(file, columns=[*columns, "split"])
     return rows if name == split else rows.filter(pc.field("split") == split)
 
@@ -45,20 +45,22 @@ def matrix_of(table: pa.Table, classes: list[str]) -> Matrix:
     return Matrix(interpretation.confusion(actual, predicted, len(classes)), classes)
 
 
-def worst_of(table: pa.Table, thumbnails: Path) -> list[Worst]:
+def worst_of(table: pa.Table, artifacts: Artifacts, dataset_id: str) -> list[Worst]:
     """The rows with the largest losses; a loss that is not finite is larger than any other."""
     losses = np.array([np.nan if loss is None else loss for loss in table["loss"].to_pylist()])
     worst = interpretation.top_losses(losses, min(MOST, len(losses)))
     rows = table.take([top.index for top in worst]).to_pylist()
+    pictures = [artifacts.thumbnail(dataset_id, row["item_id"], _THUMBNAIL_PX) for row in rows]
+    artifacts.store.fetch(pictures)
     return [
         Worst(
             label=row["label"],
             predicted=row["predicted"],
             loss=row["loss"],
             p_label=row["p_label"],
-            picture_url=picture_url(thumbnails / f"{row['item_id']}-{_THUMBNAIL_PX}.jpg"),
+            picture_url=picture_url(picture),
         )
-        for row in rows
+        for row, picture in zip(rows, pictures, strict=True)
     ]
 
 

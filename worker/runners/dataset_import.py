@@ -36,6 +36,7 @@ from worker.dataset_versions import version_of
 from worker.failures import JobFailedError
 from worker.import_report import outcome_of, refuse_too_little
 from worker.items import UNLABELLED, Item, write_items
+from worker.keeping import keep_dataset
 from worker.photo_checks import Labelled, checked
 from worker.photo_sources import photos_of
 
@@ -63,7 +64,9 @@ def run(context: Context) -> Ending:
         items, outcome = _imported(context, spec.request)
     else:
         items, outcome = version_of(context, spec.version, spec.request.source)
-    write_items(context.artifacts.items_file(str(context.job.dataset_id)), items)
+    dataset_id = str(context.job.dataset_id)
+    write_items(context.artifacts.items_file(dataset_id), items)
+    keep_dataset(context, dataset_id)
     return Ending(
         values={"result": {"digest": outcome.digest}},
         also=lambda connection: datasets.mark_ready(connection, context.job, outcome),

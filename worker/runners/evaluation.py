@@ -53,6 +53,7 @@ def run(context: Context) -> Ending:
             dataset_labels=[str(item.label) for item in part.items] if spec.label_mapping else None,
         ),
     )
+    context.artifacts.store.keep([path])
     return Ending(
         values={
             "resolved": {

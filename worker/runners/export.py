@@ -46,10 +46,12 @@ def run(context: Context) -> Ending:
     heading = heading_of(context.database, shown, spec)
     chart = _DRAW[spec.plot](context, shown, spec, heading)
     for file_format, content in rendering.render(chart).items():
-        with published(plots.plot_file(context.artifacts, spec, file_format)) as temporary:
+        file = plots.plot_file(context.artifacts, spec, file_format)
+        with published(file) as temporary:
             temporary.write_bytes(content)
+        context.artifacts.store.keep([file])
     for file in plots.older_files(context.artifacts, spec):
-        file.unlink(missing_ok=True)
+        context.artifacts.remove(file)
     _leave_nothing_behind(context, spec)
     return Ending()
 
@@ -59,7 +61,9 @@ def _leave_nothing_behind(context: Context, spec: ExportSpec) -> None:
     try:
         _shown(context, spec)
     except JobFailedError:
-        shutil.rmtree(context.artifacts.job_folder(spec.job), ignore_errors=True)
+        folder = context.artifacts.job_folder(spec.job)
+        shutil.rmtree(folder, ignore_errors=True)
+        context.artifacts.store.forget(folder)
         raise
 
 
@@ -100,8 +104,7 @@ def _confusion(context: Context, shown: Job, spec: ExportSpec, heading: Heading)
 
 def _top_losses(context: Context, shown: Job, spec: ExportSpec, heading: Heading) -> Any:  # noqa: ANN401
     table = _ledger(context, shown, spec, ["item_id", "label", "predicted", "loss", "p_label"])
-    thumbnails = context.artifacts.thumbnails_folder(str(shown.dataset_id))
-    worst = worst_of(table, thumbnails)
+    worst = worst_of(table, context.artifacts, str(shown.dataset_id))
     line = (
         f"{_part(spec)}: the worst {len(worst)} of {table.num_rows} photos; "
         "label, → prediction, p = probability of the label"
@@ -126,10 +129,10 @@ def _temperature(shown: Job, spec: ExportSpec) -> str:
 
 def _presizing_preview(context: Context, shown: Job, spec: ExportSpec, heading: Heading) -> Any:  # noqa: ANN401
     compared = shown.result["presizing_preview"]
+    folder = context.artifacts.absolute(shown.result["pictures"])
+    context.artifacts.store.fetch(list(context.artifacts.store.found(folder, "*.png")))
     try:
-        rows = preview_rows(
-            context.artifacts.absolute(shown.result["pictures"]), compared["images"]
-        )
+        rows = preview_rows(folder, compared["images"])
     except FileNotFoundError as deleted:
         raise _gone(spec, "a picture") from deleted
     lines = (mean_line(compared["means"]), _PREVIEW_LEGEND)

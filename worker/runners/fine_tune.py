@@ -202,6 +202,9 @@ def _ending(task: _Task, outcome: FineTuneOutcome, logits: Logits) -> Ending:
     context = task.context
     totals, ledger = _write_samples(task, outcome, logits)
     model = _write_model(task, outcome, totals)
+    context.artifacts.store.keep(
+        [context.artifacts.absolute(model.path), *([] if totals is None else [ledger])]
+    )
     samples = {} if totals is None else {"valid": samples_entry(context.artifacts, ledger, totals)}
     return Ending(
         values={

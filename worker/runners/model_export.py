@@ -29,10 +29,11 @@ def run(context: Context) -> Ending:
     context.tell(leases.enter_phase, "exporting")
     with TemporaryDirectory(dir=context.folder) as folder:
         file = Path(folder) / "model.onnx"
-        write_onnx(file, *load_model(context.artifacts.absolute(model.path)))
+        write_onnx(file, *load_model(context.model_file(model)))
         target = context.artifacts.onnx_file(model.id, sha256_of(file))
         with published(target) as temporary:
             shutil.copyfile(file, temporary)
+    context.artifacts.store.keep([target])
     _leave_nothing_behind(context, spec, target)
     return Ending(values={"result": {"size_bytes": target.stat().st_size}})
 
@@ -49,5 +50,5 @@ def _leave_nothing_behind(context: Context, spec: ModelExportSpec, file: Path) -
     try:
         _model(context, spec)
     except JobFailedError:
-        file.unlink(missing_ok=True)
+        context.artifacts.remove(file)
         raise

@@ -16,8 +16,12 @@ from ml.presized_pixels import open_pixels
 from worker.context import Context
 from worker.failures import JobFailedError
 from worker.items import Item, read_items
+from worker.keeping import fetch
 from worker.listener import JobListener
 from worker.runners.training import Part
+
+PRESIZING = "presizing"
+"""The phase in which a training waits for its first photos."""
 
 
 class Sizes(Protocol):
@@ -65,6 +69,7 @@ def training_pixels(
         StoppedError: the job is to end.
     """
     threads = context.settings.compute_threads
+    fetch_photos(context, part, sizes)
     if sizes.presize_mode == "fastai":
         return Originals(part.photos, side=sizes.presize, threads=threads)
     return open_pixels(
@@ -76,6 +81,17 @@ def training_pixels(
         like=lambda: _same_part_before(context, part),
         order=order,
     )
+
+
+def fetch_photos(context: Context, part: Part, sizes: Sizes) -> None:
+    """The part's photos are on this machine, unless it has them presized.
+
+    Raises:
+        OSError: the artifact store does not give them.
+        StoppedError: the job is to end.
+    """
+    if sizes.presize_mode == "fastai" or not are_presized(context, part, sizes, for_training=True):
+        fetch(context, [photo.path for photo in part.photos], before=PRESIZING)
 
 
 def validation_pixels(context: Context, part: Part, sizes: Sizes) -> Pixels:
@@ -159,5 +175,5 @@ def _same_part_before(context: Context, part: Part) -> Iterator[list[str]]:
     splits = {item.split for item in part.items}
     for ancestor in datasets.ancestors(context.database, str(context.job.dataset_id)):
         with contextlib.suppress(FileNotFoundError):
-            items = read_items(context.artifacts.items_file(ancestor))
+            items = read_items(context.items_file(ancestor))
             yield [str(item.digest) for item in items if item.split in splits]

@@ -1,5 +1,6 @@
 """Predicts a few photos that a request brought along, in a process that keeps models loaded."""
 
+import shutil
 from functools import cache
 from typing import Any
 
@@ -29,16 +30,19 @@ def run(context: Context) -> Ending:
     spec = PredictSpec.model_validate(context.job.spec)
     model = _model(context, spec)
     torch.set_num_threads(context.settings.compute_threads)
-    loaded = _models(context.settings.model_cache_mb).get(
-        context.artifacts.absolute(model.path), model.digest
-    )
+    loaded = _models(context.settings.model_cache_mb).get(context.model_file(model), model.digest)
     folder = context.artifacts.inputs_folder(context.job.id)
+    sent = [folder / str(place) for place in range(spec.images)]
+    context.artifacts.store.fetch(sent)
     found = predict_files(
         *loaded,
-        [folder / str(place) for place in range(spec.images)],
+        sent,
         threads=context.settings.compute_threads,
         max_pixels=context.settings.max_pixels,
     )
+    if context.artifacts.store.is_apart:
+        # these are copies; whoever sent the photos removes what they were sent by
+        shutil.rmtree(folder, ignore_errors=True)
     return Ending(values={"result": {"images": [_told(each) for each in found]}})
 
 

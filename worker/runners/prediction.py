@@ -38,6 +38,7 @@ def run(context: Context) -> Ending:
         logits = scored(context, spec, model, part, device, phase=PREDICTING)
     path = context.folder / f"predictions-{spec.split}.parquet"
     counts = write_predictions(path, part.items, model.classes, logits)
+    context.artifacts.store.keep([path])
     precision = resolve_precision(spec.precision, device)
     used = environment(precision=precision, batch_size=spec.batch_size, device=device)
     return Ending(
@@ -63,7 +64,7 @@ def _part(context: Context, spec: PredictionSpec) -> Part:
     folder = context.photos_folder(dataset.id, DatasetSpec.model_validate(dataset.spec).source)
     items = [
         item
-        for item in read_items(context.artifacts.items_file(dataset.id))
+        for item in read_items(context.items_file(dataset.id))
         if item.usable and spec.split in {item.split, ALL_PARTS}
     ]
     if not items:

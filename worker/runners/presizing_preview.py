@@ -11,7 +11,10 @@ from worker.context import Context, Ending
 from worker.failures import JobFailedError
 from worker.findings import found_dataset
 from worker.items import Item, read_items
+from worker.keeping import fetch
 from worker.translate import preview_config
+
+COMPARING = "comparing"
 
 
 def run(context: Context) -> Ending:
@@ -27,11 +30,12 @@ def run(context: Context) -> Ending:
     spec = PresizingPreviewSpec.model_validate(context.job.spec)
     dataset = found_dataset(context)
     source = DatasetSpec.model_validate(dataset.spec).source
-    chosen = _chosen(spec, read_items(context.artifacts.items_file(dataset.id)))
-    context.tell(leases.enter_phase, "comparing")
-    compared = compare(
-        context, preview_config(spec), chosen, context.photos_folder(dataset.id, source)
-    )
+    chosen = _chosen(spec, read_items(context.items_file(dataset.id)))
+    folder = context.photos_folder(dataset.id, source)
+    context.tell(leases.enter_phase, COMPARING)
+    fetch(context, [folder / item.path for item, _ in chosen], before=COMPARING)
+    compared = compare(context, preview_config(spec), chosen, folder)
+    context.artifacts.store.keep(sorted(context.folder.glob("*.png")))
     pictures = context.artifacts.relative(context.folder)
     return Ending(values={"result": {"presizing_preview": compared, "pictures": pictures}})
 

@@ -19,8 +19,9 @@ from ml.presized_pixels import open_pixels
 from ml.probe import probe, spread_out, weights_file
 from ml.progress import StepReport
 from worker.context import Context, Ending
+from worker.keeping import fetch
 from worker.listener import JobListener
-from worker.runners.pixels import all_there, are_presized, presized_form
+from worker.runners.pixels import PRESIZING, all_there, are_presized, presized_form
 from worker.runners.training import Material, prepare_device, read_material
 from worker.translate import Surroundings, fine_tune_config
 
@@ -118,6 +119,7 @@ def _sight(
     form = presized_form(context, material.part("train").items, spec.training.presize)
 
     def opened(photos: Sequence[LabelledPhoto], folder: Path) -> tuple[Pixels, float]:
+        fetch(context, [photo.path for photo in photos], before=PRESIZING)
         began_s = time.perf_counter()
         pixels = open_pixels(
             photos,
@@ -146,6 +148,7 @@ def _sight(
 
 def _originals(context: Context, spec: ProbeSpec, material: Material) -> Originals:
     photos, threads = material.part("train").photos, context.settings.compute_threads
+    fetch(context, [photo.path for photo in photos], before=PRESIZING)
     return Originals(photos, side=spec.training.presize, threads=threads)
 
 

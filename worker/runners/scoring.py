@@ -33,7 +33,7 @@ def scored(  # each is a plain fact that callers hold separately
     """
     listener = JobListener(context)
     listener.phase("presizing")
-    classifier, card = load_model(context.artifacts.absolute(model.path))
+    classifier, card = load_model(context.model_file(model))
     opened = validation_pixels(context, part, card)
     with (
         photos_named([part]),

@@ -70,7 +70,7 @@ def newest_checkpoint(context: Context) -> TrainingState | None:
     path = context.job.checkpoint
     while path is not None:
         try:
-            return checkpoint.load(context.artifacts.absolute(path))
+            return checkpoint.load(context.artifacts.fetched(context.artifacts.absolute(path)))
         except CheckpointForeignError:
             raise
         except CheckpointCorruptError as problem:
@@ -137,11 +137,7 @@ def read_material(
     index = {label: place[name] for label, name in class_of.items() if name is not None}
     source = DatasetSpec.model_validate(dataset.spec).source
     folder = context.photos_folder(dataset.id, source)
-    items = [
-        item
-        for item in read_items(context.artifacts.items_file(dataset.id))
-        if item.split is not None
-    ]
+    items = [item for item in read_items(context.items_file(dataset.id)) if item.split is not None]
     chosen: dict[str, list[Item]] = {
         name: [item for item in items if item.split == name] for name in PARTS
     }
