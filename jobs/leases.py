@@ -19,16 +19,18 @@ Also = Callable[[Connection], None]
 """Further writes that must be part of the same transaction."""
 
 
-def claim_next(database: Database, queue: str, worker_id: str, *, lease_ms: int) -> Job | None:
+def claim_next(
+    database: Database, queue: str, worker_id: str, *, lease_ms: int, devices: int = 1
+) -> Job | None:
     """The next job of the queue now belongs to this worker; None when nothing is claimable.
 
-    Jobs that wait for another job are not claimable.
+    Jobs that wait for another job are not claimable, nor are those for more devices than it owns.
     Order: highest priority, then the owner with the fewest running jobs, then the oldest.
     The curve is cut back to the job's checkpoint, from where the attempt goes on.
     """
     with database.write() as connection:
         now_ms = db_now_ms(connection)
-        job = _next_claimable(connection, queue, now_ms)
+        job = _next_claimable(connection, queue, now_ms, devices)
         if job is None:
             return None
         curves.cut_back(connection, job.id, job.checkpoint_step)
@@ -49,7 +51,7 @@ def claim_next(database: Database, queue: str, worker_id: str, *, lease_ms: int)
         )
 
 
-def _next_claimable(connection: Connection, queue: str, now_ms: int) -> Job | None:
+def _next_claimable(connection: Connection, queue: str, now_ms: int, devices: int) -> Job | None:
     columns = tables.jobs.c
     others = tables.jobs.alias("others")
     running_of_owner = (
@@ -67,6 +69,7 @@ def _next_claimable(connection: Connection, queue: str, now_ms: int) -> Job | No
             columns.queue == queue,
             columns.state == JobState.QUEUED.value,
             columns.not_before_ms <= now_ms,
+            func.coalesce(columns.spec["devices"].as_integer(), 1) <= devices,
             dependencies.are_met(),
         )
         .order_by(columns.priority.desc(), running_of_owner, columns.id)

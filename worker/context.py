@@ -16,6 +16,7 @@ from jobs.settings import Settings
 from jobs.sources import paths
 from worker.control import Control
 from worker.patience import until_answered
+from worker.seat import Seat
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Context:
     doorbell: Doorbell
     job: Job
     control: Control
+    seat: Seat = field(default_factory=Seat)
 
     @property
     def folder(self) -> Path:
@@ -53,6 +55,20 @@ class Context:
         return self.artifacts.photos_folder(dataset_id)
 
     def tell(
+        self,
+        write: Callable[Concatenate[Database, str, int, P], object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """As `write`, where this trainer is the one that writes what happens.
+
+        Raises:
+            LeaseLostError: the job belongs to another attempt or to nobody.
+        """
+        if self.control.speaks:
+            self.write(write, *args, **kwargs)
+
+    def write(
         self,
         write: Callable[Concatenate[Database, str, int, P], T],
         *args: P.args,

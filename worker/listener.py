@@ -102,7 +102,7 @@ class JobListener:
         path = checkpoint_file(context.folder, step)
         checkpoint.save(path, state)
         saved = Checkpoint(context.artifacts.relative(path), step)
-        needed = context.tell(checkpoints.record, saved)
+        needed = context.write(checkpoints.record, saved)
         delete_others(context.artifacts, context.job, needed)
         self._saved_at_s = time.monotonic()
 

@@ -1,7 +1,7 @@
 """The pixels of a dataset's parts: where they are kept, in which form, and who makes them."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from jobs import datasets
@@ -13,6 +13,7 @@ from ml.images import presized_size
 from ml.originals import Originals
 from ml.pixel_files import Stored
 from ml.presized_pixels import open_pixels
+from ml.ranks import Ranks
 from worker.context import Context
 from worker.failures import JobFailedError
 from worker.items import Item, read_items
@@ -116,6 +117,23 @@ def all_there(context: Context, pixels: Pixels, listener: JobListener) -> Pixels
     """
     watch = Watch(listener.presized, lambda: context.control.must_end)
     return completed(pixels, watch)
+
+
+def opened_in_turn(
+    context: Context, listener: JobListener, ranks: Ranks, opened: Callable[[], Pixels]
+) -> Pixels:
+    """The pixels as ``opened`` gives them; where trainers share them the first one makes them all.
+
+    The others would wait for the end of a build, and the first one for them, as if it were stuck.
+
+    Raises:
+        StoppedError, UnreadableImageError: as `all_there`.
+    """
+    if ranks.is_alone:
+        return opened()
+    made = all_there(context, opened(), listener) if ranks.is_first else None
+    ranks.agreed(None)
+    return opened() if made is None else made
 
 
 @contextlib.contextmanager
