@@ -84,9 +84,11 @@ class HostSyncBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(variance_C, self.momentum)
 
 
-def _shared_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> HostSyncBatchNorm | nn.SyncBatchNorm:
+def _shared_norm(layer: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
     on_gpu = layer.weight.device.type == "cuda"
-    shared = (nn.SyncBatchNorm if on_gpu else HostSyncBatchNorm)(
+    kind: type[HostSyncBatchNorm | nn.SyncBatchNorm]
+    kind = nn.SyncBatchNorm if on_gpu else HostSyncBatchNorm
+    shared = kind(
         layer.num_features,
         eps=layer.eps,
         momentum=layer.momentum,
@@ -116,5 +118,5 @@ class _Sum(torch.autograd.Function):
 
 
 def _sum(part: Tensor) -> Tensor:
-    total: Tensor = _Sum.apply(part)  # type: ignore[no-untyped-call]  # torch's own gap
+    total: Tensor = _Sum.apply(part)
     return total

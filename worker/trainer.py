@@ -80,6 +80,8 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
         seat=assignment.seat,
     )
     configure_logging("console", context.settings.log_level)
+    if assignment.seat.count > 1:
+        structlog.contextvars.bind_contextvars(trainer=assignment.seat.number)
     tracing.begin("tunesmith-trainer", assignment.traces_endpoint)
     try:
         with _span_of(context.job):

@@ -6,6 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from jobs import presence
+from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.datasets import Dataset
 from tests.api.given import a_model, field, get, problem, ready_dataset
@@ -45,10 +46,11 @@ def test_more_devices_than_any_present_worker_owns_are_refused(
 
 
 def test_an_evaluation_is_refused_likewise(
-    client: TestClient, database: Database, dataset: Dataset
+    client: TestClient, database: Database, artifacts: Artifacts, dataset: Dataset
 ) -> None:
     worker(database, "cpu")
-    body = {"model": a_model(database).id, "dataset": dataset.id, "devices": 2}
+    model = a_model(database, artifacts, dataset)
+    body = {"model": model.id, "dataset": dataset.id, "devices": 2}
 
     refused = problem(
         client.post("/v1/evaluations", json=body), 422, "validation_failed", "/devices"

@@ -16,11 +16,11 @@ from jobs.database import db_now_ms
 from jobs.ids import new_model_id
 from jobs.spec import FineTuneSpec
 from ml.agreement import heard_by_all
+from ml.cache import Pixels
 from ml.config import FineTuneConfig
 from ml.device import Resolved, environment
 from ml.errors import StoppedError
 from ml.evaluate import Logits, predict_logits
-from ml.loader import epoch_order
 from ml.model_file import ModelCard, save_model
 from ml.progress import Command
 from ml.theory import batch_counts
@@ -45,8 +45,8 @@ from worker.resolved import (
 from worker.runners.pixels import (
     opened_in_turn,
     photos_named,
+    pixels_to_train,
     stored_as,
-    training_pixels,
     validation_pixels,
 )
 from worker.runners.training import (
@@ -125,11 +125,12 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
     _tell_default_rate(task)
     train, valid = task.material.part("train"), task.material.part("valid")
     listener.phase("presizing")
-    order = epoch_order(len(train.photos), seed=spec.seed, epoch=0).tolist()
     in_turn = partial(opened_in_turn, context, listener, place.ranks)
     with (
         photos_named([train, valid]),
-        closing(in_turn(lambda: training_pixels(context, train, spec, order=order))) as pixels,
+        closing(
+            pixels_to_train(context, train, spec, listener=listener, ranks=place.ranks)
+        ) as pixels,
         closing(in_turn(lambda: validation_pixels(context, valid, spec))) as valid_pixels,
     ):
         listener.follow(_course(spec, len(train.photos)))
@@ -149,18 +150,23 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
         listener.finish()
         if outcome.status == "left":
             raise StoppedError("training", Command.LEAVE.value)
-        logits = predict_logits(
-            outcome.model,
-            valid_pixels,
-            valid.photos,
-            size=spec.size,
-            batch_size=photos_at_once(spec, context.job),
-            precision=cast(Resolved, outcome.resolved["precision"]),
-            device=device,
-            command=heard_by_all(listener, place.ranks).command,
-            ranks=place.ranks,
-        )
-    return outcome, logits
+        return outcome, _valid_logits(task, outcome, valid_pixels, place)
+
+
+def _valid_logits(
+    task: _Task, outcome: FineTuneOutcome, pixels: Pixels, place: Workplace
+) -> Logits:
+    return predict_logits(
+        outcome.model,
+        pixels,
+        task.material.part("valid").photos,
+        size=task.spec.size,
+        batch_size=photos_at_once(task.spec, task.context.job),
+        precision=cast(Resolved, outcome.resolved["precision"]),
+        device=place.device,
+        command=heard_by_all(task.listener, place.ranks).command,
+        ranks=place.ranks,
+    )
 
 
 def _course(spec: FineTuneSpec, photos: int) -> Course:

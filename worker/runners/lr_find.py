@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs.spec import LrFindSpec
-from ml.loader import epoch_order
 from ml.lr_range import LrRangeResult, SweptCurve, find_lr
 from ml.theory import architectures
 from ml.theory.lr_recommendation import Recommendation
@@ -17,7 +16,7 @@ from worker.findings import found_model
 from worker.halving import halved_if_too_large, pieces_of, pieces_values
 from worker.listener import Course, JobListener, finite
 from worker.resolved import environment_values, weights_values
-from worker.runners.pixels import opened_in_turn, photos_named, training_pixels
+from worker.runners.pixels import photos_named, pixels_to_train
 from worker.runners.training import (
     prepare_device,
     read_material,
@@ -47,16 +46,10 @@ def run(context: Context) -> Ending:
     tell_precision(spec.precision, device, listener)
     train = material.part("train")
     listener.phase("presizing")
-    order = epoch_order(len(train.photos), seed=spec.seed, epoch=0).tolist()
     with (
         photos_named([train]),
         closing(
-            opened_in_turn(
-                context,
-                listener,
-                place.ranks,
-                lambda: training_pixels(context, train, spec, order=order),
-            )
+            pixels_to_train(context, train, spec, listener=listener, ranks=place.ranks)
         ) as pixels,
     ):
         listener.follow(Course(epochs=1, steps=spec.num_steps * len(_planned(spec))))
