@@ -177,12 +177,11 @@ def _course(spec: FineTuneSpec, photos: int) -> Course:
 
 def _freeze(task: _Task, before: TrainingState | None, place: Workplace) -> None:
     """What decides bits is shown from the start; a later attempt finds it in its checkpoint."""
-    photos, spec = len(task.material.part("train").photos), task.spec
+    train, spec = task.material.part("train"), task.spec
     precision = tell_precision(spec.precision, place.device, task.listener)
-    batch_size = batch_counts.fitting(photos, batch_size=spec.batch_size).batch_size
+    batch_size = batch_counts.fitting(len(train.photos), batch_size=spec.batch_size).batch_size
     now = environment(precision=precision, batch_size=batch_size, device=place.device)
-    now |= devices_of(place.ranks)
-    now["pixels"] = stored_as(task.context, task.material.part("train"), spec)
+    now |= {**devices_of(place.ranks), "pixels": stored_as(task.context, train, spec)}
     used = now if before is None else before.environment
     task.context.tell(curves.record_resolved, {**_used(task, used), **_decided(task)})
 
