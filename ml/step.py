@@ -111,7 +111,7 @@ def replicated(
         model,
         device_ids=[device] if device.type == "cuda" else None,
         # running statistics are those of whole batches, and so the same everywhere
-        broadcast_buffers=False,
+        forward_sync_buffers=False,
         gradient_as_bucket_view=True,
     )
 
