@@ -131,8 +131,8 @@ def test_a_job_one_of_whose_trainers_is_killed_ends_as_if_nothing_had_happened(
 def test_two_trainers_are_drained_and_go_on_to_the_bit_where_they_were(
     database: Database, work: Work, dataset_id: str, train: Callable[..., Job]
 ) -> None:
-    undisturbed = train(epochs=12, **SHARED)
-    spec = fine_tune_spec(dataset_id, epochs=12, **SHARED)
+    undisturbed = train(epochs=40, **SHARED)
+    spec = fine_tune_spec(dataset_id, epochs=40, **SHARED)
     drained = submit(database, JobType.FINE_TUNE, spec, dataset_id)
 
     supervisor = work("train")
