@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from api.auth import Caller, forbidden
+from api.device_admission import check_devices
 from api.problems import FieldProblem, Problem, at, escaped
 from api.references import References, invalid
 from api.services import Services
@@ -106,6 +107,7 @@ def _check_training(
 ) -> Architecture:
     architecture = _architecture(spec.architecture)
     check_weights(services.settings, named, spec.weights, architecture)
+    check_devices(services, spec.devices)
     if not architecture.takes_image_px(spec.size):
         needs = f"{architecture.name}, which needs {architecture.image_px_wanted}"
         off = "small" if spec.size < architecture.smallest_image_px else "large"
@@ -115,7 +117,7 @@ def _check_training(
         check_labelled(spec.dataset)
         check_inline_dataset(services, named.caller, spec.dataset)
     else:
-        _check_enough_photos(named.ready_dataset("/dataset", spec.dataset))
+        _check_enough_photos(named.ready_dataset("/dataset", spec.dataset), spec.devices)
     return architecture
 
 
@@ -133,12 +135,14 @@ def check_labelled(dataset: DatasetSpec | Dataset) -> None:
         raise at("/dataset/labels/rule", "too_few_classes", f"dataset {dataset.name!r}: {only}")
 
 
-def _check_enough_photos(dataset: Dataset) -> None:
+def _check_enough_photos(dataset: Dataset, devices: int) -> None:
     check_labelled(dataset)
-    if (dataset.counts or {}).get("train", 0) < LEAST_TRAIN:
+    needed = max(LEAST_TRAIN, devices)
+    if (dataset.counts or {}).get("train", 0) < needed:
+        shared = f" on {devices} devices" if devices > LEAST_TRAIN else ""
         detail = (
             f"dataset {dataset.id} has {parts_of(dataset)}; "
-            f"training needs {LEAST_TRAIN} photos or more"
+            f"training{shared} needs {needed} photos or more"
         )
         raise at("/dataset", "too_few_images", detail)
 

@@ -10,6 +10,7 @@ from api.admission import (
     parts_of,
 )
 from api.auth import Caller
+from api.device_admission import check_devices
 from api.problems import at, from_domain
 from api.references import References
 from api.services import Services
@@ -59,6 +60,7 @@ def _with_model(services: Services, caller: Caller, spec: Scoring) -> tuple[Mode
     """The model, and the spec that names it by its id; an inline dataset is checked, too."""
     named = References(services.database, caller)
     model = named.model("/model", spec.model)
+    check_devices(services, spec.devices)
     check_dependencies(named, spec.depends_on)
     if isinstance(spec.dataset, DatasetSpec):
         check_inline_dataset(services, caller, spec.dataset)

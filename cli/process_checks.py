@@ -126,9 +126,10 @@ def judged_devices(settings: Settings, found: dict[str, Any], *, drivers: int) -
             State.FAILED,
             "install a PyTorch that was built for it, or set TUNESMITH_DEVICE=cpu",
         )
-    if _wished(settings.device) >= len(gpus):
+    if _wished(settings) >= len(gpus):
+        listed = f" and TUNESMITH_DEVICES {settings.devices}" if settings.devices else ""
         return _device(
-            f"TUNESMITH_DEVICE is {settings.device}, and {version} sees {len(gpus)} GPUs",
+            f"TUNESMITH_DEVICE is {settings.device}{listed}, and {version} sees {len(gpus)} GPUs",
             State.FAILED,
             "set it to auto or cpu, or install the driver and a PyTorch with CUDA",
         )
@@ -142,11 +143,11 @@ def judged_devices(settings: Settings, found: dict[str, Any], *, drivers: int) -
     return _device(f"{names if settings.device != 'cpu' else 'the CPU'}; {version}")
 
 
-def _wished(device: str) -> int:
-    """The number of the GPU that is wished for; below 0 where none is."""
-    if not device.startswith("cuda"):
+def _wished(settings: Settings) -> int:
+    """The highest number of a GPU that is wished for; below 0 where none is."""
+    if not settings.device.startswith("cuda"):
         return -1
-    return int(device.partition(":")[2] or 0)
+    return max(settings.device_numbers, default=int(settings.device.partition(":")[2] or 0))
 
 
 def _device(found: str, state: State = State.OK, remedy: str = "") -> Finding:

@@ -7,12 +7,14 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from cli import background
+from cli.command_error import CommandError
 from cli.stack import Stack
+from jobs import device_list
 from jobs.settings import DEFAULT_DATA_DIR
 
 
@@ -68,9 +70,24 @@ def api() -> None:
 
 def worker(
     queue: Annotated[str, typer.Option(help="train, prepare or predict")] = "train",
+    devices: Annotated[
+        str,
+        typer.Option(
+            help="numbers of the devices that a train worker owns, such as 0-3 or 0,2, and that a "
+            "job may share; on the CPU they only count"
+        ),
+    ] = "",
 ) -> None:
     """Run one worker alone, with the settings of the environment."""
-    _become("worker.app", "--queue", queue)
+    if not devices:
+        _become("worker.app", "--queue", queue)
+    if queue != "train":
+        raise CommandError(f"--devices is for train workers; a {queue} worker owns none")
+    try:
+        device_list.parsed(devices)
+    except ValueError as problem:
+        raise CommandError(f"--devices: {problem}") from problem
+    _become("worker.app", "--queue", queue, "--devices", devices)
 
 
 def _up_in_background(port: int, data_dir: Path, dataset_roots: tuple[Path, ...]) -> None:
@@ -90,7 +107,7 @@ def _tell(descriptor: int | None, url: str) -> None:
             print(url, file=waiting)
 
 
-def _become(module: str, *arguments: str) -> None:
+def _become(module: str, *arguments: str) -> NoReturn:
     os.execv(  # noqa: S606 - this very interpreter, no shell
         sys.executable, [sys.executable, "-m", module, *arguments]
     )

@@ -169,7 +169,9 @@ class Stack:
             self._recipe("worker-prepare", python, "-m", "worker.app", "--queue", "prepare"),
             self._recipe("worker-predict", python, "-m", "worker.app", "--queue", "predict"),
         ]
-        gpus = nvidia_devices() if self.settings.device == "auto" else 0
+        # one worker owns all devices that are listed, and else each GPU has one of its own
+        is_split = self.settings.device == "auto" and not self.settings.devices
+        gpus = nvidia_devices() if is_split else 0
         for number in range(max(1, gpus)):
             arguments = (python, "-m", "worker.app", "--queue", "train")
             settings = (

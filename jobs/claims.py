@@ -3,7 +3,8 @@
 The index ``ix_jobs_claim`` holds them by queue, state, priority, owner and id: priorities and
 owners are found by stepping from one to the next, and of each owner only the oldest claimable job
 is looked at. So a claim takes as long among a hundred thousand jobs as among ten; it takes longer
-the more owners have jobs of one priority, and the more jobs wait for others at the head of a line.
+the more owners have jobs of one priority, and the more jobs at the head of a line wait for others
+or for a worker with more devices.
 """
 
 import functools
@@ -21,14 +22,14 @@ _NO_PRIORITY = 10
 """Above the highest that a job may have."""
 
 
-def next_claimable(connection: Connection, queue: str, now_ms: int) -> Job | None:
+def next_claimable(connection: Connection, queue: str, now_ms: int, *, devices: int) -> Job | None:
     """The job that comes first, locked: highest priority, fairest owner, oldest.
 
     The fairest owner is the one with the fewest running jobs. Jobs that another transaction is
-    claiming are passed over.
+    claiming are passed over, and those that want more than so many ``devices``.
     """
     for priority in _priorities(connection, queue):
-        line = {"queue": queue, "priority": priority, "now_ms": now_ms}
+        line = {"queue": queue, "priority": priority, "now_ms": now_ms, "devices": devices}
         for owner, oldest in connection.execute(_owners(), line).all():
             if oldest is None:
                 continue
@@ -77,7 +78,7 @@ def _owners() -> Select[Any]:
     stepped = stepped.union_all(select(step.scalar_subquery()).where(stepped.c.owner.is_not(None)))
     oldest = (
         select(_JOB.id)
-        .where(*_in_line(), _JOB.owner == stepped.c.owner, *_is_ready())
+        .where(*_in_line(), _JOB.owner == stepped.c.owner, *_is_ready(), _fits())
         .order_by(_JOB.id)
         .limit(1)
         .scalar_subquery()
@@ -101,7 +102,7 @@ def _owners() -> Select[Any]:
 def _oldest() -> Select[Any]:
     return (
         select(tables.jobs)
-        .where(*_in_line(), _JOB.owner == bindparam("owner"), *_is_ready())
+        .where(*_in_line(), _JOB.owner == bindparam("owner"), *_is_ready(), _fits())
         .order_by(_JOB.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -124,3 +125,8 @@ def _in_line() -> list[ColumnElement[bool]]:
 def _is_ready() -> list[ColumnElement[bool]]:
     """What a queued job must meet to be claimable."""
     return [_JOB.not_before_ms <= bindparam("now_ms"), dependencies.are_met()]
+
+
+def _fits() -> ColumnElement[bool]:
+    """The worker owns as many devices as the job is to share."""
+    return func.coalesce(_JOB.spec["devices"].as_integer(), 1) <= bindparam("devices")

@@ -174,3 +174,8 @@ class Job:
     def is_terminal(self) -> bool:
         """Whether nothing can change this job's state any more."""
         return self.state in FINAL_STATES
+
+    @property
+    def devices(self) -> int:
+        """How many devices of one worker it asks for."""
+        return int(self.spec.get("devices", 1))

@@ -5,14 +5,39 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from jobs.dataset_spec import DatasetSpec, Metadata, Spec
+from jobs.device_list import MOST
 from jobs.hyperparameters import Augment, JobId, misfit
 
 DEFAULT_PRIORITY = 5
+
+Devices = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=MOST,
+        description="devices of one worker that share every batch; batch_size is that of all "
+        "together, and steps and losses are those of one device, up to the order of sums",
+    ),
+]
 
 DatasetId = Annotated[str, Field(pattern=r"^ds_", max_length=64)]
 
 DatasetRef = DatasetId | DatasetSpec
 """A registered dataset, or one that is registered on the way."""
+
+
+def require_a_photo_for_each(devices: int, batch_size: int) -> None:
+    """Every device has a photo of each batch.
+
+    Raises:
+        PydanticCustomError: there are more devices than photos.
+    """
+    if batch_size < devices:
+        raise misfit(
+            "devices",
+            f"{devices} devices cannot share batches of {batch_size}; "
+            f"ask for {batch_size} at the most, or for larger batches",
+        )
 
 
 class JobFields(Spec):

@@ -19,16 +19,18 @@ Also = Callable[[Connection], None]
 """Further writes that must be part of the same transaction."""
 
 
-def claim_next(database: Database, queue: str, worker_id: str, *, lease_ms: int) -> Job | None:
+def claim_next(
+    database: Database, queue: str, worker_id: str, *, lease_ms: int, devices: int = 1
+) -> Job | None:
     """The next job of the queue now belongs to this worker; None when nothing is claimable.
 
-    Jobs that wait for another job are not claimable.
+    Jobs that wait for another job are not claimable, nor are those for more devices than it owns.
     Order: highest priority, then the owner with the fewest running jobs, then the oldest.
     The curve is cut back to the job's checkpoint, from where the attempt goes on.
     """
     with database.write() as connection:
         now_ms = db_now_ms(connection)
-        job = claims.next_claimable(connection, queue, now_ms)
+        job = claims.next_claimable(connection, queue, now_ms, devices=devices)
         if job is None:
             return None
         curves.cut_back(connection, job.id, job.checkpoint_step)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select, update
 
-from jobs import tables
+from jobs import device_list, tables
 from jobs.database import Database, db_now_ms
 
 GONE_AFTER_MS = 30_000
@@ -22,6 +22,11 @@ class Worker:
     metrics: str | None
     started_ms: int
     seen_ms: int
+
+    @property
+    def devices(self) -> int:
+        """How many devices it owns, which one job of it can share."""
+        return device_list.count_in(self.device)
 
 
 def announce(  # noqa: PLR0913  # what a worker says of itself

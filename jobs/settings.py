@@ -20,6 +20,7 @@ from jobs import client_key
 from jobs.artifact_place import DEFAULT_DATA_DIR as DEFAULT_DATA_DIR
 from jobs.artifact_place import ArtifactPlace
 from jobs.back_off import BackOff
+from jobs.device_settings import DeviceSettings
 from jobs.fetch_limits import FetchLimits
 from jobs.observation import Observation
 from jobs.quota_limits import QuotaLimits
@@ -43,6 +44,7 @@ class Settings(
     RetentionLimits,
     WebhookLimits,
     Observation,
+    DeviceSettings,
     BackOff,
     BaseSettings,
 ):
@@ -83,14 +85,6 @@ class Settings(
     admin_key_file: Path | None = Field(
         default=None,
         description="file whose one line becomes the first admin key (`tunesmith migrate`)",
-    )
-    device: str = Field(
-        default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="device of a train worker: auto, cpu, cuda or cuda:N",
-    )
-    threads: int = Field(
-        default=0, ge=0, le=1024, description="compute threads of a trainer; 0 is one per core"
     )
     lease_s: float = Field(
         default=30.0, gt=0.5, le=3600, description="seconds a silent worker keeps its job"
@@ -135,11 +129,6 @@ class Settings(
     max_lost: int = Field(
         default=50, ge=1, le=1000, description="times a job may lose its worker before it fails"
     )
-
-    @property
-    def compute_threads(self) -> int:
-        """Threads that one trainer uses, at least 1."""
-        return self.threads or os.cpu_count() or 1
 
     @property
     def needs_keys(self) -> bool:

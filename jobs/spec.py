@@ -22,12 +22,12 @@ from jobs.hyperparameters import (
     LearningRateRange,
     LrMult,
     Schedule,
-    Weights,
     misfit,
 )
 from jobs.job import JobType
 from jobs.job_fields import JobFields, PresizedFields
 from jobs.scoring_fields import ScoringFields
+from jobs.training_fields import TrainingFields
 from jobs.version_spec import VersionOf
 
 SPEC_VERSION = 1
@@ -35,40 +35,7 @@ SPEC_VERSION = 1
 _LEAST_RISE = 2
 
 
-class _TrainingFields(PresizedFields):
-    """What a learning-rate find and a fine-tune have in common."""
-
-    architecture: str = Field(
-        default="resnet34", min_length=1, max_length=100, description="torchvision's name"
-    )
-    weights: Weights = Field(
-        default="DEFAULT",
-        description='"DEFAULT", a torchvision weights name, "none" (random), {"path": …}, '
-        '{"model": …} or {"from_job": …}',
-    )
-    presize_mode: Literal["single", "fastai"] = Field(
-        default="single",
-        description='"single": photos are stored at presize and sampled once; "fastai": every '
-        "photo is decoded in every epoch and goes through fastai's steps, which is slow",
-    )
-    batch_size: int = Field(default=64, ge=2, le=4096, description="photos in one step")
-    weight_decay: float = Field(
-        default=0.01, ge=0, lt=1, allow_inf_nan=False, description="decoupled weight decay"
-    )
-    train_norm_layers: bool = Field(
-        default=True, description="train normalisation layers of the frozen body"
-    )
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
-        default="auto", description="number format of the forward pass"
-    )
-    on_out_of_memory: Literal["halve_batch", "fail"] = Field(
-        default="halve_batch",
-        description="when a batch does not fit into memory: halve the photos that are looked at at "
-        "once, as often as needed, and accumulate; a step learns from as many photos as before",
-    )
-
-
-class LrFindSpec(_TrainingFields):
+class LrFindSpec(TrainingFields):
     """A learning-rate range test (Smith 2017, arXiv:1506.01186)."""
 
     start_lr: LearningRate = Field(default=1e-7, ge=1e-30, description="first rate of the sweep")
@@ -95,7 +62,7 @@ class LrFindSpec(_TrainingFields):
         return self
 
 
-class FineTuneSpec(_TrainingFields):
+class FineTuneSpec(TrainingFields):
     """Train a new head with the body frozen, then everything with discriminative rates."""
 
     epochs: int = Field(default=3, ge=1, le=1000, description="epochs with everything unfrozen")

@@ -1,7 +1,7 @@
 """Logits of every photo, and what follows from them. Shapes: N = photos, C = classes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from ml.loader import ordered_batches
 from ml.pending import Pending
 from ml.photos import LabelledPhoto
 from ml.progress import Command
+from ml.ranks import ALONE, Ranks
 from ml.theory.class_weights import weighted_losses
 
 Logits = NDArray[np.float32]
@@ -45,10 +46,13 @@ def predict_logits(  # noqa: PLR0913  # each is a plain fact that callers hold s
     precision: Resolved,
     device: torch.device,
     command: Callable[[], Command],
+    ranks: Ranks = ALONE,
 ) -> Logits:
     """Logits of all photos in order, shape (N, C); the model is in evaluation mode afterwards.
 
-    ``command`` is asked after each batch; anything but LEAVE and ABANDON lets the pass go on.
+    ``command`` is asked after each batch; anything but LEAVE and ABANDON lets the pass go on. Of
+    several processes each looks at its own rows of every batch, once, and all have all logits; they
+    must be told the same by ``command``.
 
     Raises:
         StoppedError: ``command`` said LEAVE or ABANDON.
@@ -57,20 +61,28 @@ def predict_logits(  # noqa: PLR0913  # each is a plain fact that callers hold s
     if len(pixels) != len(photos):
         raise ValueError(f"there are pixels of {len(pixels)} photos, but {len(photos)} photos")
     model.eval()
-    logits, pending = [np.empty((0, num_classes(model)), np.float32)], Pending[None](device)
+    none = np.empty((0, num_classes(model)), np.float32)
+    logits, pending = [none], Pending[None](device)
     batches = ordered_batches(len(photos), batch_size)
+    mine = [_rows(batch, ranks) for batch in batches]
 
     def make(positions: NDArray[np.int64]) -> torch.Tensor:
         return validation_images(pixels, positions, size=size, device=device)
 
-    with torch.inference_mode(), fed(batches, make, device) as ready:
-        for images_BCHW in ready:
-            with autocast(precision, device):
-                logits_BC = model(images_BCHW)
-            pending.add(None, logits_BC)
-            logits += _fetched(pending)
+    with (
+        torch.inference_mode(),
+        fed([some for some in mine if len(some)], make, device) as ready,
+    ):
+        for some in mine:
+            # of the last photos there may be fewer than processes
+            if len(some):
+                with autocast(precision, device):
+                    logits_BC = model(next(ready))
+                pending.add(None, logits_BC)
+                logits += _fetched(pending)
             _check(command())
-    return np.concatenate(logits + _fetched(pending, everything=True))
+    own_LC = np.concatenate(logits + _fetched(pending, everything=True))
+    return _in_order(ranks.gathered(own_LC), batches, ranks)
 
 
 def metrics(
@@ -101,6 +113,24 @@ def num_classes(model: ImageClassifier) -> int:
     last = model.head[-1]
     assert isinstance(last, torch.nn.Linear)  # noqa: S101  # create_head ends with one
     return last.out_features
+
+
+def _rows(positions: NDArray[np.int64], ranks: Ranks) -> NDArray[np.int64]:
+    rows = ranks.rows(len(positions))
+    return positions[rows.start : rows.stop]
+
+
+def _in_order(
+    found: Sequence[Logits], batches: Sequence[NDArray[np.int64]], ranks: Ranks
+) -> Logits:
+    """What each process found of its rows, put where the rows are in the whole."""
+    if ranks.is_alone or not batches:
+        return found[0]
+    places = [
+        np.concatenate([_rows(batch, replace(ranks, number=number)) for batch in batches])
+        for number in range(ranks.count)
+    ]
+    return np.concatenate(found)[np.argsort(np.concatenate(places))]
 
 
 def _fetched(pending: Pending[None], *, everything: bool = False) -> list[Logits]:

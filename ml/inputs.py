@@ -13,6 +13,7 @@ from ml.device import Resolved
 from ml.photos import LabelledPhoto
 from ml.placement import placed
 from ml.progress import Listener
+from ml.ranks import ALONE, Ranks
 from ml.resumption import Elsewhere
 
 
@@ -30,6 +31,8 @@ class Inputs:
     pieces: int = 1
     """As in `TrainingBatches`. A run may go on with others: its steps stay the same."""
     elsewhere: Elsewhere = "fail"
+    ranks: Ranks = ALONE
+    """Of several processes; the listener is the one that all of them share."""
 
     @property
     def photos_at_once(self) -> int:
@@ -43,7 +46,7 @@ class Inputs:
         pixels, valid_pixels = placed(
             [self.pixels, self.valid_pixels],
             model,
-            photos_at_once=self.photos_at_once,
+            photos_at_once=math.ceil(self.photos_at_once / self.ranks.count),
             size=self.config.data.size,
             precision=precision,
             device=self.device,

@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 
+from ml.agreement import heard_by_all
 from ml.backbones import build_model
 from ml.cache import Pixels
 from ml.config import LrRangeConfig
@@ -27,8 +28,10 @@ from ml.pending import Pending, TakenStep
 from ml.photos import LabelledPhoto
 from ml.placement import place_of, placed
 from ml.progress import Command, Listener, StepReport
+from ml.ranks import ALONE, Ranks
 from ml.seeding import seeded
-from ml.step import Stepper, make_scaler
+from ml.shared_layers import share_layers
+from ml.step import Stepper, make_scaler, replicated
 from ml.theory import architectures
 from ml.theory.lr_sweeps import PlannedSweep, planned_sweeps
 from ml.theory.schedules import (
@@ -102,6 +105,7 @@ class _Find:
     device: torch.device
     listener: Listener
     pieces: int
+    ranks: Ranks
 
     def batches(self, seed: int) -> TrainingBatches:
         return TrainingBatches(
@@ -112,6 +116,7 @@ class _Find:
             seed,
             self.device,
             pieces=self.pieces,
+            ranks=self.ranks,
         )
 
     def placed(self) -> "_Find":
@@ -121,7 +126,7 @@ class _Find:
         (pixels,) = placed(
             [self.pixels],
             build_model(self.config.model, seed=self.config.seed).to(self.device),
-            photos_at_once=self.batch_size,
+            photos_at_once=math.ceil(self.batch_size / self.ranks.count),
             size=self.config.data.size,
             precision=self.precision,
             device=self.device,
@@ -132,16 +137,25 @@ class _Find:
         """A new model of which only that moves which is swept."""
         config = self.config
         model = build_model(config.model, seed=planned.seed).to(self.device).train()
+        share_layers(model, self.ranks)
         if planned.group is not None:
             train_one_group(model, planned.group)
         elif config.sweep == "frozen_body":
             freeze_body(model, train_norm_layers=config.train_norm_layers)
         optimizer = make_optimizer(model, weight_decay=config.weight_decay)
         scaler = make_scaler(self.precision, self.device)
-        return Stepper(model, optimizer, scaler, self.precision, label_smoothing=0.0)
+        return Stepper(
+            model,
+            optimizer,
+            scaler,
+            self.precision,
+            label_smoothing=0.0,
+            ranks=self.ranks,
+            replica=replicated(model, self.ranks, self.device),
+        )
 
 
-def find_lr(
+def find_lr(  # noqa: PLR0913  # each is a plain fact that callers hold separately
     config: LrRangeConfig,
     photos: Sequence[LabelledPhoto],
     pixels: Pixels,
@@ -149,6 +163,7 @@ def find_lr(
     listener: Listener,
     device: torch.device,
     pieces: int = 1,
+    ranks: Ranks = ALONE,
 ) -> LrRangeResult:
     """The curves of all sweeps, each with a model of its own; nothing of the caller's has changed.
 
@@ -156,7 +171,7 @@ def find_lr(
 
     Step i of sweep k is reported as step ``k * num_steps + i``. A sweep that the listener wants
     finished is the last; unless it is the first it is left out, for a part of a curve would count
-    as much as a whole one. ``pieces`` is as in `fine_tune`.
+    as much as a whole one. ``pieces`` and ``ranks`` are as in `fine_tune`.
 
     Departures from fastai: a loss that is not finite is recorded as NaN and ends the sweep
     (fastai goes on), and a batch larger than the data set shrinks to it (fastai fails).
@@ -165,15 +180,17 @@ def find_lr(
         TooFewImagesError: Fewer photos than a batch of two.
         StoppedError: The listener said LEAVE or ABANDON; a find is too short to be resumed.
     """
+    listener = heard_by_all(listener, ranks)
     find = _Find(
         config=config,
         photos=photos,
         pixels=pixels,
-        batch_size=fitting_batch_size(config.data.batch_size, len(photos), listener),
+        batch_size=fitting_batch_size(config.data.batch_size, len(photos), listener, ranks),
         precision=resolve_precision(config.precision, device),
         device=device,
         listener=listener,
         pieces=pieces,
+        ranks=ranks,
     )
     listener.phase(PHASE)
     with _every_gpu_draws_on():

@@ -1,14 +1,18 @@
 """One step of training. Shapes: B = batch."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # torch's own customary name
+from torch.nn.parallel import DistributedDataParallel
 
 from ml.backbones import ImageClassifier
 from ml.device import Resolved, autocast
+from ml.ranks import ALONE, Ranks, Rows
+from ml.shared_layers import tell_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,8 @@ class Batch:
     """(B,), int64."""
     share: float = 1.0
     """What part of its step's loss the mean loss of this batch is."""
+    rows: Rows | None = None
+    """Which rows of a batch that several processes share."""
 
     def record_stream(self, s: torch.Stream) -> None:
         """As a tensor's."""
@@ -39,6 +45,9 @@ class Stepper:
     label_smoothing: float
     class_weights: Tensor | None = None
     """(C,), float32, on the training device; the loss is sum(weight * loss) / sum(weight)."""
+    ranks: Ranks = ALONE
+    replica: DistributedDataParallel | None = None
+    """The model, with gradients that are the mean over several processes."""
 
     def __call__(self, batch: Batch) -> Tensor:
         """As `together`, with a single batch."""
@@ -48,18 +57,27 @@ class Stepper:
         """The mean loss before the step, a float32 scalar left on the device; the step is taken.
 
         The batches of one step come one after the other, so that the memory of one is enough.
+        Where processes share them the loss is that of all their rows.
         """
-        losses = [self._backward(batch) for batch in batches]
+        losses = [self._backward(batch, is_last=is_last) for batch, is_last in _marked(batches)]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+        return self.ranks.summed(losses[0] if len(losses) == 1 else torch.stack(losses).sum())
 
-    def _backward(self, batch: Batch) -> Tensor:
+    def _backward(self, batch: Batch, *, is_last: bool) -> Tensor:
         """The batch's part of the loss; its gradients are added to what is there."""
+        if self.replica is None:
+            return self._gradients(self.model, batch)
+        tell_rows(self.model, batch.rows)
+        # gradients of several batches are exchanged once
+        with contextlib.nullcontext() if is_last else self.replica.no_sync():
+            return self._gradients(self.replica, batch)
+
+    def _gradients(self, model: nn.Module, batch: Batch) -> Tensor:
         # Only the forward pass is autocast; the loss and the gradients choose their own types.
         with autocast(self.precision, batch.images.device):
-            logits_BK = self.model(batch.images)
+            logits_BK = model(batch.images)
         loss = F.cross_entropy(
             logits_BK,
             batch.labels,
@@ -67,8 +85,35 @@ class Stepper:
             label_smoothing=self.label_smoothing,
         )
         loss = loss * batch.share
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own gap
+        # the mean over processes of what is as many times too large is the sum
+        summed = loss * self.ranks.count
+        self.scaler.scale(summed).backward()  # type: ignore[no-untyped-call]  # torch's own gap
         return loss.detach()
+
+
+def _marked(batches: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """Each batch, and whether it is the last one."""
+    ahead = iter(batches)
+    batch = next(ahead, None)
+    while batch is not None:
+        following = next(ahead, None)
+        yield batch, following is None
+        batch = following
+
+
+def replicated(
+    model: ImageClassifier, ranks: Ranks, device: torch.device
+) -> DistributedDataParallel | None:
+    """The model as all processes train it from the same weights; None where there is only one."""
+    if ranks.is_alone:
+        return None
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        # running statistics are those of whole batches, and so the same everywhere
+        forward_sync_buffers=False,
+        gradient_as_bucket_view=True,
+    )
 
 
 def make_scaler(precision: Resolved, device: torch.device) -> torch.amp.GradScaler:

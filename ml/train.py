@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 
+from ml.agreement import heard_by_all
 from ml.backbones import ImageClassifier
 from ml.cache import Pixels
 from ml.config import FineTuneConfig
@@ -24,16 +25,18 @@ from ml.inputs import Inputs
 from ml.optimizer import set_rates
 from ml.pending import TakenStep
 from ml.photos import LabelledPhoto
-from ml.progress import Command, EpochReport, Listener, StepReport
+from ml.progress import Command, Listener
+from ml.ranks import ALONE, Ranks
 from ml.resumption import Elsewhere
+from ml.run_reports import epoch_report, step_report
 from ml.seeding import seeded
-from ml.step import Batch, Stepper
-from ml.theory.schedules import Phase
+from ml.step import Batch
 from ml.training_run import (
     StopReason,
     TrainingRun,
     current_phase,
     enter_phase,
+    entered,
     new_run,
     resumed_run,
     state_of,
@@ -77,13 +80,16 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
     resume: TrainingState | None = None,
     pieces: int = 1,
     elsewhere: Elsewhere = "fail",
+    ranks: Ranks = ALONE,
 ) -> FineTuneOutcome:
     """The trained model, or a run that was left; torch's random numbers are untouched.
 
     Without validation photos the figures of validation are None. With ``pieces`` a batch goes
     through the network in so many parts, for want of memory: its gradient is the same, only
     normalisation layers see the photos of one part at a time. Where ``elsewhere`` is
-    ``"continue"``, a run from another machine goes on with a warning.
+    ``"continue"``, a run from another machine goes on with a warning. Several processes that are
+    given the same take the steps of one, and end with the same model; the first one's listener
+    is told.
 
     Raises:
         EnvironmentChangedError: ``resume`` comes from another machine, configuration or data.
@@ -98,10 +104,11 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
         pixels=pixels,
         valid=valid,
         valid_pixels=valid_pixels,
-        listener=listener,
+        listener=heard_by_all(listener, ranks),
         device=device,
         pieces=pieces,
         elsewhere=elsewhere,
+        ranks=ranks,
     )
     with seeded(config.seed, device):
         run = new_run(inputs) if resume is None else resumed_run(inputs, resume)
@@ -155,7 +162,7 @@ def _epoch(run: TrainingRun) -> None:
             return
         raise
     _remember(run, phase.name, validation)
-    run.inputs.listener.epoch(_epoch_report(run, validation, time.perf_counter() - began_s))
+    run.inputs.listener.epoch(epoch_report(run, validation, time.perf_counter() - began_s))
     if run.epoch_is_trained:
         run.epochs_done += 1
         run.steps_in_epoch = 0
@@ -193,7 +200,7 @@ def take_step(run: TrainingRun, batches: Iterable[Batch], step: int) -> None:
     Raises:
         LossDivergedError: The loss became infinite or not a number.
     """
-    phase, stepper = _entered(run)
+    phase, stepper = entered(run)
     lrs, momentum = phase.lr[step], phase.momentum[step]
     set_rates(stepper.optimizer, lrs, momentum)
     taken = TakenStep(run.epochs_done, step, run.global_step, lrs, momentum)
@@ -210,7 +217,7 @@ def _report_steps(run: TrainingRun, *, everything: bool = False) -> None:
             raise LossDivergedError(taken.global_step)
         run.losses.append(loss)
         smoothed = run.smoother.update(loss)
-        run.inputs.listener.step(_step_report(run, taken, loss, smoothed))
+        run.inputs.listener.step(step_report(run, taken, loss, smoothed))
 
 
 def _obey(run: TrainingRun) -> None:
@@ -220,7 +227,9 @@ def _obey(run: TrainingRun) -> None:
         raise StoppedError("training", command.value)
     if command in {Command.SAVE, Command.LEAVE}:
         _report_steps(run, everything=True)
-        run.inputs.listener.checkpoint(state_of(run))
+        # all processes stand at the same point, with the same weights and random numbers
+        if run.inputs.ranks.is_first:
+            run.inputs.listener.checkpoint(state_of(run))
     if command is Command.LEAVE:
         run.wish = command
     elif command is Command.FINISH and run.wants(Command.CONTINUE):
@@ -259,41 +268,5 @@ def validation_logits(run: TrainingRun, command: Callable[[], Command]) -> Logit
         precision=run.precision,
         device=inputs.device,
         command=command,
-    )
-
-
-def _entered(run: TrainingRun) -> tuple[Phase, Stepper]:
-    assert run.phase is not None and run.stepper is not None  # noqa: S101, PT018  # entered by now
-    return run.phase, run.stepper
-
-
-def _step_report(run: TrainingRun, taken: TakenStep, loss: float, smoothed: float) -> StepReport:
-    phase, _ = _entered(run)
-    return StepReport(
-        phase=phase.name,
-        epoch=taken.epoch,
-        step=taken.step,
-        global_step=taken.global_step,
-        loss=loss,
-        smoothed=smoothed,
-        lrs=taken.lrs,
-        momentum=taken.momentum,
-        images=run.batches.photos_per_step,
-    )
-
-
-def _epoch_report(run: TrainingRun, validation: Metrics | None, seconds: float) -> EpochReport:
-    phase, _ = _entered(run)
-    losses = run.losses[-run.steps_in_epoch :] if run.steps_in_epoch else []
-    return EpochReport(
-        phase=phase.name,
-        epoch=run.epochs_done,
-        global_step=run.global_step,
-        train_loss=sum(losses) / len(losses) if losses else None,
-        valid_loss=validation.loss if validation else None,
-        accuracy=validation.accuracy if validation else None,
-        error_rate=1 - validation.accuracy if validation else None,
-        seconds=seconds,
-        sample_losses=validation.sample_losses if validation else None,
-        sample_predictions=validation.sample_predictions if validation else None,
+        ranks=inputs.ranks,
     )

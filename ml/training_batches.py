@@ -15,6 +15,7 @@ from ml.errors import TooFewImagesError
 from ml.loader import shuffled_batches
 from ml.photos import LabelledPhoto
 from ml.progress import Listener
+from ml.ranks import ALONE, Ranks, Rows
 from ml.resident import Positions
 from ml.step import Batch
 from ml.theory import batch_counts
@@ -28,6 +29,8 @@ class BatchKey:
     epoch: int
     positions: Positions
     share: float = 1.0
+    """As in `Batch`."""
+    rows: Rows | None = None
     """As in `Batch`."""
 
 
@@ -46,6 +49,8 @@ class TrainingBatches:
     class_weights: tuple[float, ...] | None = None
     pieces: int = 1
     """Parts in which a batch goes through the network, one after the other, for want of memory."""
+    ranks: Ranks = ALONE
+    """Of each part a process makes its own rows."""
 
     @property
     def per_step(self) -> int:
@@ -63,16 +68,22 @@ class TrainingBatches:
         return self.batch_size * self.accumulate
 
     def keys(self, epoch: int, *, first: int = 0) -> list[BatchKey]:
-        """The batches of one epoch, or their pieces, from the given optimiser step on."""
+        """The batches of one epoch, or their parts, from the given optimiser step on."""
         order = shuffled_batches(len(self.photos), self.batch_size, seed=self.seed, epoch=epoch)
         whole = order[first * self.accumulate : self.per_epoch * self.accumulate]
         some = [piece for batch in whole for piece in np.array_split(batch, self.pieces)]
-        if self.per_step == 1:
+        if self.per_step == 1 and self.ranks.is_alone:
             return [BatchKey(epoch, positions) for positions in some]
-        weights = [self._weight(positions) for positions in some]
-        steps = [weights[at : at + self.per_step] for at in range(0, len(some), self.per_step)]
-        shares = [weight / sum(step) for step in steps for weight in step]
-        return [BatchKey(epoch, *batch) for batch in zip(some, shares, strict=True)]
+        steps = [some[at : at + self.per_step] for at in range(0, len(some), self.per_step)]
+        return [key for step in steps for key in self._of_step(epoch, step)]
+
+    def _of_step(self, epoch: int, parts: list[Positions]) -> Iterator[BatchKey]:
+        """This process's rows of the parts that one optimiser step consists of."""
+        weight = sum(self._weight(positions) for positions in parts)
+        for positions in parts:
+            rows = self.ranks.rows(len(positions))
+            mine = positions[rows.start : rows.stop]
+            yield BatchKey(epoch, mine, self._weight(mine) / weight, rows)
 
     def _weight(self, positions: Positions) -> float:
         """What the batch weighs in the loss of its step."""
@@ -91,12 +102,17 @@ class TrainingBatches:
             device=self.device,
         )
         labels_B = np.array([self.photos[int(i)].label for i in key.positions], np.int64)
-        return Batch(images_BCHW, on_device(labels_B, self.device), key.share)
+        return Batch(images_BCHW, on_device(labels_B, self.device), key.share, key.rows)
 
     def environment(self, precision: Resolved) -> dict[str, str | int]:
         """All that decides bits besides the configuration."""
         found = environment(precision=precision, batch_size=self.batch_size, device=self.device)
-        return {**found, "pixels": self.pixels.stored}
+        return {**found, **devices_of(self.ranks), "pixels": self.pixels.stored}
+
+
+def devices_of(ranks: Ranks) -> dict[str, str | int]:
+    """Over how many devices numbers are added up, where that is not one."""
+    return {} if ranks.is_alone else {"devices": ranks.count}
 
 
 def endless_keys(batches: TrainingBatches) -> Iterator[BatchKey]:
@@ -119,14 +135,16 @@ def fitting_accumulate(wished: int, photos: int, batch_size: int, listener: List
     return fitting
 
 
-def fitting_batch_size(wished: int, photos: int, listener: Listener) -> int:
+def fitting_batch_size(wished: int, photos: int, listener: Listener, ranks: Ranks = ALONE) -> int:
     """The wished batch size, or all photos when there are fewer, with a warning.
 
     Raises:
-        TooFewImagesError: There are fewer than two photos.
+        TooFewImagesError: There are fewer than two photos, or fewer than processes.
     """
-    if photos < LEAST_TRAIN:
-        raise TooFewImagesError(found=photos, needed=LEAST_TRAIN, purpose="training")
+    needed = max(LEAST_TRAIN, ranks.count)
+    if photos < needed:
+        purpose = "training" if ranks.is_alone else f"training on {ranks.count} devices"
+        raise TooFewImagesError(found=photos, needed=needed, purpose=purpose)
     if photos >= wished:
         return wished
     listener.warning(

@@ -20,7 +20,8 @@ from ml.placement import place_of
 from ml.progress import Command
 from ml.resumption import check_same_run, environment_changes, precision_of
 from ml.seeding import restore_rng_state, rng_state
-from ml.step import Stepper, make_scaler
+from ml.shared_layers import share_layers
+from ml.step import Stepper, make_scaler, replicated
 from ml.theory.early_stopping import Metric, best_place, has_stalled
 from ml.theory.schedules import FineTunePlan, LossSmoother, Phase, fine_tune_phases
 from ml.training_batches import TrainingBatches, fitting_accumulate, fitting_batch_size
@@ -93,9 +94,9 @@ class TrainingRun:
 
     @property
     def is_over_time(self) -> bool:
-        """Whether the time that the run may take is over."""
+        """Whether the time that the run may take is over, by the first process's clock."""
         limit_s = self.inputs.config.max_duration_s
-        return limit_s is not None and self.trained_s >= limit_s
+        return limit_s is not None and self.inputs.ranks.agreed(self.trained_s >= limit_s)
 
     @property
     def best_epoch(self) -> int | None:
@@ -188,6 +189,8 @@ def enter_phase(run: TrainingRun) -> Stepper:
     else:
         unfreeze(run.model)
     run.losses, run.smoother = [], LossSmoother()
+    # a replica that is gone looks at no gradient of the next one
+    run.stepper = None
     run.stepper = Stepper(
         run.model,
         make_optimizer(run.model, weight_decay=config.weight_decay, rate_per=config.rate_per),
@@ -195,17 +198,25 @@ def enter_phase(run: TrainingRun) -> Stepper:
         run.precision,
         config.label_smoothing,
         None if config.class_weights is None else torch.tensor(config.class_weights, device=device),
+        run.inputs.ranks,
+        replicated(run.model, run.inputs.ranks, device),
     )
     return run.stepper
 
 
+def entered(run: TrainingRun) -> tuple[Phase, Stepper]:
+    """The phase under way and what takes its steps."""
+    assert run.phase is not None and run.stepper is not None  # noqa: S101, PT018  # entered by now
+    return run.phase, run.stepper
+
+
 def state_of(run: TrainingRun) -> TrainingState:
     """A copy of all that a resumption needs."""
-    assert run.phase is not None and run.stepper is not None  # noqa: S101, PT018  # entered by now
+    phase, stepper = entered(run)
     return TrainingState(
         run=_fingerprint(run.inputs),
         environment=run.batches.environment(run.precision),
-        phase=run.phase.name,
+        phase=phase.name,
         epochs_done=run.epochs_done,
         steps_in_epoch=run.steps_in_epoch,
         global_step=run.global_step,
@@ -214,8 +225,8 @@ def state_of(run: TrainingRun) -> TrainingState:
         trained_s=run.trained_s,
         model=copied(run.model.state_dict()),
         best_model=run.best_model,
-        optimizer=copied(run.stepper.optimizer.state_dict()),
-        scaler=copied(run.stepper.scaler.state_dict()),
+        optimizer=copied(stepper.optimizer.state_dict()),
+        scaler=copied(stepper.scaler.state_dict()),
         rng=rng_state(run.inputs.device),
     )
 
@@ -223,8 +234,11 @@ def state_of(run: TrainingRun) -> TrainingState:
 def _run(inputs: Inputs, model: ImageClassifier) -> TrainingRun:
     config = inputs.config
     model, precision = model.to(inputs.device), resolve_precision(config.precision, inputs.device)
-    inputs = inputs.placed(model, precision)
-    batch_size = fitting_batch_size(config.data.batch_size, len(inputs.train), inputs.listener)
+    inputs, ranks = inputs.placed(model, precision), inputs.ranks
+    share_layers(model, ranks)
+    batch_size = fitting_batch_size(
+        config.data.batch_size, len(inputs.train), inputs.listener, ranks
+    )
     batches = TrainingBatches(
         inputs.train,
         inputs.pixels,
@@ -235,6 +249,7 @@ def _run(inputs: Inputs, model: ImageClassifier) -> TrainingRun:
         fitting_accumulate(config.accumulate, len(inputs.train), batch_size, inputs.listener),
         config.class_weights,
         inputs.pieces,
+        ranks,
     )
     plan = FineTunePlan(
         epochs=config.epochs,

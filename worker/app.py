@@ -27,6 +27,7 @@ from jobs.settings import Settings, SettingsError, load_settings, traces_endpoin
 from worker.metrics_server import show_metrics
 from worker.supervisor import Supervisor
 
+_LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 _TRAINER_ENVIRONMENT = {
     # glibc gives every large activation back to the kernel and faults it in again; keeping
     # them saves some 200,000 page faults in each step of a training on the CPU
@@ -35,6 +36,9 @@ _TRAINER_ENVIRONMENT = {
     # threads that wait for work should not burn the core that another process could use
     "OMP_WAIT_POLICY": "PASSIVE",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    # trainers that share a job meet on this machine, and nobody else's business is it
+    "GLOO_SOCKET_IFNAME": _LOOPBACK,
+    "NCCL_SOCKET_IFNAME": _LOOPBACK,
 }
 
 _TURN_S = 0.05
@@ -140,9 +144,10 @@ def _device_name(settings: Settings, queue: str) -> str:
     """What people are told; the trainer picks the device itself, by the same rule."""
     if queue != "train":
         return "cpu"
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if nvidia_devices() else "cpu"
+    kind = settings.device
+    if kind == "auto":
+        kind = "cuda" if nvidia_devices() else "cpu"
+    return f"{kind}:{settings.devices}" if settings.devices else kind
 
 
 def make_app(settings: Settings, queue: str, look: Callable[[], None]) -> Celery:
@@ -167,6 +172,19 @@ def _refuse_store(settings: Settings) -> None:
         log.warning("artifact_store_away", error=str(problem))
 
 
+def _refuse_absent(settings: Settings, queue: str) -> None:
+    """The process ends with a message where it is to own GPUs that the driver does not list."""
+    if not settings.devices or not _device_name(settings, queue).startswith("cuda"):
+        return
+    there = nvidia_devices()
+    absent = [number for number in settings.device_numbers if number >= there]
+    if absent:
+        sys.exit(
+            f"cannot start: TUNESMITH_DEVICES is {settings.devices}, and the driver lists "
+            f"{there} GPUs, from 0 on; there is none with the number {absent[0]}"
+        )
+
+
 def _refuse_newer(settings: Settings) -> None:
     """The process ends with a message on a database of a newer version.
 
@@ -187,8 +205,11 @@ def main() -> None:
     """The worker serves its queue until SIGTERM, then gives its job back and ends."""
     parser = argparse.ArgumentParser(prog="tunesmith worker", description=__doc__)
     parser.add_argument("--queue", choices=sorted(LOOK_TASKS), default="train")
-    queue = parser.parse_args().queue
-    settings = load_settings()
+    parser.add_argument("--devices", help="as TUNESMITH_DEVICES")
+    given = parser.parse_args()
+    queue = given.queue
+    settings = load_settings(**({"devices": given.devices} if given.devices else {}))
+    _refuse_absent(settings, queue)
     configure_logging(settings.log_format, settings.log_level)
     _try_traces()
     os.environ.update(_TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read

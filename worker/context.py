@@ -17,6 +17,7 @@ from jobs.settings import Settings
 from jobs.sources import paths
 from worker.control import Control
 from worker.patience import until_answered
+from worker.seat import Seat
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Context:
     doorbell: Doorbell
     job: Job
     control: Control
+    seat: Seat = field(default_factory=Seat)
 
     @property
     def folder(self) -> Path:
@@ -76,6 +78,20 @@ class Context:
         return self.artifacts.fetched(self.artifacts.items_file(dataset_id))
 
     def tell(
+        self,
+        write: Callable[Concatenate[Database, str, int, P], object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """As `write`, where this trainer is the one that writes what happens.
+
+        Raises:
+            LeaseLostError: the job belongs to another attempt or to nobody.
+        """
+        if self.control.speaks:
+            self.write(write, *args, **kwargs)
+
+    def write(
         self,
         write: Callable[Concatenate[Database, str, int, P], T],
         *args: P.args,

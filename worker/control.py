@@ -1,7 +1,8 @@
 """The pipe between a supervisor and its trainer: how long the lease runs, what to do next.
 
 The trainer answers each word with the time at which it last asked for orders. One that has not
-asked for long is stuck, even where this thread of it still runs.
+asked for long is stuck, even where this thread of it still runs. One of several trainers asks for
+the word before it tells what broke them off: see `worker.group`.
 
 End of file means that the worker is gone: the trainer ends at once, or the next attempt would
 find the device full.
@@ -14,11 +15,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from multiprocessing.connection import Connection
 
+from worker.seat import Seat
+
 EXIT_ORPHANED = 71
 EXIT_LEASE_OVER = 72
 EXIT_FENCED_OFF = 73
 EXIT_STORE_AWAY = 74
+WANTS_THE_WORD = "wants the word"
 _LOOK_S = 0.5
+_ONLY_SEAT = Seat()
 
 
 class Order(StrEnum):
@@ -42,13 +47,23 @@ class Message:
 
     order: Order
     lease_until_s: float
+    has_the_word: bool = False
+    """Whether this trainer says for all how the attempt ends."""
 
 
 class Control:
     """The trainer's end of the pipe, watched by a thread of its own."""
 
-    def __init__(self, pipe: Connection, lease_until_s: float) -> None:
+    speaks = True
+    """Whether this trainer writes what happens."""
+
+    def __init__(self, pipe: Connection, lease_until_s: float, *, seat: Seat = _ONLY_SEAT) -> None:
         self._pipe = pipe
+        self.speaks = seat.is_first
+        self._wants_the_word = threading.Event()
+        self._has_the_word = threading.Event()
+        if seat.count == 1:
+            self._has_the_word.set()
         self._lease_until_s = lease_until_s
         self._order = Order.CONTINUE
         self._asked_at_s = time.monotonic()
@@ -70,11 +85,25 @@ class Control:
         """As `must_end`, for who waits for the work of others: waiting is no sign of life."""
         return self._order in _TO_END
 
+    def take_the_word(self) -> None:
+        """This trainer says how the attempt ends; one that is not to say so waits for its end."""
+        self._wants_the_word.set()
+        self._has_the_word.wait()
+        self.speaks = True
+
+    def wait_for_the_end(self) -> None:
+        """Nothing is left to do; the worker ends this trainer when the first one has ended."""
+        threading.Event().wait()
+
     def _watch(self) -> None:
+        asked = False
         while True:
             try:
                 if self._pipe.poll(_LOOK_S):
                     self._take(self._pipe.recv())
+                if self._wants_the_word.is_set() and not asked:
+                    self._pipe.send(WANTS_THE_WORD)
+                    asked = True
             except (EOFError, OSError):
                 os._exit(EXIT_ORPHANED)
             if time.monotonic() > self._lease_until_s:
@@ -83,6 +112,8 @@ class Control:
     def _take(self, message: Message) -> None:
         self._order = message.order
         self._lease_until_s = message.lease_until_s
+        if message.has_the_word:
+            self._has_the_word.set()
         self._pipe.send(self._asked_at_s)
 
 
@@ -97,3 +128,6 @@ class Undisturbed(Control):
     def order(self) -> Order:
         """To go on."""
         return Order.CONTINUE
+
+    def take_the_word(self) -> None:
+        """Nobody else has it."""

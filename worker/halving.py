@@ -18,7 +18,8 @@ from worker.context import Context
 from worker.failures import JobFailedError
 
 OUT_OF_MEMORY = "out_of_memory"
-_FEWEST_TRAINED = 2  # normalisation has no variance of one photo
+_FEWEST_TRAINED = 2
+"""Normalisation has no variance of one photo."""
 
 Divisible = LrFindSpec | FineTuneSpec | EvaluationSpec | PredictionSpec
 """What is asked for in batches that may go through the network in pieces."""
@@ -65,6 +66,8 @@ def halved_if_too_large(context: Context, spec: Divisible, photos: int) -> Itera
             raise
         pieces, batch_size = 2 * pieces_of(context.job), _counts(spec, photos).batch_size
         fewest = 1 if isinstance(spec, EvaluationSpec | PredictionSpec) else _FEWEST_TRAINED
+        fewest = max(fewest, spec.devices)
+        context.control.take_the_word()
         if pieces > batch_size // fewest:
             raise _nothing_smaller(problem, math.ceil(2 * batch_size / pieces)) from problem
         values = pieces_values(spec, photos, pieces)

@@ -110,7 +110,7 @@ class JobListener:
         if not self._is_kept(path):
             return
         saved = Checkpoint(context.artifacts.relative(path), step)
-        needed = context.tell(checkpoints.record, saved)
+        needed = context.write(checkpoints.record, saved)
         delete_others(context.artifacts, context.job, needed)
         self._saved_at_s = time.monotonic()
 

@@ -93,6 +93,8 @@ class ProgressWriter:
         told = (progress, len(self._points))
         if told == self._told or (not at_once and now_s - self._written_at_s < _WRITE_EVERY_S):
             return
+        if not self._context.control.speaks:
+            return
         self._written_at_s = now_s
         job, update = self._context.job, self._update(progress, latest)
         try:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.hyperparameters import LearningRatePerGroup, LearningRateRange
+from jobs.scoring_fields import ScoringFields
 from jobs.spec import FineTuneSpec
 from ml.config import FineTuneConfig
 from ml.theory import batch_counts
@@ -16,6 +17,7 @@ def environment_values(
     """What decided bits beside the request; what differs from it says who decided otherwise."""
     origins = {
         "batch_size": "request" if environment["batch_size"] == batch_size else "dataset",
+        "devices": "request",
         "precision": "request" if environment["precision"] == precision else "hardware",
         "pixels_in": "hardware",
     }
@@ -23,6 +25,11 @@ def environment_values(
         name: {"value": value, "origin": origins.get(name, "environment")}
         for name, value in environment.items()
     }
+
+
+def devices_values(spec: ScoringFields) -> dict[str, Any]:
+    """How many devices shared each batch, where that was asked for; else nothing."""
+    return {} if spec.devices == 1 else {"devices": {"value": spec.devices, "origin": "request"}}
 
 
 def weights_values(found: FoundModel | None) -> dict[str, Any]:

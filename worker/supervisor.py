@@ -50,6 +50,7 @@ class Supervisor:
         self._worker_id = worker_id
         self._busy = threading.Lock()
         self._is_warm = False
+        self._devices = (len(settings.device_numbers) or 1) if queue == "train" else 1
         self._parts = Parts(
             settings=settings,
             database=database,
@@ -150,6 +151,7 @@ class Supervisor:
                 self._queue,
                 self._worker_id,
                 lease_ms=int(self._parts.settings.lease_s * 1000),
+                devices=self._devices,
             )
         except StoreUnavailableError as problem:
             log.warning("database_away", error=str(problem))

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 import structlog
@@ -28,6 +28,7 @@ from worker.context import Context, Ending
 from worker.control import EXIT_FENCED_OFF, EXIT_STORE_AWAY, Control
 from worker.failures import JobFailedError, failure_of, is_of_the_machine
 from worker.patience import until_answered
+from worker.seat import Seat
 
 RUNNERS = {
     JobType.DATASET_IMPORT: "worker.runners.dataset_import",
@@ -57,6 +58,7 @@ class Assignment:
     fence: int
     lease_until_s: float
     traces_endpoint: str | None = None
+    seat: Seat = field(default_factory=Seat)
 
 
 def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) -> None:
@@ -64,7 +66,7 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
 
     Nothing ever comes through the lifeline; its end of file is the death of the worker.
     """
-    control = Control(pipe, assignment.lease_until_s)
+    control = Control(pipe, assignment.lease_until_s, seat=assignment.seat)
     become_a_process_of_its_own()
     end_with(lifeline)
     database = Database(assignment.settings.database_url)
@@ -77,12 +79,17 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
         doorbell=Doorbell(assignment.settings.redis_url),
         job=until_answered(lambda: store.get(database, assignment.job_id)),
         control=control,
+        seat=assignment.seat,
     )
     configure_logging("console", context.settings.log_level)
+    if assignment.seat.count > 1:
+        structlog.contextvars.bind_contextvars(trainer=assignment.seat.number)
     tracing.begin("tunesmith-trainer", assignment.traces_endpoint)
     try:
         with _span_of(context.job):
             do(context)
+        if not control.speaks:
+            control.wait_for_the_end()
     except LeaseLostError as problem:
         log.warning("fenced_off", reason=str(problem))
         sys.exit(EXIT_FENCED_OFF)
@@ -111,6 +118,8 @@ def _span_of(job: Job) -> AbstractContextManager[tracing.Span]:
 def do(context: Context) -> None:
     """The job has ended, or gone back where it is to go on; every failure is in its error.
 
+    Of several trainers the first one writes that, or the one that broke the attempt off.
+
     Raises:
         LeaseLostError: it belongs to another attempt.
         StoreUnavailableError: the database is away.
@@ -121,12 +130,17 @@ def do(context: Context) -> None:
     except (LeaseLostError, StoreUnavailableError):
         raise
     except StoppedError:
+        if not context.control.speaks:
+            return
         state = until_answered(lambda: leases.release(database, job.id, job.fence))
     except Exception as problem:  # the edge: every failure becomes job.error
         # by the log, which never fails: the disk may be full
         log.exception("job_broke_off", job=job.id)
+        context.control.take_the_word()
         state = _break_off(context, problem)
     else:
+        if not context.control.speaks:
+            return
         _keep_log(context)
         state = until_answered(
             lambda: leases.succeed(

@@ -1,15 +1,13 @@
-"""Watches one trainer: renews its lease, hands on what clients want, reads its exit code.
+"""Watches one attempt: renews its lease, hands on what clients want, reads the exit code.
 
 Renewal never waits for the training loop, and the training loop never outlives its worker.
 """
 
-import os
 import signal
 import threading
 import time
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import structlog
@@ -27,11 +25,11 @@ from worker.control import (
     EXIT_LEASE_OVER,
     EXIT_ORPHANED,
     EXIT_STORE_AWAY,
-    Message,
     Order,
 )
+from worker.group import Group
 from worker.patience import until_answered
-from worker.trainer import Assignment, run_trainer
+from worker.trainer import Assignment
 
 _LOOK_S = 0.25
 _LAST_LINES = 20
@@ -64,29 +62,24 @@ class Watch:
         self._ordered_at_s: float | None = None
         self._renewed_at_s = time.monotonic()
         self._killed = False
-        self._asked_at_s = self._renewed_at_s
         self._is_stuck = False
-        self._pipe, self._lifeline, self._process = self._start()
+        self._group = self._start()
 
     def until_the_end(self) -> int:
         """The trainer has ended, with this exit code, and the job is where its end says."""
         try:
-            while not wait([self._process.sentinel], timeout=_LOOK_S):
+            while not self._group.ended(within_s=_LOOK_S):
                 self._look()
-            self._process.join()
-            exit_code = self._process.exitcode or 0
+            exit_code = self._group.exit_code
             metrics.TRAINER_EXITS.labels(_outcome(exit_code)).inc()
             self._settle(exit_code)
             self._tidy()
             return exit_code
         finally:
-            self._pipe.close()
-            self._lifeline.close()
+            self._group.close()
             self._parts.doorbell.happened(self._job.id)
 
-    def _start(self) -> tuple[Connection, Connection, ForkServerProcess]:
-        theirs, ours = self._parts.processes.Pipe(duplex=True)
-        their_lifeline, lifeline = self._parts.processes.Pipe(duplex=False)
+    def _start(self) -> Group:
         assignment = Assignment(
             settings=self._settings,
             job_id=self._job.id,
@@ -94,13 +87,12 @@ class Watch:
             lease_until_s=self._lease_until_s(),
             traces_endpoint=traces_endpoint(),
         )
-        process = self._parts.processes.Process(
-            target=run_trainer, args=(assignment, theirs, their_lifeline), name=self._job.id
+        return Group(
+            self._parts.processes,
+            assignment,
+            count=self._job.devices,
+            asked_at_s=self._renewed_at_s,
         )
-        process.start()
-        theirs.close()
-        their_lifeline.close()
-        return ours, lifeline, process
 
     def _look(self) -> None:
         now_s = time.monotonic()
@@ -116,7 +108,7 @@ class Watch:
             self._follow(job)
         if self._is_overdue(now_s):
             self._give_up(f"it did not end within {self._settings.cancel_grace_s:g} s")
-        elif now_s - self._last_asked_s() > self._settings.stall_s:
+        elif now_s - self._group.asked_at_s > self._settings.stall_s:
             self._is_stuck = True
             self._kill(f"it did not go on for {self._settings.stall_s:g} s")
 
@@ -141,7 +133,7 @@ class Watch:
         lease_ms = int(self._settings.lease_s * 1000)
         job = leases.renew(self._database, self._job.id, self._job.fence, lease_ms=lease_ms)
         self._renewed_at_s = now_s
-        self._send(self._order)
+        self._group.send(self._order, self._lease_until_s())
         return job
 
     def _wanted(self, job: Job) -> Order:
@@ -157,21 +149,7 @@ class Watch:
         self._order = order
         # a finished training still evaluates, for as long as that takes
         self._ordered_at_s = time.monotonic() if order in {Order.LEAVE, Order.ABANDON} else None
-        self._send(order)
-
-    def _send(self, order: Order) -> None:
-        try:
-            self._pipe.send(Message(order, self._lease_until_s()))
-        except (BrokenPipeError, ConnectionResetError):
-            log.debug("trainer_is_gone", job=self._job.id)
-
-    def _last_asked_s(self) -> float:
-        try:
-            while self._pipe.poll():
-                self._asked_at_s = self._pipe.recv()
-        except (EOFError, OSError):
-            log.debug("trainer_is_gone", job=self._job.id)
-        return self._asked_at_s
+        self._group.send(order, self._lease_until_s())
 
     def _lease_until_s(self) -> float:
         return self._renewed_at_s + self._settings.lease_s
@@ -189,12 +167,7 @@ class Watch:
 
     def _kill(self, reason: str) -> None:
         log.warning("trainer_killed", job=self._job.id, reason=reason)
-        if self._process.pid is not None and self._process.is_alive():
-            try:
-                # the trainer leads a process group of its own once it has begun
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                self._process.kill()
+        self._group.kill()
 
     def _settle(self, exit_code: int) -> None:
         job = self._job_at_the_end()

@@ -52,6 +52,13 @@ async def probed(
             "register it by POST /v1/datasets, then plan with its id",
             job_id=None,
         )
+    if premises.spec.devices > 1:
+        return NoEstimate(
+            code="several_devices",
+            detail=f"a probe measures one device, and how much faster {premises.spec.devices} of "
+            "them are is not known; plan with one device for the most that it would take",
+            job_id=None,
+        )
     # looked at first, so that no worker counts as busy because of this very probe
     hands = await run_in_threadpool(_hands, services.database)
     job = await run_in_threadpool(_find, services.database, premises, dataset, owner)

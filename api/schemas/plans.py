@@ -94,7 +94,7 @@ class NoEstimate(Resource):
     """Why there is no estimate, and what to do."""
 
     code: str = Field(
-        description="no_workers, workers_busy, probe_pending, probe_failed or "
+        description="no_workers, workers_busy, probe_pending, probe_failed, several_devices or "
         "dataset_not_imported; may grow"
     )
     detail: str

@@ -14,6 +14,7 @@ class WorkerResource(Resource):
     id: str
     queue: str
     device: str
+    devices: int = Field(description="how many devices it owns, which one job of it can share")
     hostname: str
     metrics: str | None = Field(description="`host:port` of its metrics for Prometheus, if shown")
     started_at: Time
@@ -26,6 +27,7 @@ class WorkerResource(Resource):
             id=worker.id,
             queue=worker.queue,
             device=worker.device,
+            devices=worker.devices,
             hostname=worker.hostname,
             metrics=worker.metrics,
             started_at=time_of(worker.started_ms),
@@ -73,8 +75,8 @@ class QueueResource(Resource):
         object="queue",
         queues=[{"name": "train", "queued": 2, "active": 1, "paused": 0, "workers": 1}],
         workers=[
-            {"id": "box-train-1", "queue": "train", "device": "cuda:0", "hostname": "box",
-             "metrics": "box:9103", "started_at": "2026-03-01T11:00:00.000Z",
+            {"id": "box-train-1", "queue": "train", "device": "cuda:0", "devices": 1,
+             "hostname": "box", "metrics": "box:9103", "started_at": "2026-03-01T11:00:00.000Z",
              "last_seen_at": "2026-03-01T12:00:00.000Z"}
         ],
         devices=["cuda:0"],

@@ -1,9 +1,9 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
-from jobs import checkpoints, curves, leases, store, verbs
+from jobs import checkpoints, curves, leases, store, tables, verbs
 from jobs.back_off import BackOff
 from jobs.checkpoints import Checkpoint
 from jobs.database import Database, db_now_ms
@@ -68,6 +68,26 @@ def test_the_highest_priority_is_claimed_first_then_the_oldest(database: Databas
     old, urgent, young = (given.a_job(database, priority=p).id for p in (5, 9, 5))
 
     assert [given.claimed(database).id for _ in range(3)] == [urgent, old, young]
+
+
+def test_a_job_for_several_devices_goes_to_a_worker_that_owns_as_many(database: Database) -> None:
+    large = given.a_job(database, priority=9, devices=3)
+    small = given.a_job(database)
+
+    def claimed(devices: int) -> str | None:
+        job = leases.claim_next(database, "train", "w", lease_ms=1000, devices=devices)
+        return None if job is None else job.id
+
+    assert [claimed(2), claimed(2), claimed(3), claimed(64)] == [small.id, None, large.id, None]
+
+
+def test_a_job_of_a_version_that_knew_one_device_only_is_claimed(database: Database) -> None:
+    job = given.a_job(database)
+    spec = {name: value for name, value in job.spec.items() if name != "devices"}
+    with database.write() as connection:
+        connection.execute(update(tables.jobs).values(spec=spec))
+
+    assert given.claimed(database).devices == 1
 
 
 def test_the_owner_with_the_fewest_running_jobs_goes_first(database: Database) -> None:

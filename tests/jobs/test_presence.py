@@ -32,6 +32,14 @@ def test_a_worker_that_says_so_again_is_there_once(database: Database) -> None:
     assert (second.device, second.hostname, second.pid) == ("cpu", "here", 7)
 
 
+def test_a_worker_owns_the_devices_in_its_name(database: Database) -> None:
+    presence.announce(
+        database, worker_id="w1", queue="train", device="cuda:0-3", hostname="here", pid=7
+    )
+
+    assert [worker.devices for worker in presence.present(database)] == [4]
+
+
 def test_a_worker_that_withdrew_is_gone(database: Database) -> None:
     announce(database, "w1")
 

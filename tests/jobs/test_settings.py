@@ -43,7 +43,7 @@ def test_every_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNESMITH_PORT", "-1")
     monkeypatch.setenv("TUNESMITH_THREADS", "-1")
 
-    with pytest.raises(SettingsError, match=r"TUNESMITH_PORT.*; TUNESMITH_THREADS"):
+    with pytest.raises(SettingsError, match=r"TUNESMITH_THREADS.*; TUNESMITH_PORT"):
         load_settings()
 
 

@@ -14,13 +14,14 @@ from worker.context import Context, Ending
 from worker.failures import JobFailedError
 from worker.halving import halved_if_too_large, pieces_of, pieces_values
 from worker.ledger import Evaluated, samples_entry, write_ledger
-from worker.resolved import environment_values
+from worker.resolved import devices_values, environment_values
 from worker.runners.scoring import scored
 from worker.runners.training import (
     ALL_PARTS,
     Material,
     prepare_device,
     read_material,
+    take_place,
 )
 
 
@@ -34,14 +35,17 @@ def run(context: Context) -> Ending:
     """
     spec = EvaluationSpec.model_validate(context.job.spec)
     model = models.get(context.database, spec.model)
-    device = prepare_device(context)
+    place = take_place(context)
+    device = prepare_device(context, place)
     material = read_material(context, classes=model.classes, mapping=spec.label_mapping)
     part = material.part(spec.split)
     left_out = _left_out(material, spec.split)
     if not part.items:
         raise _no_photo(context, spec, is_left_out=bool(left_out))
     with halved_if_too_large(context, spec, len(part.photos)):
-        logits = scored(context, spec, model, part, device, phase=EVALUATING)
+        logits = scored(context, spec, model, part, place, phase=EVALUATING)
+    if not context.seat.is_first:
+        return Ending()
     path = context.folder / f"samples-{spec.split}.parquet"
     totals = write_ledger(
         path,
@@ -58,6 +62,7 @@ def run(context: Context) -> Ending:
         values={
             "resolved": {
                 **_used(spec, device),
+                **devices_values(spec),
                 **pieces_values(spec, len(part.photos), pieces_of(context.job)),
             },
             "result": {

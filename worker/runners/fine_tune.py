@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from sqlalchemy import Connection
 
 from jobs import curves, models
@@ -15,15 +15,17 @@ from jobs.artifacts import sha256_of
 from jobs.database import db_now_ms
 from jobs.ids import new_model_id
 from jobs.spec import FineTuneSpec
+from ml.agreement import heard_by_all
+from ml.cache import Pixels
 from ml.config import FineTuneConfig
 from ml.device import Resolved, environment
 from ml.errors import StoppedError
 from ml.evaluate import Logits, predict_logits
-from ml.loader import epoch_order
 from ml.model_file import ModelCard, save_model
 from ml.progress import Command
 from ml.theory import batch_counts
 from ml.train import FineTuneOutcome, fine_tune
+from ml.training_batches import devices_of
 from ml.training_state import TrainingState
 from worker.class_weights import class_weights_of, class_weights_values
 from worker.context import Context, Ending
@@ -41,16 +43,19 @@ from worker.resolved import (
     weights_values,
 )
 from worker.runners.pixels import (
+    opened_in_turn,
     photos_named,
+    pixels_to_train,
     stored_as,
-    training_pixels,
     validation_pixels,
 )
 from worker.runners.training import (
     Material,
+    Workplace,
     newest_checkpoint,
     prepare_device,
     read_material,
+    take_place,
     tell_precision,
 )
 from worker.translate import Surroundings, fine_tune_config
@@ -78,7 +83,7 @@ def run(context: Context) -> Ending:
     task = _task(context)
     with halved_if_too_large(context, task.spec, len(task.material.part("train").photos)):
         outcome, logits = _trained(task)
-    return _ending(task, outcome, logits)
+    return _ending(task, outcome, logits) if context.seat.is_first else Ending()
 
 
 def _task(context: Context) -> _Task:
@@ -113,17 +118,20 @@ def _tell_default_rate(task: _Task) -> None:
 def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
     """The trained model and its logits of the valid part."""
     context, listener, spec = task.context, task.listener, task.spec
-    before = newest_checkpoint(context)
-    device = prepare_device(context, before)
-    _freeze(task, before, device)
+    place = take_place(context)
+    before = newest_checkpoint(context, place.ranks)
+    device = prepare_device(context, place, before)
+    _freeze(task, before, place)
     _tell_default_rate(task)
     train, valid = task.material.part("train"), task.material.part("valid")
     listener.phase("presizing")
-    order = epoch_order(len(train.photos), seed=spec.seed, epoch=0).tolist()
+    in_turn = partial(opened_in_turn, context, listener, place.ranks)
     with (
         photos_named([train, valid]),
-        closing(training_pixels(context, train, spec, order=order)) as pixels,
-        closing(validation_pixels(context, valid, spec)) as valid_pixels,
+        closing(
+            pixels_to_train(context, train, spec, listener=listener, ranks=place.ranks)
+        ) as pixels,
+        closing(in_turn(lambda: validation_pixels(context, valid, spec))) as valid_pixels,
     ):
         listener.follow(_course(spec, len(train.photos)))
         outcome = fine_tune(
@@ -137,21 +145,28 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
             resume=before,
             pieces=pieces_of(context.job),
             elsewhere=spec.on_environment_change,
+            ranks=place.ranks,
         )
         listener.finish()
         if outcome.status == "left":
             raise StoppedError("training", Command.LEAVE.value)
-        logits = predict_logits(
-            outcome.model,
-            valid_pixels,
-            valid.photos,
-            size=spec.size,
-            batch_size=photos_at_once(spec, context.job),
-            precision=cast(Resolved, outcome.resolved["precision"]),
-            device=device,
-            command=listener.command,
-        )
-    return outcome, logits
+        return outcome, _valid_logits(task, outcome, valid_pixels, place)
+
+
+def _valid_logits(
+    task: _Task, outcome: FineTuneOutcome, pixels: Pixels, place: Workplace
+) -> Logits:
+    return predict_logits(
+        outcome.model,
+        pixels,
+        task.material.part("valid").photos,
+        size=task.spec.size,
+        batch_size=photos_at_once(task.spec, task.context.job),
+        precision=cast(Resolved, outcome.resolved["precision"]),
+        device=place.device,
+        command=heard_by_all(task.listener, place.ranks).command,
+        ranks=place.ranks,
+    )
 
 
 def _course(spec: FineTuneSpec, photos: int) -> Course:
@@ -160,13 +175,13 @@ def _course(spec: FineTuneSpec, photos: int) -> Course:
     return Course(epochs=epochs, steps=epochs * counts.steps_per_epoch)
 
 
-def _freeze(task: _Task, before: TrainingState | None, device: torch.device) -> None:
+def _freeze(task: _Task, before: TrainingState | None, place: Workplace) -> None:
     """What decides bits is shown from the start; a later attempt finds it in its checkpoint."""
-    photos, spec = len(task.material.part("train").photos), task.spec
-    precision = tell_precision(spec.precision, device, task.listener)
-    batch_size = batch_counts.fitting(photos, batch_size=spec.batch_size).batch_size
-    now = environment(precision=precision, batch_size=batch_size, device=device)
-    now["pixels"] = stored_as(task.context, task.material.part("train"), spec)
+    train, spec = task.material.part("train"), task.spec
+    precision = tell_precision(spec.precision, place.device, task.listener)
+    batch_size = batch_counts.fitting(len(train.photos), batch_size=spec.batch_size).batch_size
+    now = environment(precision=precision, batch_size=batch_size, device=place.device)
+    now |= {**devices_of(place.ranks), "pixels": stored_as(task.context, train, spec)}
     used = now if before is None else before.environment
     task.context.tell(curves.record_resolved, {**_used(task, used), **_decided(task)})
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs.spec import LrFindSpec
-from ml.loader import epoch_order
 from ml.lr_range import LrRangeResult, SweptCurve, find_lr
 from ml.theory import architectures
 from ml.theory.lr_recommendation import Recommendation
@@ -17,10 +16,11 @@ from worker.findings import found_model
 from worker.halving import halved_if_too_large, pieces_of, pieces_values
 from worker.listener import Course, JobListener, finite
 from worker.resolved import environment_values, weights_values
-from worker.runners.pixels import photos_named, training_pixels
+from worker.runners.pixels import photos_named, pixels_to_train
 from worker.runners.training import (
     prepare_device,
     read_material,
+    take_place,
     tell_precision,
 )
 from worker.translate import Surroundings, lr_range_config
@@ -33,7 +33,8 @@ def run(context: Context) -> Ending:
         MlError: the run could not be made, or was broken off.
     """
     spec = LrFindSpec.model_validate(context.job.spec)
-    device = prepare_device(context)
+    place = take_place(context)
+    device = prepare_device(context, place)
     material = read_material(context)
     around = Surroundings(
         num_classes=len(material.classes),
@@ -45,10 +46,11 @@ def run(context: Context) -> Ending:
     tell_precision(spec.precision, device, listener)
     train = material.part("train")
     listener.phase("presizing")
-    order = epoch_order(len(train.photos), seed=spec.seed, epoch=0).tolist()
     with (
         photos_named([train]),
-        closing(training_pixels(context, train, spec, order=order)) as pixels,
+        closing(
+            pixels_to_train(context, train, spec, listener=listener, ranks=place.ranks)
+        ) as pixels,
     ):
         listener.follow(Course(epochs=1, steps=spec.num_steps * len(_planned(spec))))
         with halved_if_too_large(context, spec, len(train.photos)):
@@ -59,6 +61,7 @@ def run(context: Context) -> Ending:
                 listener=listener,
                 device=device,
                 pieces=pieces_of(context.job),
+                ranks=place.ranks,
             )
     listener.finish()
     used = environment_values(found.resolved, batch_size=spec.batch_size, precision=spec.precision)

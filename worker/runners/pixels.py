@@ -1,18 +1,21 @@
 """The pixels of a dataset's parts: where they are kept, in which form, and who makes them."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from jobs import datasets
+from jobs.spec import FineTuneSpec, LrFindSpec
 from ml.cache import Form, Pixels, Watch, completed, has_entry
 from ml.centres import centre_form, open_centres
 from ml.config import PresizeMode
 from ml.errors import UnreadableImageError
 from ml.images import presized_size
+from ml.loader import epoch_order
 from ml.originals import Originals
 from ml.pixel_files import Stored
 from ml.presized_pixels import open_pixels
+from ml.ranks import Ranks
 from worker.context import Context
 from worker.failures import JobFailedError
 from worker.items import Item, read_items
@@ -132,6 +135,42 @@ def all_there(context: Context, pixels: Pixels, listener: JobListener) -> Pixels
     """
     watch = Watch(listener.presized, lambda: context.control.must_end)
     return completed(pixels, watch)
+
+
+def pixels_to_train(
+    context: Context,
+    part: Part,
+    spec: LrFindSpec | FineTuneSpec,
+    *,
+    listener: JobListener,
+    ranks: Ranks,
+) -> Pixels:
+    """The part's photos, those of the first steps presized first; see `opened_in_turn`.
+
+    Raises:
+        StoppedError, UnreadableImageError: as `all_there`.
+    """
+    order = epoch_order(len(part.photos), seed=spec.seed, epoch=0).tolist()
+    return opened_in_turn(
+        context, listener, ranks, lambda: training_pixels(context, part, spec, order=order)
+    )
+
+
+def opened_in_turn(
+    context: Context, listener: JobListener, ranks: Ranks, opened: Callable[[], Pixels]
+) -> Pixels:
+    """The pixels as ``opened`` gives them; where trainers share them the first one makes them all.
+
+    The others would wait for the end of a build, and the first one for them, as if it were stuck.
+
+    Raises:
+        StoppedError, UnreadableImageError: as `all_there`.
+    """
+    if ranks.is_alone:
+        return opened()
+    made = all_there(context, opened(), listener) if ranks.is_first else None
+    ranks.agreed(None)
+    return opened() if made is None else made
 
 
 @contextlib.contextmanager

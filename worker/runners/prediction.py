@@ -14,9 +14,9 @@ from worker.findings import found_dataset
 from worker.halving import halved_if_too_large, pieces_of, pieces_values
 from worker.items import Item, read_items
 from worker.prediction_ledger import write_predictions
-from worker.resolved import environment_values
+from worker.resolved import devices_values, environment_values
 from worker.runners.scoring import scored
-from worker.runners.training import ALL_PARTS, Part, prepare_device
+from worker.runners.training import ALL_PARTS, Part, prepare_device, take_place
 
 PREDICTING = "predicting"
 _NO_CLASS = 0
@@ -32,10 +32,13 @@ def run(context: Context) -> Ending:
     """
     spec = PredictionSpec.model_validate(context.job.spec)
     model = models.get(context.database, spec.model)
-    device = prepare_device(context)
+    place = take_place(context)
+    device = prepare_device(context, place)
     part = _part(context, spec)
     with halved_if_too_large(context, spec, len(part.photos)):
-        logits = scored(context, spec, model, part, device, phase=PREDICTING)
+        logits = scored(context, spec, model, part, place, phase=PREDICTING)
+    if not context.seat.is_first:
+        return Ending()
     path = context.folder / f"predictions-{spec.split}.parquet"
     counts = write_predictions(path, part.items, model.classes, logits)
     context.artifacts.store.keep([path])
@@ -45,6 +48,7 @@ def run(context: Context) -> Ending:
         values={
             "resolved": {
                 **environment_values(used, batch_size=spec.batch_size, precision=spec.precision),
+                **devices_values(spec),
                 **pieces_values(spec, len(part.photos), pieces_of(context.job)),
             },
             "result": {

@@ -22,7 +22,7 @@ from worker.context import Context, Ending
 from worker.keeping import fetch
 from worker.listener import JobListener
 from worker.runners.pixels import PRESIZING, all_there, are_presized, presized_form
-from worker.runners.training import Material, prepare_device, read_material
+from worker.runners.training import Material, prepare_device, read_material, take_place
 from worker.translate import Surroundings, fine_tune_config
 
 MOST_PHOTOS = 64
@@ -57,7 +57,7 @@ def run(context: Context) -> Ending:
     began_s = time.perf_counter()
     spec = ProbeSpec.model_validate(context.job.spec)
     planned = _as_fine_tune(spec.training)
-    device = prepare_device(context)
+    device = prepare_device(context, take_place(context))
     material = read_material(context)
     config = _config(context, planned, material)
     known = {

@@ -2,17 +2,16 @@
 
 from contextlib import closing
 
-import torch
-
 from jobs.models import Model
 from jobs.spec import EvaluationSpec, PredictionSpec
+from ml.agreement import heard_by_all
 from ml.evaluate import Logits, predict_logits
 from ml.model_file import load_model
 from worker.context import Context
 from worker.halving import photos_at_once
 from worker.listener import JobListener
 from worker.runners.pixels import all_there, photos_named, validation_pixels
-from worker.runners.training import Part, tell_precision
+from worker.runners.training import Part, Workplace, tell_precision
 
 
 def scored(  # each is a plain fact that callers hold separately
@@ -20,7 +19,7 @@ def scored(  # each is a plain fact that callers hold separately
     spec: EvaluationSpec | PredictionSpec,
     model: Model,
     part: Part,
-    device: torch.device,
+    place: Workplace,
     *,
     phase: str,
 ) -> Logits:
@@ -41,12 +40,13 @@ def scored(  # each is a plain fact that callers hold separately
     ):
         listener.phase(phase)
         return predict_logits(
-            classifier.to(device),
+            classifier.to(place.device),
             pixels,
             part.photos,
             size=card.size,
             batch_size=photos_at_once(spec, context.job),
-            precision=tell_precision(spec.precision, device, listener),
-            device=device,
-            command=listener.command,
+            precision=tell_precision(spec.precision, place.device, listener),
+            device=place.device,
+            command=heard_by_all(listener, place.ranks).command,
+            ranks=place.ranks,
         )

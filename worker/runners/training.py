@@ -20,6 +20,7 @@ from ml.determinism import prefer_repeatable_kernels, tell_gaps
 from ml.device import Resolved, pick_device, resolve_precision
 from ml.errors import CheckpointCorruptError, CheckpointForeignError
 from ml.photos import LabelledPhoto
+from ml.ranks import ALONE, Ranks, joined
 from ml.theory.label_mapping import LabelMapping, scored_as
 from ml.theory.parts import PARTS
 from ml.training_state import TrainingState
@@ -58,43 +59,75 @@ class Material:
         return self.parts[name]
 
 
-def newest_checkpoint(context: Context) -> TrainingState | None:
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where a trainer computes, and with whom."""
+
+    device: torch.device
+    ranks: Ranks
+
+
+def take_place(context: Context) -> Workplace:
+    """The device of this trainer, which has met those that share the job with it."""
+    settings, seat = context.settings, context.seat
+    device = pick_device(settings.device)
+    if device.type == "cuda" and settings.device_numbers:
+        device = torch.device("cuda", settings.device_numbers[seat.number])
+    if seat.meeting is None:
+        return Workplace(device, ALONE)
+    ranks = joined(seat.number, seat.count, meeting=seat.meeting, device=device)
+    return Workplace(device, ranks)
+
+
+def newest_checkpoint(context: Context, ranks: Ranks) -> TrainingState | None:
     """Where the attempt before has got to; None where the job begins anew.
 
-    A checkpoint that went bad on the disk is told to clients, and the one before it is taken.
+    A checkpoint that went bad on the disk is told to clients, and the one before it is taken; the
+    first of several trainers finds it for all.
 
     Raises:
         CheckpointForeignError: another version wrote it.
         CheckpointCorruptError: the disk cannot be read now.
     """
+    path, state = _newest_readable(context) if ranks.is_first else (None, None)
+    path = ranks.agreed(path)
+    if path is None or ranks.is_first:
+        return state
+    return checkpoint.load(context.artifacts.fetched(context.artifacts.absolute(path)))
+
+
+def _newest_readable(context: Context) -> tuple[str | None, TrainingState | None]:
     path = context.job.checkpoint
     while path is not None:
         try:
-            return checkpoint.load(context.artifacts.fetched(context.artifacts.absolute(path)))
+            file = context.artifacts.fetched(context.artifacts.absolute(path))
+            return path, checkpoint.load(file)
         except CheckpointForeignError:
             raise
         except CheckpointCorruptError as problem:
             if is_of_the_machine(problem):
                 raise
             log.warning("checkpoint_corrupt", path=path, reason=problem.reason)
-            earlier = context.tell(checkpoints.fall_back, bad=path, why=str(problem))
+            earlier = context.write(checkpoints.fall_back, bad=path, why=str(problem))
             path = None if earlier is None else earlier.path
-    return None
+    return None, None
 
 
-def prepare_device(context: Context, before: TrainingState | None = None) -> torch.device:
+def prepare_device(
+    context: Context, place: Workplace, before: TrainingState | None = None
+) -> torch.device:
     """The device to train on, with the settings that make runs repeatable.
 
-    An attempt that goes on computes with as many threads as the one ``before``, whatever the
-    settings say by now.
+    Trainers that share a job share the threads, too. An attempt that goes on computes with as many
+    as the one ``before``, whatever the settings say by now.
     """
     threads = before and int(before.environment["torch_threads"])
-    torch.set_num_threads(threads or context.settings.compute_threads)
+    share = max(1, context.settings.compute_threads // place.ranks.count)
+    torch.set_num_threads(threads or share)
     prefer_repeatable_kernels()
     tell_gaps(lambda kernel: _tell_gap(context, kernel))
-    device = pick_device(context.settings.device)
-    log.info("device", device=str(device), threads=torch.get_num_threads())
-    return device
+    log.info("device", device=str(place.device), threads=torch.get_num_threads())
+    return place.device
 
 
 def _tell_gap(context: Context, kernel: str) -> None:
