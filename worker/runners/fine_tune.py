@@ -187,8 +187,7 @@ def _freeze(task: _Task, before: TrainingState | None, place: Workplace) -> None
 
 
 def _resolved(task: _Task, outcome: FineTuneOutcome) -> Mapping[str, Any]:
-    used = _used(task, outcome.resolved)
-    return {**used, **_decided(task), **kept_values(outcome.kept_epoch)}
+    return {**_used(task, outcome.resolved), **_decided(task), **kept_values(outcome.kept_epoch)}
 
 
 def _used(task: _Task, used: Mapping[str, str | int]) -> Mapping[str, Any]:
@@ -198,14 +197,12 @@ def _used(task: _Task, used: Mapping[str, str | int]) -> Mapping[str, Any]:
 
 def _decided(task: _Task) -> Mapping[str, Any]:
     """What is known before the first step."""
-    rates = learning_rate_values(task.spec, task.config, task.around.rate)
     photos = len(task.material.part("train").photos)
-    weights = class_weights_values(task.spec, task.material.classes, task.config.class_weights)
     return {
         **weights_values(task.around.model),
-        **rates,
+        **learning_rate_values(task.spec, task.config, task.around.rate),
         **accumulate_values(task.spec, photos),
-        **weights,
+        **class_weights_values(task.spec, task.material.classes, task.config.class_weights),
         **pieces_values(task.spec, photos, pieces_of(task.context.job)),
     }
 
