@@ -3,6 +3,8 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,13 @@ from ml.backbones import ImageClassifier
 from ml.device import Resolved, autocast
 from ml.ranks import ALONE, Ranks, Rows
 from ml.shared_layers import tell_rows
+
+# torch 2.13 has renamed it
+_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in signature(DistributedDataParallel).parameters
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +116,13 @@ def replicated(
     """The model as all processes train it from the same weights; None where there is only one."""
     if ranks.is_alone:
         return None
+    # running statistics are those of whole batches, and so the same everywhere
+    without_buffers: dict[str, Any] = {_BUFFERS: False}
     return DistributedDataParallel(
         model,
         device_ids=[device] if device.type == "cuda" else None,
-        # running statistics are those of whole batches, and so the same everywhere
-        forward_sync_buffers=False,
         gradient_as_bucket_view=True,
+        **without_buffers,
     )
 
 
