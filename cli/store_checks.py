@@ -137,7 +137,7 @@ def models_finding(settings: Settings, database: Database) -> Finding:
         rows = connection.execute(select(columns.id, columns.path, columns.size_bytes)).all()
     artifacts = Artifacts.of(settings)
     folder = artifacts.root / "models"
-    sizes = artifacts.store.found(folder, "mdl_*")
+    sizes = artifacts.store.found(folder, "*")
     missing = [row.id for row in rows if sizes.get(artifacts.absolute(row.path)) != row.size_bytes]
     if not missing:
         return Finding(name="models", found=f"{len(rows)}, each with its file")

@@ -97,7 +97,8 @@ def test_no_look_reads_every_job(database: Database) -> None:
 
 
 def _plan(database: Database, look: object) -> list[str]:
-    named = {"queue": "train", "priority": 5, "owner": "local", "below": 10, "now_ms": 1}
+    named = {"queue": "train", "priority": 5, "owner": "local", "below": 10}
+    named |= {"now_ms": 1, "devices": 1}
     statement = look.params(**named)  # type: ignore[attr-defined]  # a select
     compiled = statement.compile(
         dialect=database.engine.dialect,

@@ -30,6 +30,9 @@ class Snapshot:
         photos, artifacts = settings.dataset_roots[0], settings.artifacts
         shutil.copytree(self.root / "photos", photos, dirs_exist_ok=True)
         shutil.copytree(self.root / "artifacts", artifacts, dirs_exist_ok=True)
+        for record in artifacts.rglob("*.json"):
+            text = record.read_text()
+            record.write_text(text.replace(str(self.root / "photos"), str(photos)))
         with database.write() as connection:
             for table in tables.metadata.sorted_tables:
                 rows = [_moved(row, self.root / "photos", photos) for row in self.rows[table.name]]
