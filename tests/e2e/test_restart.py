@@ -32,8 +32,8 @@ FINAL = {"job.succeeded", "job.failed", "job.cancelled"}
     ("ending", "exit_code"),
     [
         pytest.param(signal.SIGINT, 0, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 0, marks=pytest.mark.slow),
-        (signal.SIGKILL, -signal.SIGKILL),
+        (signal.SIGTERM, 0),
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow),
     ],
 )
 def test_a_training_goes_on_after_the_stack_was_ended(
