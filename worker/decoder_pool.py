@@ -1,12 +1,14 @@
 """Decoders, as many as are asked at once; a photo that ruins one is named, and the next go on."""
 
 import contextlib
+import json
 import os
 import queue
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from multiprocessing import Pipe
 from types import TracebackType
 
@@ -106,13 +108,13 @@ class _Decoder:
         self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
+                # it may be dead before it could be told anything
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), json.dumps(asdict(limits))],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 # no password of ours, an allocator that gives memory back, no idle threads
                 env={"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
             )
-        self._pipe.send(limits)
 
     def ask(self, order: PhotoOrder, go_on: Callable[[], None]) -> Answer:
         """What the decoder makes of the photo.

@@ -20,13 +20,16 @@ pytestmark = pytest.mark.e2e
 
 CLIENTS = 20
 WORKERS = 4
+LEASE_S = 600.0
+LEASE_MS = int(LEASE_S * 1000)
 
 
 def test_jobs_of_many_clients_are_all_there_once_in_order_and_claimed_in_that_order(
     start: Start, scale: Scale
 ) -> None:
     # without workers, so that the queue stays as the clients have made it
-    installation = start(Roster(trains=0, prepares=0))
+    # nobody renews what is claimed by hand; a sweeper that was kept waiting grants one lease time
+    installation = start(Roster(trains=0, prepares=0), lease_s=LEASE_S)
     database, each = installation.database(), scale.of(5, 50)
     dataset_id = _ready_dataset(database)
 
@@ -55,7 +58,7 @@ def _ready_dataset(database: Database) -> str:
     counts = {"files": 8, "usable": 8, "train": 6, "valid": 2, "test": 0, "classes": 2}
     classes = [{"label": label, "count": 4} for label in ("blue", "red")]
     outcome = ImportOutcome(digest="d1", counts=counts, classes=classes, report={})
-    job = leases.claim_next(database, "prepare", "by-hand", lease_ms=600_000)
+    job = leases.claim_next(database, "prepare", "by-hand", lease_ms=LEASE_MS)
     assert job is not None
     ready = partial(datasets.mark_ready, job=job, outcome=outcome)
     leases.succeed(database, job.id, job.fence, values={}, also=ready)
@@ -98,7 +101,7 @@ def _all_claimed(database: Database) -> list[list[str]]:
     def work(number: int) -> list[str]:
         mine = []
         at_once.wait()
-        claim = partial(leases.claim_next, database, "train", f"w-{number}", lease_ms=600_000)
+        claim = partial(leases.claim_next, database, "train", f"w-{number}", lease_ms=LEASE_MS)
         while (job := claim()) is not None:
             mine.append(job.id)
         return mine

@@ -14,7 +14,7 @@ from jobs.job import Job, JobState
 from tests.archives import a_zip
 from tests.faults.conftest import Start
 from tests.faults.given import dataset, ended, fine_tune, job_when
-from tests.faults.installation import Installation
+from tests.faults.installation import Installation, wait_until
 from tests.faults.laws import assert_ended, assert_history, history_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
@@ -83,15 +83,18 @@ def test_on_a_disk_that_stays_read_only_jobs_fail_clearly_and_what_is_there_can_
 @contextmanager
 def _read_only(disk: Path) -> Iterator[None]:
     """Nothing can be written to the disk; what has been can be read."""
-    _remount(disk, "ro")
+    # a trainer whose job has just ended may have its log open for a moment more
+    wait_until(lambda: _remounts(disk, "ro"), "nobody writes to the disk")
     try:
         yield
     finally:
-        _remount(disk, "rw")
+        assert _remounts(disk, "rw")
 
 
-def _remount(disk: Path, mode: str) -> None:
-    subprocess.run(["/bin/mount", "-o", f"remount,{mode}", str(disk)], check=True)
+def _remounts(disk: Path, mode: str) -> bool:
+    """Whether it could be done; not while it is busy."""
+    command = ["/bin/mount", "-o", f"remount,{mode}", str(disk)]
+    return subprocess.run(command, check=False).returncode == 0
 
 
 def _was_put_off(job: Job) -> bool:

@@ -80,6 +80,24 @@ def test_a_photo_that_ruins_its_decoder_is_named_and_the_others_are_decoded(
     assert isinstance(told["killed_once"], PhotoFacts)
 
 
+def test_a_decoder_that_is_killed_before_it_has_begun_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = _photo(tmp_path / "photos", "red.jpg")
+    killed = "import os; os.kill(os.getpid(), 9)"
+
+    with DecoderPool(LIMITS) as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(decoder_pool, "_PROGRAM", killed)
+            dead = decoder_pool._Decoder(LIMITS)
+            dead._process.wait()
+        pool._idle.put(dead)
+
+        facts = pool.facts(photo)
+
+    assert facts.info.format == "JPEG"
+
+
 @pytest.mark.usefixtures("poisonable")
 def test_a_fault_of_our_own_is_not_laid_upon_the_photo(tmp_path: Path) -> None:
     with (
