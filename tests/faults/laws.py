@@ -43,7 +43,8 @@ def assert_ended(database: Database, job_id: str, *, state: JobState = JobState.
     assert job.state == state, (job.state, job.error, [event.type for event in history])
     attempts = assert_history(history)
     assert history[-1].type == f"job.{state.value}"
-    assert job.attempt == attempts
+    told = [(event.type, event.data) for event in history if event.type != "job.progress"]
+    assert job.attempt == attempts, (job.attempt, told)
     assert job.event_seq == len(history)
     return job
 

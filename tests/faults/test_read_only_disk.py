@@ -27,7 +27,11 @@ ATTEMPTS = 3
 def installation(disk: Path, start: Start) -> Installation:
     """An installation whose artifacts lie on a disk of their own."""
     assert disk.is_dir()
-    return start(io_pause_s=PAUSE_S, io_attempts=ATTEMPTS, min_free_bytes=0)
+    # the disk is small, and a slow machine would fill it with checkpoints
+    checkpoint_s = 3600.0
+    return start(
+        io_pause_s=PAUSE_S, io_attempts=ATTEMPTS, min_free_bytes=0, checkpoint_s=checkpoint_s
+    )
 
 
 def test_a_job_meets_a_read_only_disk_and_is_done_once_it_can_be_written_to(
