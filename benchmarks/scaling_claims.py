@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from statistics import median
 
 import structlog
@@ -60,7 +62,7 @@ def _submit(database: Database, *, owner: str) -> None:
         store.submit(connection, JobType.FINE_TUNE, spec, dataset_id="ds_1", owner=owner)
 
 
-def _do_all(address: str, ready, done) -> None:  # noqa: ANN001  # of a context without a type
+def _do_all(address: str, ready: Barrier, done: "Queue[tuple[int, float]]") -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     database = Database(address)
     claims.claimable_queues(database)
@@ -141,10 +143,10 @@ def _claim(database: Database) -> None:
 
 def _look(database: Database) -> None:
     with database.write() as connection:
-        claims.next_claimable(connection, "train", db_now_ms(connection))
+        claims.next_claimable(connection, "train", db_now_ms(connection), devices=1)
 
 
-def _median_ms(do: Callable[[], None], times: int) -> float:
+def _median_ms(do: Callable[[], object], times: int) -> float:
     do()
     took = []
     for _ in range(times):
