@@ -23,6 +23,7 @@ from api.etags import Etags
 from api.gate import Gate, LastUses
 from api.hang_up import ClientGoneError
 from api.json_body import NOWHERE
+from api.last_net import LastNet
 from api.methods import HeadAsGet, allowed_methods
 from api.problems import (
     CODE_OF,
@@ -165,6 +166,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         GZipMiddleware, minimum_size=_WORTH_PACKING_BYTES, exclude_content_types=_PACKED_ALREADY
     )
+    app.add_middleware(LastNet)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

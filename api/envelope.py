@@ -1,8 +1,7 @@
-"""What surrounds every request: its id, the check of who is asked, one log line, the last net."""
+"""What surrounds every request: its id, the check of who is asked, one log line."""
 
 import re
 import time
-import traceback
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -81,18 +80,14 @@ class Envelope:
     ) -> None:
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await self._send_problem(refusal, scope, receive, answer)
+            response = response_of(
+                refusal, instance=scope["path"], request_id=scope["state"]["request_id"]
+            )
+            await response(scope, receive, answer)
             return
-        try:
-            # that route has a limit of its own, and never holds a body in memory
-            is_streamed = scope["path"] == UPLOADS_PATH
-            await self._app(scope, receive if is_streamed else _Limited(receive), answer)
-        except Exception:
-            log.error("unexpected_error", exception=traceback.format_exc())
-            if answer.status is not None:
-                raise
-            problem = Problem("internal", "an unexpected error; the log has it by the request_id")
-            await self._send_problem(problem, scope, receive, answer)
+        # that route has a limit of its own, and never holds a body in memory
+        is_streamed = scope["path"] == UPLOADS_PATH
+        await self._app(scope, receive if is_streamed else _Limited(receive), answer)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         host = _name_of(f"//{headers.get('host', '')}")
@@ -110,14 +105,6 @@ class Envelope:
             detail = "the address holds the character U+0000, which no id and no text can hold"
             return Problem("validation_failed", detail)
         return None
-
-    async def _send_problem(
-        self, problem: Problem, scope: Scope, receive: Receive, answer: "_Answer"
-    ) -> None:
-        response = response_of(
-            problem, instance=scope["path"], request_id=scope["state"]["request_id"]
-        )
-        await response(scope, receive, answer)
 
 
 class _Limited:

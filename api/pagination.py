@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -24,6 +25,9 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 200
 _NO_FILTERS = {"limit", "after", "expand"}
 """Parameters that change neither which entries a list has nor their order."""
+
+_CURSOR = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{22}")
+"""What is packed and a signature of 16 bytes; entries that are files have a shorter ending."""
 
 T = TypeVar("T")
 
@@ -68,7 +72,7 @@ def get_page(
     Raises:
         Problem: the cursor is none of this installation's, or of another list.
     """
-    if after is None or "." not in after:
+    if after is None or not _CURSOR.fullmatch(after):
         return Page(limit, after)
     return Page(limit, _opened(after, request, services), is_signed=True)
 
@@ -79,6 +83,20 @@ PageDep = Annotated[Page, Depends(get_page)]
 def take(found: Sequence[T], limit: int) -> tuple[list[T], bool]:
     """The first ``limit`` of what a query for one more returned, and whether there was more."""
     return list(found[:limit]), len(found) > limit
+
+
+def take_names(names: Sequence[str], page: Page) -> tuple[list[str], str | None]:
+    """The names of a page out of all, which are few, and the one that the next page begins behind.
+
+    Raises:
+        Problem: the page begins behind a name that is not among them.
+    """
+    if page.after is not None and page.after not in names:
+        detail = f"after {page.after[:100]!r} is not in this list"
+        raise at("/query/after", "validation_failed", detail, allowed=list(names))
+    first = 0 if page.after is None else names.index(page.after) + 1
+    shown, has_more = take(names[first:], page.limit)
+    return shown, shown[-1] if has_more else None
 
 
 def paged(request: Request, listing: BaseModel, position: str | None) -> Response:

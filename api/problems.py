@@ -15,6 +15,8 @@ from ml.theory.architectures import UnknownArchitectureError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+_LONGEST_INSTANCE = 500
+"""Characters of a path that are said again; no path of this service is as long."""
 
 log = structlog.get_logger(__name__)
 
@@ -210,7 +212,7 @@ def response_of(problem: Problem, *, instance: str, request_id: str) -> JSONResp
         "status": kind.status,
         "code": problem.code,
         "detail": problem.detail,
-        "instance": instance,
+        "instance": instance[:_LONGEST_INSTANCE],
         "request_id": request_id,
         **problem.members,
     }

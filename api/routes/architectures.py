@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from api.pagination import PageDep, paged, take
-from api.problems import Problem, at, problem_responses
+from api.pagination import PageDep, paged, take_names
+from api.problems import Problem, problem_responses
 from api.schemas.architectures import ArchitectureList, ArchitectureResource
 from ml.theory import architectures
 from ml.theory.architectures import UnknownArchitectureError
@@ -22,15 +22,9 @@ router = APIRouter(prefix="/v1/architectures", tags=["Architectures"])
 )
 def list_architectures(request: Request, page: PageDep) -> Response:
     """The networks that can be fine-tuned, with their layer groups."""
-    names = list(architectures.names())
-    if page.after is not None and page.after not in names:
-        detail = f"after {page.after[:100]!r} is no architecture"
-        raise at("/query/after", "validation_failed", detail, allowed=names)
-    first = 0 if page.after is None else names.index(page.after) + 1
-    shown, has_more = take(names[first:], page.limit)
-    cursor = shown[-1] if has_more else None
+    shown, cursor = take_names(architectures.names(), page)
     data = [ArchitectureResource.of(architectures.get(name)) for name in shown]
-    listing = ArchitectureList(data=data, has_more=has_more, next_cursor=cursor)
+    listing = ArchitectureList(data=data, has_more=cursor is not None, next_cursor=cursor)
     return paged(request, listing, cursor)
 
 

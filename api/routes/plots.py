@@ -9,10 +9,11 @@ from api.dependencies import JobIdPath, ServicesDep
 from api.hang_up import unless_gone
 from api.job_answers import in_progress
 from api.negotiation import IfNoneMatch, holds_newest, preferred_wait_s
+from api.pagination import PageDep, paged, take_names
 from api.plots import drawn, plots_of, replaced, wanted_plot
 from api.problems import problem_responses
 from api.schemas.jobs import JobResource
-from api.schemas.plots import PlotList
+from api.schemas.plots import PlotList, PlotResource
 from api.services import Services
 from jobs import plots, store
 from jobs.job import Job
@@ -56,12 +57,18 @@ PreferWait = Annotated[
     "",
     operation_id="listPlots",
     summary="List a job's plots",
+    response_model=PlotList,
     responses=problem_responses("not_found", "validation_failed"),
 )
-def list_plots(services: ServicesDep, job_id: JobIdPath) -> PlotList:
+def list_plots(
+    request: Request, services: ServicesDep, job_id: JobIdPath, page: PageDep
+) -> Response:
     """The plots of a job of this type, with the address of each format."""
     job = store.get(services.database, job_id)
-    return PlotList.of(job.id, plots_of(job), plots.FORMATS)
+    shown, cursor = take_names(plots_of(job), page)
+    data = [PlotResource.of(job.id, name, plots.FORMATS) for name in shown]
+    listing = PlotList(data=data, has_more=cursor is not None, next_cursor=cursor)
+    return paged(request, listing, cursor)
 
 
 @router.get(

@@ -16,6 +16,12 @@ class PlotResource(Resource):
     )
     links: dict[str, str] = Field(description="the plot by its format: svg, png, json")
 
+    @classmethod
+    def of(cls, job_id: str, name: str, formats: tuple[str, ...]) -> "PlotResource":
+        """The plot with this name, in each of these formats."""
+        own = f"/v1/jobs/{job_id}/plots/{name}"
+        return cls(name=name, links={each: f"{own}.{each}" for each in formats})
+
 
 class PlotList(ListOf[PlotResource]):
     """The plots that jobs of this type have; some may have nothing to show yet."""
@@ -35,14 +41,3 @@ class PlotList(ListOf[PlotResource]):
         has_more=False,
         next_cursor=None,
     )
-
-    @classmethod
-    def of(cls, job_id: str, names: tuple[str, ...], formats: tuple[str, ...]) -> "PlotList":
-        """The plots with these names, each in these formats."""
-        own = f"/v1/jobs/{job_id}/plots"
-        return cls(
-            data=[
-                PlotResource(name=name, links={each: f"{own}/{name}.{each}" for each in formats})
-                for name in names
-            ]
-        )

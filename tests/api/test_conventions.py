@@ -216,6 +216,20 @@ def test_a_page_of_an_allowed_origin_may_read_and_write(opened_to_a_page: TestCl
     assert answer.status_code != 403
 
 
+def test_a_page_of_an_allowed_origin_may_read_what_went_wrong(
+    opened_to_a_page: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object, **__: object) -> None:
+        raise RuntimeError("the secret reason")
+
+    monkeypatch.setattr("api.routes.queue.presence.present", explode)
+
+    answer = opened_to_a_page.get("/v1/queue", headers={"Origin": PAGE})
+
+    problem(answer, 500, "internal")
+    assert answer.headers["access-control-allow-origin"] == PAGE
+
+
 def test_any_other_page_may_neither(opened_to_a_page: TestClient, client: TestClient) -> None:
     other = {"Origin": "https://evil.example"}
     for service in (opened_to_a_page, client):

@@ -39,6 +39,12 @@ def test_pages_of_files_follow_each_other(client: TestClient, job: Job) -> None:
     assert first["data"][0]["name"] < second["data"][0]["name"]
 
 
+def test_a_page_of_files_may_begin_behind_a_name(client: TestClient, job: Job) -> None:
+    rest = get(client, f"/v1/jobs/{job.id}/artifacts?after=job.json")["data"]
+
+    assert [each["name"] for each in rest] == ["samples-valid.parquet"]
+
+
 def test_a_file_can_be_had_in_parts_and_not_twice(client: TestClient, job: Job) -> None:
     path = f"/v1/jobs/{job.id}/artifacts/samples-valid.parquet"
     whole = client.get(path)

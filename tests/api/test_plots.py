@@ -225,6 +225,19 @@ def test_a_jobs_plots_are_listed_with_an_address_of_each_format(
     }
 
 
+def test_a_jobs_plots_come_in_pages(client: TestClient, database: Database) -> None:
+    job = queued(database, JobType.FINE_TUNE, ready_dataset(database))
+    own = f"/v1/jobs/{job.id}/plots"
+
+    first = client.get(own, params={"limit": 3})
+    rest = get(client, first.links["next"]["url"])
+
+    listed = [plot["name"] for plot in first.json()["data"] + rest["data"]]
+    assert (first.json()["has_more"], rest["has_more"]) == (True, False)
+    assert tuple(listed) == plots.PLOTS_OF[JobType.FINE_TUNE]
+    problem(client.get(own, params={"after": "nonsense"}), 422, "validation_failed")
+
+
 def test_a_job_without_plots_lists_none(client: TestClient, database: Database) -> None:
     imported = ready_dataset(database).job_id
 

@@ -140,6 +140,12 @@ def test_an_unexpected_error_shows_no_trace_and_keeps_the_request_id(
     assert "secret" not in response.text
 
 
+def test_of_an_endless_path_the_beginning_is_said_again(client: TestClient) -> None:
+    body = problem(client.get(f"/v1/{'a' * 60_000}"), 404, "not_found")
+
+    assert body["instance"] == f"/v1/{'a' * 496}"
+
+
 def test_a_body_over_the_limit_is_refused(client: TestClient) -> None:
     response = client.post(
         "/v1/explain/labels",
