@@ -59,9 +59,11 @@ class Page:
 def get_page(
     request: Request,
     services: ServicesDep,
+    # no default in the document: its page would send it, also where a file is asked for, not a page
     limit: Annotated[
-        int, Query(ge=1, le=MAX_LIMIT, description="entries on one page")
-    ] = DEFAULT_LIMIT,
+        int | None,
+        Query(ge=1, le=MAX_LIMIT, description=f"entries on one page, usually {DEFAULT_LIMIT}"),
+    ] = None,
     after: Annotated[
         str | None,
         Query(max_length=4000, description="cursor or id that the page begins behind"),
@@ -72,9 +74,10 @@ def get_page(
     Raises:
         Problem: the cursor is none of this installation's, or of another list.
     """
+    entries = DEFAULT_LIMIT if limit is None else limit
     if after is None or not _CURSOR.fullmatch(after):
-        return Page(limit, after)
-    return Page(limit, _opened(after, request, services), is_signed=True)
+        return Page(entries, after)
+    return Page(entries, _opened(after, request, services), is_signed=True)
 
 
 PageDep = Annotated[Page, Depends(get_page)]

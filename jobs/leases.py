@@ -147,7 +147,7 @@ def release(database: Database, job_id: str, fence: int) -> JobState:
         job = _held_or_ended(connection, job_id, fence)
         if job.is_terminal:
             return job.state
-        return moves.let_go(connection, job, attempt=job.attempt - 1).state
+        return moves.let_go(connection, job, is_counted=False).state
 
 
 def record_loss(

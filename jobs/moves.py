@@ -89,12 +89,14 @@ def let_go(
     connection: Connection,
     job: Job,
     *,
+    is_counted: bool = True,
     told: Mapping[str, Any] | None = None,
     **values: Any,  # noqa: ANN401 - columns
 ) -> Job:
     """The held job has no worker: queued or paused without a phase, or cancelled (`GIVEN_UP`).
 
-    What is ``told`` stands in the event beside the checkpoint's step.
+    An attempt that is not counted was given back in order. What is ``told`` stands in the event
+    beside that and the checkpoint's step.
     """
     target = GIVEN_UP[job.state]
     if target == JobState.CANCELLED:
@@ -105,8 +107,17 @@ def let_go(
         job,
         target,
         now_ms=db_now_ms(connection),
-        values={"worker_id": None, "lease_until_ms": None, "phase": None, **values},
-        event=(name, {"checkpoint_step": job.checkpoint_step, **(told or {})}),
+        values={
+            "worker_id": None,
+            "lease_until_ms": None,
+            "phase": None,
+            "attempt": job.attempt if is_counted else job.attempt - 1,
+            **values,
+        },
+        event=(
+            name,
+            {"checkpoint_step": job.checkpoint_step, "is_counted": is_counted, **(told or {})},
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from jobs.job import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
 
+_USUAL_LOG_BYTES = 1_048_576
 _EXAMPLE = (
     "retry: 3000\n\n"
     "event: job.succeeded\n"
@@ -134,8 +135,13 @@ def get_logs(
     job_id: JobIdPath,
     page: PageDep,
     max_bytes: Annotated[
-        int, Query(ge=1, le=16_777_216, description="only the end of a longer log; of text alone")
-    ] = 1_048_576,
+        int | None,
+        Query(
+            ge=1,
+            le=16_777_216,
+            description="only the end of a longer log, usually 1 MiB; of text alone",
+        ),
+    ] = None,
 ) -> Response:
     """The log of the latest attempt as plain text; its lines with `Accept: application/json`."""
     media_type = chosen_type(request, ("text/plain", "application/json"))
@@ -149,16 +155,16 @@ def get_logs(
         return kept.chunks(file, start, size_bytes)
 
     if media_type == "application/json":
+        if max_bytes is not None:
+            detail = "max_bytes is of text: send limit and after, or accept text/plain"
+            raise at("/query/max_bytes", "validation_failed", detail)
         return _log_page(request, read, page)
     check_whole(request)
-    end = b"".join(read(max(size_bytes - max_bytes, 0)))
+    end = b"".join(read(max(size_bytes - (max_bytes or _USUAL_LOG_BYTES), 0)))
     return Response(end, media_type="text/plain; charset=utf-8", headers={"Vary": "Accept"})
 
 
 def _log_page(request: Request, read: ReadFrom, page: Page) -> Response:
-    if "max_bytes" in request.query_params:
-        detail = "max_bytes is of text: send limit and after, or accept text/plain"
-        raise at("/query/max_bytes", "validation_failed", detail)
     after = None if page.after is None else _whole_number(page.after, "/query/after", "a line")
     shown, has_more = take(lines_of(read, after, page.limit + 1), page.limit)
     cursor = str(shown[-1].offset) if has_more else None

@@ -35,8 +35,8 @@ EXAMPLES = {
     for operation in methods.values()
 }
 """Names of each operation's examples; none where it has but one."""
-NOBODY = "http://127.0.0.1:9/"
-"""An address that may be called and where nobody answers."""
+NOBODY = "http://127.0.0.1:65535/"
+"""An address that may be called and where nobody answers: no system gives this port out."""
 LONG: Json = {**TINY, "epochs": 500, "freeze_epochs": 0}
 
 
@@ -89,11 +89,11 @@ def client(stack: Stack, folder: Path) -> Iterator[Client]:
 
 
 def _archive(folder: Path) -> Path:
-    """The photos in one file."""
+    """The photos in one file, in a folder for each breed."""
     archive = folder / "pets.zip"
     with zipfile.ZipFile(archive, "w") as made:
         for file in (folder / "photos").iterdir():
-            made.write(file, file.name)
+            made.write(file, f"{file.stem.partition('_')[0]}/{file.name}")
     return archive
 
 

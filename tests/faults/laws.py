@@ -15,7 +15,7 @@ _LET_GO = {"job.requeued", "job.paused"}
 
 
 def assert_history(history: Sequence[Event]) -> int:
-    """The events tell of one job that ended once; the number of its attempts is returned.
+    """The events tell of one job that ended once; the number of its counted attempts is returned.
 
     Numbers have no gap and no double, nothing follows the end, and an attempt begins only after
     the one before it has been let go.
@@ -24,11 +24,11 @@ def assert_history(history: Sequence[Event]) -> int:
     assert [event.seq for event in history] == list(range(1, len(history) + 1))
     assert kinds[0] == "job.queued"
     assert [kind for kind in kinds if kind in FINAL_EVENT_TYPES] == kinds[-1:], kinds
-    moves = [kind for kind in kinds if kind == "job.started" or kind in _LET_GO]
-    attempts = moves[::2]
-    assert set(attempts) <= {"job.started"}, moves
-    assert set(moves[1::2]) <= _LET_GO, moves
-    return len(attempts)
+    moves = [event for event in history if event.type in {"job.started", *_LET_GO}]
+    attempts, let_go = moves[::2], moves[1::2]
+    assert {event.type for event in attempts} <= {"job.started"}, kinds
+    assert {event.type for event in let_go} <= _LET_GO, kinds
+    return len(attempts) - sum(not event.data["is_counted"] for event in let_go)
 
 
 def history_of(database: Database, job_id: str) -> list[Event]:

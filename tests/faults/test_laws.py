@@ -12,6 +12,12 @@ def test_a_history_with_two_attempts_is_one_of_two() -> None:
     assert assert_history(_numbered([f"job.{kind}" for kind in kinds])) == 2
 
 
+def test_an_attempt_that_was_given_back_in_order_is_not_counted() -> None:
+    kinds = ("job.queued", "job.started", "job.requeued", "job.started", "job.succeeded")
+
+    assert assert_history(_numbered(list(kinds), is_counted=False)) == 1
+
+
 @pytest.mark.parametrize(
     "kinds",
     [
@@ -35,9 +41,10 @@ def test_a_history_with_a_gap_or_a_double_is_refused(numbers: tuple[int, ...]) -
         assert_history([_event(*pair) for pair in zip(numbers, kinds, strict=True)])
 
 
-def _numbered(kinds: list[str]) -> list[Event]:
-    return [_event(seq, kind) for seq, kind in enumerate(kinds, start=1)]
+def _numbered(kinds: list[str], *, is_counted: bool = True) -> list[Event]:
+    return [_event(seq, kind, is_counted=is_counted) for seq, kind in enumerate(kinds, start=1)]
 
 
-def _event(seq: int, kind: str) -> Event:
-    return Event(job_id="job_1", seq=seq, type=kind, data={}, at_ms=0)
+def _event(seq: int, kind: str, *, is_counted: bool = True) -> Event:
+    data = {"is_counted": is_counted} if kind == "job.requeued" else {}
+    return Event(job_id="job_1", seq=seq, type=kind, data=data, at_ms=0)
