@@ -1,22 +1,16 @@
 """A client of the whole application, in the test's own folder and without a Redis."""
 
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from starlette.exceptions import StarletteDeprecationWarning
+from starlette.testclient import TestClient as TestClient
 
 from api.app import create_app
 from api.live_events import Follower
 from api.sse import Bell
 from jobs.settings import Settings
-
-with warnings.catch_warnings():
-    # the test client would rather have another HTTP library than the one the project ships
-    warnings.simplefilter("ignore", StarletteDeprecationWarning)
-    from starlette.testclient import TestClient as TestClient
 
 Act = Callable[[], object]
 
