@@ -1,5 +1,6 @@
 """Real things for every test: a migrated database, an artifact store, settings, a Redis."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -25,6 +27,17 @@ KINDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
 # a machine that is busy makes an example slow, not wrong
 hypothesis.settings.register_profile("busy", deadline=None)
 hypothesis.settings.load_profile("busy")
+
+
+class _Loggers(dict[str, Any]):
+    """All loggers; pytest goes through them at each test, while threads of a test make more."""
+
+    def values(self) -> Any:  # noqa: ANN401  # as of the dictionary
+        """Those of now."""
+        return self.copy().values()
+
+
+logging.root.manager.loggerDict = _Loggers(logging.root.manager.loggerDict)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
