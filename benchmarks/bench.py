@@ -1,7 +1,7 @@
 r"""Jobs over HTTP beside fastai, a plain torchvision loop, torch-lr-finder and Lightning.
 
     make bench                                      everything (an hour on two cores)
-    make bench BENCH='--quick'                      a try of each pair (three minutes)
+    make bench BENCH='--quick'                      a try of each peer (three minutes)
     make bench BENCH='--photos pets=~/photos/pets --only session --times 5 --out'
     make bench BENCH='--only "fine-tune squeezenet1_1" --times 6 --weights DEFAULT'
 
@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench_pairs import PAIRS, Bench, Photos
+from bench_pairs import PAIRS, QUICK, Bench, Photos
 from bench_peers import Peers
 from bench_photos import laid_out
 from bench_report import report, summary
@@ -50,7 +50,11 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as folder:
         photos = Path(folder) / "photos"
-        places = [(name, laid_out(source, photos / name)) for name, source in asked.photos]
+        drawn = 24 if asked.quick else 60
+        places = [
+            (name, laid_out(source, photos / name, drawn_per_class=drawn))
+            for name, source in asked.photos
+        ]
         with a_service(Path(folder) / "stack", photos) as service:
             sets = [Photos(name, place, service.register(name, place)) for name, place in places]
             bench = Bench(service, peers, weights=asked.weights, quick=asked.quick)
@@ -87,17 +91,18 @@ def _asked() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--photos", nargs="+", type=_named, default=[("sample", None)])
-    parser.add_argument("--only", nargs="+", choices=PAIRS, default=list(PAIRS))
+    parser.add_argument("--only", nargs="+", choices=PAIRS, help="pairs (all; quick: some)")
     parser.add_argument("--times", type=int, help="runs of each pair (3; quick: 1)")
     parser.add_argument(
         "--weights", default="none", help="of the nets on both sides: DEFAULT, none"
     )
-    parser.add_argument("--quick", action="store_true", help="few steps, to try everything")
+    parser.add_argument("--quick", action="store_true", help="few steps, to try every peer")
     parser.add_argument("--out", action="store_true", help=f"write JSON to {RESULTS.name}/, too")
     parser.add_argument("--name", default="pairs", help="of the file")
     parser.add_argument("--peers", type=Path, default=ROOT.parent / ".venv-peers/bin/python")
     asked = parser.parse_args()
     asked.times = asked.times or (1 if asked.quick else 3)
+    asked.only = asked.only or (QUICK if asked.quick else tuple(PAIRS))
     if not asked.peers.exists():
         parser.error(f"{asked.peers} is not there; `make bench` makes it")
     return asked

@@ -44,9 +44,14 @@ class Bench:
         return 1 if self.quick else EPOCHS
 
     @property
+    def find_steps(self) -> int:
+        """Of the range test of a session: what both sides take by default."""
+        return 20 if self.quick else 100
+
+    @property
     def sweep_steps(self) -> int:
         """Of a range test in which the whole network trains."""
-        return 20 if self.quick else 30
+        return 8 if self.quick else 30
 
     def fastai(
         self, photos: Photos, arch: str, seed: int, *steps: str, tuned: bool = False
@@ -56,7 +61,8 @@ class Bench:
         told = self.peers.run(
             "fastai_session.py",
             *("--photos", str(photos.folder), "--arch", arch, "--seed", str(seed)),
-            *("--epochs", str(self.epochs), *pretrained, "--steps", *steps),
+            *("--epochs", str(self.epochs), "--sweep-steps", str(self.find_steps)),
+            *(*pretrained, "--steps", *steps),
             environment=TUNED if tuned else None,
         )
         kept = {name: told[name] for name in ("valid_loss", "accuracy") if name in told}
@@ -87,9 +93,10 @@ class Pair:
 def _our_session(bench: Bench, photos: Photos, seed: int) -> Json:
     service = bench.service
     service.forget_pixels()
-    sweep = {"num_steps": 40} if bench.quick else {}
     with stack_memory() as peak:
-        found = service.run(LR_FIND, bench.training(photos, SQUEEZENET, seed, **sweep))
+        found = service.run(
+            LR_FIND, bench.training(photos, SQUEEZENET, seed, num_steps=bench.find_steps)
+        )
         tuned = _fine_tuned(bench, photos, SQUEEZENET, seed)
         model = service.job(tuned.pop("job_id"))["model_id"]
         scored = service.run(EVALUATION, {"dataset": photos.dataset["id"], "model": model})
@@ -147,7 +154,9 @@ def _our_unfrozen_images(bench: Bench, photos: Photos, seed: int) -> Json:
 
 def _torchvision_images(bench: Bench, photos: Photos, seed: int) -> Json:
     told = bench.peers.run(
-        "torchvision_loop.py", "--photos", str(photos.folder), "--seed", str(seed)
+        "torchvision_loop.py",
+        *("--photos", str(photos.folder), "--seed", str(seed)),
+        *("--epochs", "1" if bench.quick else "2"),
     )
     return {"seconds_per_1000_images": told["seconds"] / told["images"] * 1000}
 
@@ -201,3 +210,6 @@ PAIRS = {
     "torch-lr-finder": Pair(_our_sweep_step, _their_sweep_step("torch-lr-finder")),
     "lightning": Pair(_our_sweep_step, _their_sweep_step("lightning")),
 }
+
+QUICK = ("session", "torchvision loop", "torch-lr-finder", "lightning")
+"""One pair with each peer."""

@@ -18,14 +18,16 @@ Member = tuple[str, str, Path]
 """Part, label and file of a photo."""
 
 
-def laid_out(source: Path | None, target: Path, *, copies: int = 1) -> Path:
+def laid_out(
+    source: Path | None, target: Path, *, copies: int = 1, drawn_per_class: int = 60
+) -> Path:
     """The target, with the photos of the source in it, or with photos that the service draws.
 
     A source has train/ and valid/ or val/ with a folder for each class, or photos whose names say
     their labels (``PATTERN``). Of each photo ``copies`` lie there, under other names and with a
     byte more at the end, so that nothing takes them for the same file.
     """
-    members = list(_members(source) if source else _drawn(target / ".drawn"))
+    members = list(_members(source) if source else _drawn(target / ".drawn", drawn_per_class))
     for part, label, file in members:
         folder = target / part / label
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,10 +47,10 @@ def _members(source: Path) -> Iterator[Member]:
         yield from ((part, file.parent.name, file) for file in _photos(folder))
 
 
-def _drawn(folder: Path) -> Iterator[Member]:
+def _drawn(folder: Path, per_class: int) -> Iterator[Member]:
     folder.mkdir(parents=True)
     labels: dict[Path, str] = {}
-    for photo in sample_plan():
+    for photo in sample_plan(photos_per_class=per_class):
         file = folder / photo.name
         write_photo(file, drawn_class=photo.drawn_class, seed=photo.seed)
         labels[file] = photo.named_class
