@@ -128,6 +128,7 @@ def test_a_job_one_of_whose_trainers_is_killed_ends_as_if_nothing_had_happened(
     assert made[0] == made[1]
 
 
+@pytest.mark.slow
 def test_two_trainers_are_drained_and_go_on_to_the_bit_where_they_were(
     database: Database, work: Work, dataset_id: str
 ) -> None:
