@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 UV := $(BIN)/uv
 
+# two processes of tests, and a thread for each training in them: threads that wait for one whose core
+# another training has lose far more than the core
+PYTEST_2 := OMP_NUM_THREADS=1 TUNESMITH_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
 # the demo's data: your photos, or none for photos that the service draws itself
 DATA ?=
 PATTERN ?= ^(.+)_\d+\.jpg$$
@@ -37,8 +41,8 @@ up: install ## the whole stack in this terminal, docs page on http://127.0.0.1:8
 	$(BIN)/tunesmith up
 
 test: install ## the tests, in two processes (a quarter of an hour); what takes longer has targets of its own
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not e2e and not browser'
-	$(BIN)/pytest -n 2 --dist loadfile -m e2e
+	$(PYTEST_2) -m 'not e2e and not browser'
+	$(PYTEST_2) -m e2e
 
 test-faults: install ## real faults: kills, wiped Redis, full disks, frozen workers (half an hour; root for the disks)
 	$(BIN)/pytest --faults tests/faults -k 'not short'
@@ -50,7 +54,7 @@ test-browser: install ## the docs page in headless Chromium, every example tried
 	$(BIN)/pytest --slow -m browser
 
 test-slow: install ## what the tests leave out for its time: rarer faults, larger nets, more examples (half an hour)
-	$(BIN)/pytest --slow -n 2 --dist loadfile -m 'slow and not browser'
+	$(PYTEST_2) --slow -m 'slow and not browser'
 	$(BIN)/pytest --slow tests/jobs/test_state_machine.py
 
 test-architectures: install ## every architecture for real (minutes, 16 GiB)

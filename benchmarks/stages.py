@@ -147,18 +147,30 @@ def presized(photos: list[LabelledPhoto], folder: Path) -> Pixels:
 
 def _step(name: str, asked: argparse.Namespace) -> Json:
     """Steps of the whole net in the precision that a job would choose."""
-    precision = resolve_precision("auto", CPU)
-    model = _model(name).train()
-    optimizer = make_optimizer(model, weight_decay=0.01)
-    set_rates(optimizer, (1e-5,) * model.architecture.layer_groups, 0.9)
-    step = Stepper(model, optimizer, make_scaler(precision, CPU), precision, 0.0)
-    batch = Batch(_images(), torch.arange(BATCH_SIZE) % CLASSES)
+    precision, model, batch = resolve_precision("auto", CPU), _model(name).train(), _batch()
     # the counter takes the way back through a depthwise convolution for a dense one
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(batch.images)
     operations = 3 * counter.get_total_flops()
-    step(batch)
-    return _pace(lambda: step(batch), operations, precision, asked)
+    step = _steps_of(model, batch, precision)
+    step()
+    return _pace(step, operations, precision, asked)
+
+
+def step_of(name: str) -> Callable[[], object]:
+    """Takes one step of the whole net at each call."""
+    return _steps_of(_model(name).train(), _batch(), resolve_precision("auto", CPU))
+
+
+def _steps_of(model: ImageClassifier, batch: Batch, precision: Resolved) -> Callable[[], object]:
+    optimizer = make_optimizer(model, weight_decay=0.01)
+    set_rates(optimizer, (1e-5,) * model.architecture.layer_groups, 0.9)
+    step = Stepper(model, optimizer, make_scaler(precision, CPU), precision, 0.0)
+    return lambda: step(batch)
+
+
+def _batch() -> Batch:
+    return Batch(_images(), torch.arange(BATCH_SIZE) % CLASSES)
 
 
 def _evaluation(
