@@ -1,10 +1,14 @@
 """What trainers compute on; a part of the settings."""
 
 import os
+from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from jobs import device_list
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""A container's share of the CPU, `max` or microseconds, and of how many (Linux, cgroup v2)."""
 
 
 class DeviceSettings(BaseModel):
@@ -22,7 +26,10 @@ class DeviceSettings(BaseModel):
         "that share them; on the CPU they only count; empty: one device",
     )
     threads: int = Field(
-        default=0, ge=0, le=1024, description="compute threads of a trainer; 0 is one per core"
+        default=0,
+        ge=0,
+        le=1024,
+        description="compute threads of a trainer; 0 is one per core that it may use",
     )
 
     @property
@@ -33,7 +40,7 @@ class DeviceSettings(BaseModel):
     @property
     def compute_threads(self) -> int:
         """Threads that one trainer uses, at least 1."""
-        return self.threads or os.cpu_count() or 1
+        return self.threads or usable_cores()
 
     @field_validator("devices", mode="after")
     @classmethod
@@ -46,3 +53,17 @@ class DeviceSettings(BaseModel):
                     "say cuda, cpu or auto there"
                 )
         return devices
+
+
+def usable_cores() -> int:
+    """Cores that this process may compute on, at least 1: by its affinity and its container.
+
+    More threads than that would wait for one another: a quota stops all of them for a while.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        quota, period = _QUOTA.read_text().split()
+    except OSError:
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,25 @@ def test_the_artifact_folder_is_absolute() -> None:
 
 def test_settings_name_the_threads_that_are_used() -> None:
     assert load_settings(threads=3).compute_threads == 3
+
+
+@pytest.mark.parametrize(
+    ("quota", "threads"),
+    [("max 100000\n", 4), ("250000 100000\n", 2), ("50000 100000\n", 1), ("900000 100000\n", 4)],
+)
+def test_a_job_computes_on_the_cores_that_it_may_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, threads: int
+) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(quota)
+    monkeypatch.setattr("jobs.device_settings._QUOTA", file)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5})
+    monkeypatch.delenv("TUNESMITH_THREADS", raising=False)
+
+    assert load_settings().compute_threads == threads
+
+    file.unlink()
+    assert load_settings().compute_threads == 4
 
 
 def test_an_object_store_is_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
