@@ -17,7 +17,7 @@ from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.job import Job, JobState, JobType
 from jobs.settings import Settings
-from jobs.spec import EvaluationSpec, LrFindSpec
+from jobs.spec import EvaluationSpec, LrFindSpec, PredictionSpec
 from tests.worker.conftest import TINY, event_types, fine_tune_spec, submit, wait_for
 from tests.worker.small_device import SIDE_PX
 from worker.group import Group
@@ -50,7 +50,7 @@ def train(database: Database, work: Work, dataset_id: str) -> Callable[..., Job]
     return run
 
 
-def test_two_trainers_learn_and_evaluate_what_one_does(
+def test_two_trainers_learn_evaluate_and_predict_what_one_does(
     database: Database, work: Work, train: Callable[..., Job], artifacts: Artifacts
 ) -> None:
     alone, shared = train(**ALONE), train(**SHARED)
@@ -86,6 +86,22 @@ def test_two_trainers_learn_and_evaluate_what_one_does(
     assert evaluated.resolved["devices"] == {"value": 2, "origin": "request"}
     repeated = [row["loss"] for row in _rows(artifacts, evaluated)]
     assert repeated == pytest.approx([row["loss"] for row in rows], abs=1e-4)
+
+    whatever = PredictionSpec(
+        model=str(shared.model_id),
+        dataset=str(shared.dataset_id),
+        split="valid",
+        precision="fp32",
+        **SHARED,
+    )
+    once_more = submit(database, JobType.PREDICTION, whatever, str(shared.dataset_id))
+    work("train")
+    predicted = wait_for(database, once_more.id, lambda job: job.is_terminal)
+    assert predicted.state == JobState.SUCCEEDED, predicted.error
+    assert predicted.resolved["devices"] == {"value": 2, "origin": "request"}
+    table = pq.read_table(artifacts.absolute(predicted.result["predictions"]["path"]))
+    surest = {row["item_id"]: row["p_predicted"] for row in table.to_pylist()}
+    assert surest == pytest.approx({row["item_id"]: row["p_predicted"] for row in rows}, abs=1e-4)
 
 
 def test_a_range_test_of_two_trainers_has_the_curve_of_one(
