@@ -150,8 +150,10 @@ def test_an_archive_is_fetched_and_kept_as_an_upload(
     content = a_zip(photos) if name.endswith("zip") else gzipped(tar_of(photos))
     bucket.put({f"archives/{name.replace('+', '%2B')}": content})
 
+    made = register(f"s3://photos/archives/{name}")
+    # nobody rings here: what the worker looks for is there before it looks
     work("prepare")
-    dataset = ended(database, register(f"s3://photos/archives/{name}"))
+    dataset = ended(database, made)
 
     assert dataset.error is None
     assert files_below(artifacts.photos_folder(dataset.id)) == photos
@@ -186,8 +188,10 @@ def test_what_cannot_be_used_fails_the_import_with_its_reason(
     # a file and a folder of one name
     bucket.put({"pets/odd/a_1.jpg": b"a", "pets/odd/a_1.jpg/b_1.jpg": b"b"})
 
+    made = register(url)
+    # nobody rings here: what the worker looks for is there before it looks
     work("prepare")
-    dataset = ended(database, register(url))
+    dataset = ended(database, made)
 
     assert dataset.error is not None
     assert dataset.error["code"] == code, dataset.error
@@ -210,8 +214,10 @@ def test_credentials_that_may_not_read_are_named(
     denied = status(403, DENIED, Content_Type="application/xml")
     odd_store.answers |= {"/photos": denied, "/photos/pets": denied, "/photos/pets/a.zip": denied}
 
+    made = register(url)
+    # nobody rings here: what the worker looks for is there before it looks
     work("prepare")
-    dataset = ended(database, register(url))
+    dataset = ended(database, made)
 
     assert dataset.error is not None
     assert dataset.error["code"] == "source_unreachable"

@@ -174,8 +174,10 @@ def test_what_cannot_be_used_fails_the_import_with_its_reason(
 ) -> None:
     server.answers["/a.tar"] = answer
 
+    made = register("/a.tar?token=secret")
+    # nobody rings here: what the worker looks for is there before it looks
     work("prepare")
-    dataset = ended(database, register("/a.tar?token=secret"))
+    dataset = ended(database, made)
 
     assert dataset.state == "failed"
     assert dataset.error is not None
@@ -195,9 +197,10 @@ def test_an_address_that_nobody_may_call_is_not_called(
     database: Database, work: Work, register: Register, url: str
 ) -> None:
     """A worker does not trust what the API has let through."""
+    made = register(url=url)
+    # nobody rings here: what the worker looks for is there before it looks
     work("prepare")
-
-    dataset = ended(database, register(url=url))
+    dataset = ended(database, made)
 
     assert dataset.error is not None
     assert dataset.error["code"] == "source_forbidden"
