@@ -20,6 +20,7 @@ from ml.config import DEFAULT_WEIGHTS, NO_WEIGHTS, ModelConfig
 from ml.errors import WeightsUnavailableError
 from ml.head import create_head
 from ml.odd_families import BUILD_OPTIONS, make_body, present_name
+from ml.row_threads import through_body
 from ml.theory import architectures
 from ml.theory.architectures import Architecture
 
@@ -41,7 +42,7 @@ class ImageClassifier(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits of shape (B, classes), float32."""
-        features = self.body(images_BCHW)
+        features = through_body(self.body, images_BCHW)
         with torch.autocast(images_BCHW.device.type, enabled=False):
             logits_BK: Tensor = self.head(features.float())
         return logits_BK

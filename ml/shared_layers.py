@@ -15,6 +15,7 @@ from torchvision.ops import StochasticDepth
 
 from ml.backbones import ImageClassifier
 from ml.ranks import Ranks, Rows
+from ml.row_threads import SEES_WHOLE_BATCH, draws_noise
 
 
 def share_layers(model: ImageClassifier, ranks: Ranks) -> None:
@@ -23,9 +24,9 @@ def share_layers(model: ImageClassifier, ranks: Ranks) -> None:
         return
     for parent in list(model.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+            if isinstance(child, SEES_WHOLE_BATCH):
                 setattr(parent, name, _shared_norm(child))
-            elif isinstance(child, nn.Dropout | StochasticDepth) and child.p > 0:
+            elif draws_noise(child):
                 setattr(parent, name, SharedNoise(child))
 
 
