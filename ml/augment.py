@@ -18,7 +18,7 @@ from ml.config import AugmentConfig
 from ml.resident import OnHost, Positions, taken
 from ml.sampling import Floats, draw_batch
 from ml.theory.presize_geometry import AugmentDraws, centre_matrix, draw_augmentation
-from ml.warping import warp_batch
+from ml.warping import lit, warp_batch
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -122,6 +122,6 @@ def drawn(
 def _neutral(levels_BSS3: NDArray[np.uint8]) -> Tensor:
     (table_3T,) = lighting_tables([NEUTRAL_BRIGHTNESS], [NEUTRAL_CONTRAST])
     images_BSS3 = np.empty(levels_BSS3.shape, np.float32)
-    for channel in range(3):
-        images_BSS3[..., channel] = table_3T[channel].take(levels_BSS3[..., channel])
+    for levels_SS3, image_SS3 in zip(levels_BSS3, images_BSS3, strict=True):
+        lit(levels_SS3, table_3T, out=image_SS3)
     return torch.from_numpy(images_BSS3).permute(0, 3, 1, 2)

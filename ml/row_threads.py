@@ -6,9 +6,9 @@ next batch. With rows of their own they meet once. Shapes: B = batch, R = the ro
 """
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache, partial, reduce
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +17,8 @@ from torchvision.ops import StochasticDepth
 
 LEAST_ROWS = 4
 """Of a thread: with fewer, what an operation costs whatever it is given is most of its time."""
+ROWS_AT_ONCE = 8
+"""Of a thread, where nothing is kept for a way back; from here on fewer are slower."""
 MOST_GRADIENTS_BYTES = 256 * 2**20
 """Each thread but one has gradients of its own for a while; no more than this for all of them."""
 
@@ -41,7 +43,9 @@ def through_body(body: nn.Module, images_BCHW: Tensor) -> Tensor:
     elif weights:
         features = _ByRows.apply(body, images_BCHW, count, *weights)
     else:
-        features = torch.cat(_in_threads(body, images_BCHW.tensor_split(count)))
+        features = torch.cat(
+            _in_threads(partial(_in_slices, body), images_BCHW.tensor_split(count))
+        )
     return features
 
 
@@ -50,8 +54,14 @@ def draws_noise(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Dropout | StochasticDepth) and layer.p > 0
 
 
+def _in_slices(body: nn.Module, images_RCHW: Tensor) -> Tensor:
+    """Where no graph is kept: what few rows become on their way stays in the core's cache."""
+    return torch.cat([body(some) for some in torch.split(images_RCHW, ROWS_AT_ONCE)])
+
+
 def _threads_for(body: nn.Module, images_BCHW: Tensor, weights: Sequence[Tensor]) -> int:
-    if images_BCHW.device.type != "cpu" or torch.compiler.is_compiling():
+    is_plain = images_BCHW.device.type == "cpu" and not images_BCHW.requires_grad
+    if not is_plain or torch.compiler.is_compiling():
         return 1
     rows_meet = any(
         layer.training and (isinstance(layer, SEES_WHOLE_BATCH) or draws_noise(layer))
@@ -105,7 +115,7 @@ def _sum(gradients: Sequence[Tensor | None]) -> Tensor | None:
     """One after the other, so that the bits do not depend on who was ready first."""
     # a weight that the body does not use has none in any part
     used = [each for each in gradients if each is not None]
-    return functools.reduce(torch.add, used) if used else None
+    return reduce(torch.add, used) if used else None
 
 
 def _in_threads(work: Callable[[Part], Found], parts: Sequence[Part]) -> list[Found]:
@@ -149,6 +159,6 @@ def _modes_here() -> Callable[[], contextlib.AbstractContextManager[None]]:
     return modes
 
 
-@functools.cache
+@cache
 def _pool(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="rows")

@@ -18,6 +18,7 @@ Fine = NDArray[np.uint16]
 
 _FINE_BITS = 6
 """Of a level's fraction; the sum of four levels, 255 at most, just fits 16 bits with it."""
+_FINE_LEVELS = np.arange(256, dtype=np.uint16) << np.uint16(_FINE_BITS)
 
 _CENTRES_TO_CORNERS = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 """OpenCV counts from the centre of the first pixel, our matrices from its corner."""
@@ -39,30 +40,39 @@ def warp_batch(
     for photo, matrix, table_3T, out_SS3 in zip(
         photos, matrices, tables_B3T, out_BSS3, strict=True
     ):
-        levels_SS3 = warp(photo, matrix, size)
-        cv2.LUT(levels_SS3, np.ascontiguousarray(table_3T.T)[None], dst=out_SS3)
+        lit(warp(photo, matrix, size), table_3T, out=out_SS3)
     return out_BSS3
+
+
+def lit(levels_SS3: Rgb, table_3T: Floats, *, out: Floats) -> None:
+    """``out``, of shape (S, S, 3), is each level's entry in the table of its channel."""
+    cv2.LUT(levels_SS3, np.ascontiguousarray(table_3T.T)[None], dst=out)
 
 
 def warp(photo: Rgb, matrix: Matrix, size: int) -> Rgb:
     """One photo through its homography: levels of shape (S, S, 3)."""
     readings = readings_of(photo, matrix, size)
-    fine: Fine = readings.photo.astype(np.uint16) << np.uint16(_FINE_BITS)
-    sum_SS3, *others = (_read(fine, tap, size) for tap in readings.taps)
-    for read in others:
-        sum_SS3 += read
+    fine_HW4 = _fine(readings.photo)
+    sum_SS4, *others = (_read(fine_HW4, tap, size) for tap in readings.taps)
+    for read_SS4 in others:
+        sum_SS4 += read_SS4
     # rounded once, at the end, as the mean of floats would be
     bits = _FINE_BITS + len(others).bit_length()
-    sum_SS3 += np.uint16(1 << (bits - 1))
-    return (sum_SS3 >> bits).astype(np.uint8)
+    sum_SS4 += np.uint16(1 << (bits - 1))
+    return (sum_SS4[..., :3] >> bits).astype(np.uint8)
 
 
-def _read(fine: Fine, tap: Matrix, size: int) -> Fine:
-    read_SS3 = cv2.warpPerspective(
-        fine,
+def _fine(photo: Rgb) -> Fine:
+    """The levels with room for fractions: (H, W, 4), for OpenCV reads four channels faster."""
+    return np.asarray(cv2.LUT(cv2.cvtColor(photo, cv2.COLOR_RGB2RGBA), _FINE_LEVELS), np.uint16)
+
+
+def _read(fine_HW4: Fine, tap: Matrix, size: int) -> Fine:
+    read_SS4 = cv2.warpPerspective(
+        fine_HW4,
         _CORNERS_TO_CENTRES @ tap @ _CENTRES_TO_CORNERS,
         (size, size),
         flags=_FLAGS,
         borderMode=cv2.BORDER_REFLECT,
     )
-    return np.asarray(read_SS3, np.uint16)
+    return np.asarray(read_SS4, np.uint16)

@@ -135,7 +135,7 @@ def test_a_photo_of_a_batch_is_interpolated_once_straight_to_its_final_size(
     changed(pixels, [0, 1, 2], STRONG)
 
     # each reading of a pixel, one or four of them, gives a picture of the final size
-    assert set(samplings) == {(SIZE, SIZE, 3)}
+    assert {shape[:2] for shape in samplings} == {(SIZE, SIZE)}
     assert len(samplings) in {3, 6, 9, 12}
 
     samplings.clear()

@@ -135,6 +135,13 @@ def test_layers_in_which_rows_meet_or_draw_see_the_whole_batch(layer: nn.Module)
     assert body.rows[1:] == [4, 4, 4]
 
 
+def test_without_a_way_back_rows_go_through_in_slices() -> None:
+    body, batch = Told(nn.Flatten()), images(60)
+    with torch.no_grad():
+        assert torch.equal(through_body(body, batch), batch.flatten(1))
+    assert sorted(body.rows) == [4, 4, 4, 8, 8, 8, 8, 8, 8]
+
+
 @pytest.mark.parametrize(("rows", "each"), [(0, [0]), (1, [1]), (7, [7]), (8, [4, 4])])
 def test_few_rows_are_not_divided_further(rows: int, each: list[int]) -> None:
     body = Told(nn.Flatten())
