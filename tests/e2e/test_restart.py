@@ -44,7 +44,7 @@ def test_a_training_goes_on_after_the_stack_was_ended(
     with _up(data_dir, port, photos) as process, _client(port) as client:
         created = client.post("/v1/datasets", dataset_body(photos))
         finished(client, created["job_id"])
-        body = {"dataset": created["id"], "epochs": 30, **TINY}
+        body = {"dataset": created["id"], "epochs": 12, **TINY}
         job_id = client.post("/v1/fine-tunes", body)["id"]
         _wait_for_steps(client, job_id, 5)
         began_s = time.monotonic()
@@ -68,7 +68,7 @@ def test_after_everything_was_killed_each_job_runs_to_its_end_as_if_nothing_had_
     with _up(data_dir, port, photos, **QUICK) as process, _client(port) as client:
         dataset = client.post("/v1/datasets", dataset_body(photos))
         finished(client, dataset["job_id"])
-        undisturbed, killed = (_submit(client, dataset["id"], epochs=20) for _ in range(2))
+        undisturbed, killed = (_submit(client, dataset["id"], epochs=12) for _ in range(2))
         queued = [_submit(client, dataset["id"], epochs=1, seed=seed) for seed in range(2)]
         finished(client, undisturbed)
         _wait_for_steps(client, killed, 40)
