@@ -105,7 +105,8 @@ def stride(matrix: Matrix, size: int) -> float:
     middle = size / 2
     w = (g + h) * middle + i
     x, y = ((a + b) * middle + c) / w, ((d + e) * middle + f) / w
-    return math.sqrt(abs((a - x * g) * (e - y * h) - (b - x * h) * (d - y * g))) / abs(w)
+    area: float = (a - x * g) * (e - y * h) - (b - x * h) * (d - y * g)
+    return math.sqrt(abs(area)) / abs(float(w))
 
 
 def _taps(matrix: Matrix, size: int) -> Matrix:
