@@ -126,6 +126,13 @@ class Settings(
         le=1_000_000,
         description="mebibytes of models that a predict worker keeps loaded; the one in use counts",
     )
+    predict_idle_s: float = Field(
+        default=900.0,
+        gt=0,
+        le=2592000,
+        description="seconds without a prediction after which a predict worker gives its memory "
+        "back; the next prediction waits until torch and its model are loaded again",
+    )
     max_lost: int = Field(
         default=50, ge=1, le=1000, description="times a job may lose its worker before it fails"
     )

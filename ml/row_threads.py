@@ -2,13 +2,14 @@
 
 Threads that share every operation wait for each other at its end, hundreds of times a batch, and
 all of them wait while one has lost its core to another process or to the thread that draws the
-next batch. With rows of their own they meet once. Shapes: B = batch, R = the rows of one thread.
+next batch. With rows of their own they meet once. There are more parts than threads: who loses its
+core takes fewer of them. Shapes: B = batch, R = the rows of one part.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cache, partial, reduce
+from functools import cache, reduce
 from typing import Any, TypeVar
 
 import torch
@@ -16,11 +17,14 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 LEAST_ROWS = 4
-"""Of a thread: with fewer, what an operation costs whatever it is given is most of its time."""
-ROWS_AT_ONCE = 8
-"""Of a thread, where nothing is kept for a way back; from here on fewer are slower."""
+"""Of a part: with fewer, what an operation costs whatever it is given is most of its time."""
+LEAST_ROWS_LARGE_BODY = 8
+"""Where no graph is kept: the weights are read again for each part."""
+LARGE_BODY_BYTES = 16 * 2**20
+PARTS_EACH = 2
+"""Of a thread, where a graph is kept for the way back."""
 MOST_GRADIENTS_BYTES = 256 * 2**20
-"""Each thread but one has gradients of its own for a while; no more than this for all of them."""
+"""Each part but one has gradients of its own for a while; no more than this for all of them."""
 
 SEES_WHOLE_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d)
 """Layers for which a row depends, in training, on the other rows."""
@@ -43,9 +47,9 @@ def through_body(body: nn.Module, images_BCHW: Tensor) -> Tensor:
     elif weights:
         features = _ByRows.apply(body, images_BCHW, count, *weights)
     else:
-        features = torch.cat(
-            _in_threads(partial(_in_slices, body), images_BCHW.tensor_split(count))
-        )
+        # what few rows become on their way stays in the core's cache
+        parts = images_BCHW.tensor_split(max(count, len(images_BCHW) // _least_rows(body)))
+        features = torch.cat(_in_threads(body, parts, count))
     return features
 
 
@@ -54,9 +58,9 @@ def draws_noise(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Dropout | StochasticDepth) and layer.p > 0
 
 
-def _in_slices(body: nn.Module, images_RCHW: Tensor) -> Tensor:
-    """Where no graph is kept: what few rows become on their way stays in the core's cache."""
-    return torch.cat([body(some) for some in torch.split(images_RCHW, ROWS_AT_ONCE)])
+def _least_rows(body: nn.Module) -> int:
+    is_large = sum(each.nbytes for each in body.parameters()) > LARGE_BODY_BYTES
+    return LEAST_ROWS_LARGE_BODY if is_large else LEAST_ROWS
 
 
 def _threads_for(body: nn.Module, images_BCHW: Tensor, weights: Sequence[Tensor]) -> int:
@@ -69,11 +73,13 @@ def _threads_for(body: nn.Module, images_BCHW: Tensor, weights: Sequence[Tensor]
     )
     if rows_meet:
         return 1
-    most = min(torch.get_num_threads(), len(images_BCHW) // LEAST_ROWS)
+    return max(1, min(torch.get_num_threads(), _most_parts(images_BCHW, weights)))
+
+
+def _most_parts(images_BCHW: Tensor, weights: Sequence[Tensor]) -> int:
+    most = len(images_BCHW) // LEAST_ROWS
     gradients_bytes = sum(each.nbytes for each in weights)
-    if gradients_bytes:
-        most = min(most, 1 + MOST_GRADIENTS_BYTES // gradients_bytes)
-    return max(1, most)
+    return min(most, 1 + MOST_GRADIENTS_BYTES // gradients_bytes) if gradients_bytes else most
 
 
 class _ByRows(torch.autograd.Function):
@@ -93,7 +99,9 @@ class _ByRows(torch.autograd.Function):
             return features
 
         ctx.weights = weights
-        ctx.features = _in_threads(with_graph, images_BCHW.tensor_split(count))
+        parts = images_BCHW.tensor_split(min(PARTS_EACH * count, _most_parts(images_BCHW, weights)))
+        ctx.count = count
+        ctx.features = _in_threads(with_graph, parts, count)
         return torch.cat([each.detach() for each in ctx.features])
 
     @staticmethod
@@ -107,7 +115,7 @@ class _ByRows(torch.autograd.Function):
 
         parts = list(zip(ctx.features, grad.tensor_split(len(ctx.features)), strict=True))
         ctx.features = None
-        of_parts = _in_threads(gradients, parts)
+        of_parts = _in_threads(gradients, parts, ctx.count)
         return (None, None, None, *(_sum(same) for same in zip(*of_parts, strict=True)))
 
 
@@ -118,10 +126,10 @@ def _sum(gradients: Sequence[Tensor | None]) -> Tensor | None:
     return reduce(torch.add, used) if used else None
 
 
-def _in_threads(work: Callable[[Part], Found], parts: Sequence[Part]) -> list[Found]:
-    """What ``work`` makes of each part, each in a thread, under the caller's modes of torch."""
+def _in_threads(work: Callable[[Part], Found], parts: Sequence[Part], count: int) -> list[Found]:
+    """What ``work`` makes of each part, by ``count`` threads, under the caller's modes of torch."""
     before = torch.get_num_threads()
-    threads_each = max(1, before // len(parts))
+    threads_each = max(1, before // count)
     modes = _modes_here()
 
     def one(part: Part) -> Found:
@@ -134,7 +142,7 @@ def _in_threads(work: Callable[[Part], Found], parts: Sequence[Part]) -> list[Fo
     # MKL has one number for the whole process
     torch.set_num_threads(threads_each)
     try:
-        running = [_pool(len(parts)).submit(one, part) for part in parts]
+        running = [_pool(count).submit(one, part) for part in parts]
         # nobody goes on, even after an error, while another still computes and holds memory
         wait(running)
         return [each.result() for each in running]

@@ -8,13 +8,13 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing import forkserver
 
 import structlog
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
-from celery.worker.consumer import Consumer
 
 from jobs import presence, retention, sweeper, tracing
 from jobs.artifacts import Artifacts
@@ -43,7 +43,10 @@ _TRAINER_ENVIRONMENT = {
     "NCCL_SOCKET_IFNAME": _LOOPBACK,
 }
 
-_TURN_S = 0.05
+_DEAF_S = 2.0
+"""Seconds for which Celery may not hear its queue after a task: its loop waits for a timer."""
+
+_LOOK_WHILE_DEAF_S = 0.05
 _TIDY_EVERY_S = 3600.0
 
 log = structlog.get_logger(__name__)
@@ -62,6 +65,7 @@ class Worker:
         self._database = Database(settings.database_url)
         self._supervisor = Supervisor(settings, self._database, queue=queue, worker_id=self.id)
         self._ended = threading.Event()
+        self._deaf = threading.Event()
         self._looking = threading.Thread(target=self._look_again_and_again, daemon=True)
         self._keeping = threading.Thread(target=self._keep_house, daemon=True)
         # a look at many files must not keep a sweep waiting
@@ -78,11 +82,13 @@ class Worker:
     def look(self) -> None:
         """Everything claimable on this queue has been done."""
         self._supervisor.work()
+        self._deaf.set()
 
     def drain(self) -> None:
         """The running job goes back to the queue, and no other is claimed."""
         self._supervisor.drain()
         self._ended.set()
+        self._deaf.set()
 
     def close(self) -> None:
         """All threads have ended; the worker is off the list."""
@@ -100,7 +106,15 @@ class Worker:
     def _look_again_and_again(self) -> None:
         while not self._ended.is_set():
             self._supervisor.work()
-            self._ended.wait(self._settings.look_s)
+            if self._deaf.wait(self._settings.look_s):
+                self._deaf.clear()
+                self._look_in_place_of_celery()
+
+    def _look_in_place_of_celery(self) -> None:
+        """A job posted just after another's end does not wait until Celery listens again."""
+        until_s = time.monotonic() + _DEAF_S
+        while time.monotonic() < until_s and not self._ended.wait(_LOOK_WHILE_DEAF_S):
+            self._supervisor.work()
 
     def _keep_house(self) -> None:
         house = sweeper.Sweeper(
@@ -221,7 +235,6 @@ def main() -> None:
     app = make_app(settings, queue, worker.look)
     setup_logging.connect(_leave_logging_alone)
     worker_ready.connect(lambda **_: worker.start(), weak=False)
-    worker_ready.connect(_listen_again_soon)
     worker_shutting_down.connect(lambda **_: worker.drain(), weak=False)
     try:
         app.worker_main(_celery_arguments(worker, settings))
@@ -248,15 +261,6 @@ def _celery_arguments(worker: Worker, settings: Settings) -> list[str]:
         "--without-mingle",
         f"--loglevel={settings.log_level}",
     ]
-
-
-def _listen_again_soon(sender: Consumer, **_: object) -> None:
-    """A ring is heard soon after a job has ended.
-
-    Celery listens to the queue again at its loop's next turn, which nothing brings about but a
-    timer; its own ones let up to two seconds pass.
-    """
-    sender.hub.timer.call_repeatedly(_TURN_S, lambda: None)  # type: ignore[attr-defined]  # stubs
 
 
 def _leave_logging_alone(**_: object) -> None:

@@ -2,7 +2,8 @@
 
 A trainer is forked for one job and gives everything back by its end. A prediction takes less time
 than loading a model does, so the process that predicts stays. The supervisor renews the lease of
-the job in hand, replaces a process that died, and ends one that does not answer.
+the job in hand, replaces a process that died, and ends one that does not answer or that nobody has
+asked for a while: torch and a model are half a gigabyte, too much to hold for nothing.
 """
 
 import importlib
@@ -53,10 +54,11 @@ class Resident:
         self._parts = parts
         self._most_s = most_s
         self._hand: _Hand | None = None
+        self._asked_s = time.monotonic()
 
     def do(self, job: Job) -> None:
         """The job is where its end says, or back in the queue."""
-        hand = self.ready()
+        hand = self._ready()
         try:
             hand.pipe.send((job.id, job.fence))
             answered = self._wait(hand, job)
@@ -66,13 +68,14 @@ class Resident:
             self.close()
         self._settle(job, answered=answered)
         self._parts.doorbell.happened(job.id)
+        self._asked_s = time.monotonic()
 
-    def ready(self) -> _Hand:
-        """The process is there, or has begun to load what it needs."""
-        if self._hand is None or not self._hand.process.is_alive():
+    def close_if_idle(self) -> None:
+        """A process that nobody has asked for ``predict_idle_s`` has given its memory back."""
+        idle_s = time.monotonic() - self._asked_s
+        if self._hand is not None and idle_s > self._parts.settings.predict_idle_s:
+            log.info("resident_ended", reason=f"not asked for {idle_s:.0f} s")
             self.close()
-            self._hand = self._start()
-        return self._hand
 
     def close(self) -> None:
         """The process has ended, and another one will be started when it is needed."""
@@ -82,6 +85,13 @@ class Resident:
             self._hand.pipe.close()
             self._hand.lifeline.close()
             self._hand = None
+
+    def _ready(self) -> _Hand:
+        """The process is there, or has begun to load what it needs."""
+        if self._hand is None or not self._hand.process.is_alive():
+            self.close()
+            self._hand = self._start()
+        return self._hand
 
     def _start(self) -> _Hand:
         # not forked: this process has threads, and the template would load for those who never ask

@@ -67,9 +67,11 @@ class Supervisor:
             while not self._parts.draining.is_set() and self._warm_up():
                 job = self._claim()
                 if job is None or not self._do(job):
-                    return
+                    break
                 self._ring_for_what_waited(job)
                 self._record_what_ended()
+            if self._resident is not None:
+                self._resident.close_if_idle()
 
     def drain(self) -> None:
         """No further job is claimed; the running one saves a checkpoint and goes back."""
@@ -83,9 +85,8 @@ class Supervisor:
             self._parts.doorbell.close()
 
     def _warm_up(self) -> bool:
-        """Whether the template has loaded everything; a process that stays may still do so."""
+        """Whether the template has loaded everything; a process that stays does so when asked."""
         if self._resident is not None:
-            self._resident.ready()
             return True
         # a job claimed earlier would wait for the template's imports while its lease runs out
         if not self._is_warm:

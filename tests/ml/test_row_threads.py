@@ -135,11 +135,21 @@ def test_layers_in_which_rows_meet_or_draw_see_the_whole_batch(layer: nn.Module)
     assert body.rows[1:] == [4, 4, 4]
 
 
-def test_without_a_way_back_rows_go_through_in_slices() -> None:
-    body, batch = Told(nn.Flatten()), images(60)
+def test_there_are_more_parts_than_threads_so_that_one_held_up_does_less() -> None:
+    body = Told(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+    through_body(body, images(60))
+    assert body.rows == [10] * 6
+
+
+@pytest.mark.parametrize(("most_bytes", "rows"), [(10**6, [4] * 15), (0, [8, 8, 8, 9, 9, 9, 9])])
+def test_without_a_way_back_few_rows_go_through_at_once_and_more_of_a_large_body(
+    monkeypatch: pytest.MonkeyPatch, most_bytes: int, rows: list[int]
+) -> None:
+    monkeypatch.setattr(row_threads, "LARGE_BODY_BYTES", most_bytes)
+    body, batch = Told(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)), images(60)
     with torch.no_grad():
-        assert torch.equal(through_body(body, batch), batch.flatten(1))
-    assert sorted(body.rows) == [4, 4, 4, 8, 8, 8, 8, 8, 8]
+        torch.testing.assert_close(through_body(body, batch), body.layers(batch))
+    assert sorted(body.rows) == rows
 
 
 @pytest.mark.parametrize(("rows", "each"), [(0, [0]), (1, [1]), (7, [7]), (8, [4, 4])])

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,13 @@ def predictor(quick: Settings, database: Database) -> Iterator[Supervisor]:
     supervisor.drain()
     thread.join()
     supervisor.close()
+
+
+def process_of(predictor: Supervisor) -> SpawnProcess | None:
+    """The process that predicts, if there is one."""
+    assert predictor._resident is not None
+    hand = predictor._resident._hand
+    return None if hand is None else hand.process
 
 
 def as_files(*contents: bytes) -> list[tuple[str, tuple[str, bytes]]]:
@@ -134,16 +142,34 @@ def test_a_process_that_was_killed_is_replaced_and_the_photos_are_predicted(
     photo = (settings.dataset_roots[0] / "tiny" / "blue_1.jpg").read_bytes()
     path = f"/v1/models/{trained.model_id}/predict"
     before = client.post(path, files=as_files(photo)).json()
-    assert predictor._resident is not None
-    assert predictor._resident._hand is not None
-    pid = predictor._resident._hand.process.pid
-    assert pid is not None
+    process = process_of(predictor)
+    assert process is not None
+    assert process.pid is not None
 
-    os.kill(pid, signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)
     after = client.post(path, files=as_files(photo))
 
     assert after.json() == before
-    assert predictor._resident._hand.process.pid != pid
+    assert process_of(predictor) is not process
+
+
+def test_a_process_that_nobody_asks_is_not_there_and_the_next_request_starts_it(
+    client: TestClient, predictor: Supervisor, trained: Job, settings: Settings
+) -> None:
+    photo = (settings.dataset_roots[0] / "tiny" / "blue_1.jpg").read_bytes()
+    path = f"/v1/models/{trained.model_id}/predict"
+    assert process_of(predictor) is None
+    before = client.post(path, files=as_files(photo)).json()
+    process = process_of(predictor)
+    assert process is not None
+    assert predictor._resident is not None
+
+    predictor._resident._asked_s -= predictor._parts.settings.predict_idle_s
+    process.join(timeout=30)
+
+    assert not process.is_alive()
+    assert client.post(path, files=as_files(photo)).json() == before
+    assert process_of(predictor) is not process
 
 
 def test_photos_that_kill_or_stop_the_process_twice_fail_their_request(
