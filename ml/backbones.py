@@ -8,6 +8,7 @@ import contextlib
 import pickle
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from ml.config import DEFAULT_WEIGHTS, NO_WEIGHTS, ModelConfig
 from ml.errors import WeightsUnavailableError
-from ml.head import create_head
+from ml.head import create_head, pooling_and_rest
 from ml.odd_families import BUILD_OPTIONS, make_body, present_name
 from ml.row_threads import through_body
 from ml.theory import architectures
@@ -42,10 +43,15 @@ class ImageClassifier(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits of shape (B, classes), float32."""
-        features = through_body(self.body, images_BCHW)
-        with torch.autocast(images_BCHW.device.type, enabled=False):
-            logits_BK: Tensor = self.head(features.float())
-        return logits_BK
+        pooling, rest = pooling_and_rest(self.head)
+        pooled_BF = through_body(self.body, images_BCHW, then=partial(_in_float32, pooling))
+        return _in_float32(rest, pooled_BF)
+
+
+def _in_float32(layers: nn.Sequential, features: Tensor) -> Tensor:
+    with torch.autocast(features.device.type, enabled=False):
+        found: Tensor = layers(features.float())
+    return found
 
 
 def build_model(config: ModelConfig, *, seed: int) -> ImageClassifier:

@@ -59,6 +59,12 @@ def create_head(  # noqa: PLR0913  (one argument for each choice that fastai lea
     return head
 
 
+def pooling_and_rest(head: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
+    """The layers of the head that look at each row by itself first, and those that follow."""
+    count = 2 if isinstance(head[0], ConcatPool) else 0
+    return head[:count], head[count:]
+
+
 def initialise_head(head: nn.Module) -> None:
     """Linear layers are drawn as He et al. 2015 (arXiv:1502.01852) propose; norms start neutral.
 

@@ -2,8 +2,7 @@
 
 Threads that share every operation wait for each other at its end, hundreds of times a batch, and
 all of them wait while one has lost its core to another process or to the thread that draws the
-next batch. With rows of their own they meet once. There are more parts than threads: who loses its
-core takes fewer of them. Shapes: B = batch, R = the rows of one part.
+next batch. With rows of their own they meet once. Shapes: B = batch, R = the rows of one part.
 """
 
 import contextlib
@@ -21,20 +20,25 @@ LEAST_ROWS = 4
 LEAST_ROWS_LARGE_BODY = 8
 """Where no graph is kept: the weights are read again for each part."""
 LARGE_BODY_BYTES = 16 * 2**20
-PARTS_EACH = 2
-"""Of a thread, where a graph is kept for the way back."""
 MOST_GRADIENTS_BYTES = 256 * 2**20
 """Each part but one has gradients of its own for a while; no more than this for all of them."""
 
 SEES_WHOLE_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d)
 """Layers for which a row depends, in training, on the other rows."""
 
+_NOTHING = nn.Identity()
+
 Part = TypeVar("Part")
 Found = TypeVar("Found")
 
 
-def through_body(body: nn.Module, images_BCHW: Tensor) -> Tensor:
+def through_body(
+    body: nn.Module, images_BCHW: Tensor, then: Callable[[Tensor], Tensor] = _NOTHING
+) -> Tensor:
     """What the body makes of the batch, by as many threads as torch may use.
+
+    ``then`` is what is done with its features, to each row by itself and without weights, while
+    they are in the core's cache.
 
     The sums over rows that gradients are have a fixed order for a number of threads, so results
     repeat to the bit. Bodies in which rows meet, as in the batch norms of a training, and images
@@ -43,13 +47,14 @@ def through_body(body: nn.Module, images_BCHW: Tensor) -> Tensor:
     weights = [each for each in body.parameters() if each.requires_grad and torch.is_grad_enabled()]
     count = _threads_for(body, images_BCHW, weights)
     if count == 1:
-        features: Tensor = body(images_BCHW)
+        features = then(body(images_BCHW))
     elif weights:
-        features = _ByRows.apply(body, images_BCHW, count, *weights)
+        features = _ByRows.apply(body, then, images_BCHW, count, *weights)
     else:
-        # what few rows become on their way stays in the core's cache
+        # what few rows become on their way stays in the core's cache, and who loses its core for a
+        # while takes fewer parts
         parts = images_BCHW.tensor_split(max(count, len(images_BCHW) // _least_rows(body)))
-        features = torch.cat(_in_threads(body, parts, count))
+        features = torch.cat(_in_threads(lambda part: then(body(part)), parts, count))
     return features
 
 
@@ -73,13 +78,11 @@ def _threads_for(body: nn.Module, images_BCHW: Tensor, weights: Sequence[Tensor]
     )
     if rows_meet:
         return 1
-    return max(1, min(torch.get_num_threads(), _most_parts(images_BCHW, weights)))
-
-
-def _most_parts(images_BCHW: Tensor, weights: Sequence[Tensor]) -> int:
-    most = len(images_BCHW) // LEAST_ROWS
+    most = min(torch.get_num_threads(), len(images_BCHW) // LEAST_ROWS)
     gradients_bytes = sum(each.nbytes for each in weights)
-    return min(most, 1 + MOST_GRADIENTS_BYTES // gradients_bytes) if gradients_bytes else most
+    if gradients_bytes:
+        most = min(most, 1 + MOST_GRADIENTS_BYTES // gradients_bytes)
+    return max(1, most)
 
 
 class _ByRows(torch.autograd.Function):
@@ -89,19 +92,17 @@ class _ByRows(torch.autograd.Function):
     def forward(
         ctx: Any,  # noqa: ANN401  # torch's own context
         body: nn.Module,
+        then: Callable[[Tensor], Tensor],
         images_BCHW: Tensor,
         count: int,
         *weights: Tensor,
     ) -> Tensor:
         def with_graph(images_RCHW: Tensor) -> Tensor:
             with torch.enable_grad():
-                features: Tensor = body(images_RCHW)
-            return features
+                return then(body(images_RCHW))
 
         ctx.weights = weights
-        parts = images_BCHW.tensor_split(min(PARTS_EACH * count, _most_parts(images_BCHW, weights)))
-        ctx.count = count
-        ctx.features = _in_threads(with_graph, parts, count)
+        ctx.features = _in_threads(with_graph, images_BCHW.tensor_split(count), count)
         return torch.cat([each.detach() for each in ctx.features])
 
     @staticmethod
@@ -115,8 +116,8 @@ class _ByRows(torch.autograd.Function):
 
         parts = list(zip(ctx.features, grad.tensor_split(len(ctx.features)), strict=True))
         ctx.features = None
-        of_parts = _in_threads(gradients, parts, ctx.count)
-        return (None, None, None, *(_sum(same) for same in zip(*of_parts, strict=True)))
+        of_parts = _in_threads(gradients, parts, len(parts))
+        return (None, None, None, None, *(_sum(same) for same in zip(*of_parts, strict=True)))
 
 
 def _sum(gradients: Sequence[Tensor | None]) -> Tensor | None:

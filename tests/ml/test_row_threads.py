@@ -80,6 +80,27 @@ def test_gradients_are_those_of_one_thread() -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
 
 
+def test_what_follows_is_done_to_each_part_and_is_a_part_of_the_gradients() -> None:
+    body, batch = model().body.double(), images(13).double()
+    rows: list[int] = []
+
+    def largest(features: Tensor) -> Tensor:
+        rows.append(len(features))
+        return features.amax((2, 3))
+
+    with_weights = through_body(body, batch, then=largest)
+    with torch.no_grad():
+        torch.testing.assert_close(through_body(body, batch, then=largest), with_weights.detach())
+    assert sorted(rows) == [4, 4, 4, 4, 5, 5]  # with a way back, and without
+    weights = list(body.parameters())
+    ours, expected = (
+        torch.autograd.grad(features.square().sum(), weights)
+        for features in (with_weights, body(batch).amax((2, 3)))
+    )
+    for mine, theirs in zip(ours, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
 def test_gradients_repeat_to_the_bit() -> None:
     first = gradients(model(), images(24))
     for _ in range(5):
@@ -133,12 +154,6 @@ def test_layers_in_which_rows_meet_or_draw_see_the_whole_batch(layer: nn.Module)
     body.eval()
     through_body(body, images(12))
     assert body.rows[1:] == [4, 4, 4]
-
-
-def test_there_are_more_parts_than_threads_so_that_one_held_up_does_less() -> None:
-    body = Told(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
-    through_body(body, images(60))
-    assert body.rows == [10] * 6
 
 
 @pytest.mark.parametrize(("most_bytes", "rows"), [(10**6, [4] * 15), (0, [8, 8, 8, 9, 9, 9, 9])])
