@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from ml.fused_convolutions import fused
+
 LEAST_ROWS = 4
 """Of a part: with fewer, what an operation costs whatever it is given is most of its time."""
 LEAST_ROWS_LARGE_BODY = 8
@@ -46,16 +48,16 @@ def through_body(
     """
     weights = [each for each in body.parameters() if each.requires_grad and torch.is_grad_enabled()]
     count = _threads_for(body, images_BCHW, weights)
+    if count > 1 and weights:
+        features: Tensor = _ByRows.apply(body, then, images_BCHW, count, *weights)
+        return features
+    lean = body if weights or not _is_plain(images_BCHW) else fused(body)
     if count == 1:
-        features = then(body(images_BCHW))
-    elif weights:
-        features = _ByRows.apply(body, then, images_BCHW, count, *weights)
-    else:
-        # what few rows become on their way stays in the core's cache, and who loses its core for a
-        # while takes fewer parts
-        parts = images_BCHW.tensor_split(max(count, len(images_BCHW) // _least_rows(body)))
-        features = torch.cat(_in_threads(lambda part: then(body(part)), parts, count))
-    return features
+        return then(lean(images_BCHW))
+    # what few rows become on their way stays in the core's cache, and who loses its core for a
+    # while takes fewer parts
+    parts = images_BCHW.tensor_split(max(count, len(images_BCHW) // _least_rows(body)))
+    return torch.cat(_in_threads(lambda part: then(lean(part)), parts, count))
 
 
 def draws_noise(layer: nn.Module) -> bool:
@@ -68,9 +70,13 @@ def _least_rows(body: nn.Module) -> int:
     return LEAST_ROWS_LARGE_BODY if is_large else LEAST_ROWS
 
 
+def _is_plain(images_BCHW: Tensor) -> bool:
+    on_cpu = images_BCHW.device.type == "cpu"
+    return on_cpu and not images_BCHW.requires_grad and not torch.compiler.is_compiling()
+
+
 def _threads_for(body: nn.Module, images_BCHW: Tensor, weights: Sequence[Tensor]) -> int:
-    is_plain = images_BCHW.device.type == "cpu" and not images_BCHW.requires_grad
-    if not is_plain or torch.compiler.is_compiling():
+    if not _is_plain(images_BCHW):
         return 1
     rows_meet = any(
         layer.training and (isinstance(layer, SEES_WHOLE_BATCH) or draws_noise(layer))

@@ -1,0 +1,137 @@
+"""Convolutions with their ReLU: the bits of the body, whatever becomes of its weights."""
+
+import gc
+from weakref import ref
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ml.backbones import build_model
+from ml.device import autocast
+from ml.fused_convolutions import fused
+from tests.ml.fakes import tiny_model
+
+CPU = torch.device("cpu")
+
+HAS_BF16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def images(rows: int = 5) -> Tensor:
+    drawn = torch.randn(rows, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    return drawn.contiguous(memory_format=torch.channels_last)
+
+
+def both(body: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
+    """The features by the body itself, and by what stands for it."""
+    with torch.inference_mode(), autocast("bf16", CPU):
+        return body(batch), fused(body)(batch)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "vgg11", "alexnet"])
+def test_the_bits_are_those_of_the_body(name: str) -> None:
+    body = build_model(tiny_model(name), seed=3).eval().body
+    for rows in (5, 2):
+        expected, found = both(body, images(rows))
+        assert found.dtype == expected.dtype == torch.bfloat16
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="the CPU computes in float32")
+def test_a_body_is_taken_apart_once() -> None:
+    body = build_model(tiny_model("squeezenet1_1"), seed=3).eval().body
+    with autocast("bf16", CPU):
+        first = fused(body)
+        assert first is not body
+        assert fused(body) is first
+        assert fused(body.train()) is not first
+
+
+def test_changed_weights_are_followed() -> None:
+    body = build_model(tiny_model("squeezenet1_1"), seed=3).eval().body
+    before, _ = both(body, images())
+    with torch.no_grad():
+        for each in body.parameters():
+            each.mul_(1.5)
+    expected, found = both(body, images())
+    assert not torch.equal(expected, before)
+    assert torch.equal(found, expected)
+
+
+def test_a_frozen_body_is_trained_on_after_it_was_scored_and_scored_after() -> None:
+    body = build_model(tiny_model("squeezenet1_1"), seed=3).eval().body.requires_grad_(False)
+    scored, _ = both(body, images())
+    head = nn.Parameter(torch.ones(1))
+    with autocast("bf16", CPU):
+        features = fused(body)(images())
+    torch.autograd.backward((features.float() * head).sum())
+    assert torch.equal(features, scored)
+    assert torch.equal(head.grad or torch.zeros(1), scored.float().sum().reshape(1))
+    assert torch.equal(both(body, images())[1], scored)
+
+
+def test_weights_that_an_optimizer_moves_are_followed() -> None:
+    body = build_model(tiny_model("squeezenet1_1"), seed=3).body
+    optimizer = torch.optim.AdamW(body.parameters(), lr=0.1, fused=True)
+    both(body, images())
+    body(images()).sum().backward()
+    optimizer.step()
+    expected, found = both(body, images())
+    assert torch.equal(found, expected)
+
+
+def test_a_body_that_is_gone_is_forgotten() -> None:
+    body = build_model(tiny_model("squeezenet1_1"), seed=3).eval().body
+    both(body, images())
+    there = ref(body)
+    del body
+    gc.collect()
+    assert there() is None
+
+
+class Shared(nn.Module):
+    """A convolution that is heard of twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.first(x)
+        both: Tensor = features + self.relu(features)
+        return both
+
+
+class Winding(nn.Module):
+    """A way that depends on the numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.layers(x) if x.sum() > 0 else self.layers(-x)
+        return features
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Shared(),
+        Winding(),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(3, 4, 3, padding="same"), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()),
+    ],
+    ids=["heard twice", "winding", "norm between", "same", "reflected", "no ReLU"],
+)
+def test_other_bodies_are_left_as_they_are(body: nn.Module) -> None:
+    with autocast("bf16", CPU):
+        assert fused(body.eval()) is body
+
+
+def test_in_float32_nothing_is_changed() -> None:
+    body = build_model(tiny_model("squeezenet1_1"), seed=3).eval().body
+    assert fused(body) is body
