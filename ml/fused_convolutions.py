@@ -3,9 +3,11 @@
 Autocast turns the weights of a frozen layer into bf16 and oneDNN lays them out anew at every call,
 and a ReLU reads and writes once more what a convolution has just written. Here weights are laid
 out once, and the convolution writes what the ReLU would have left. The bits are the same: rounding
-to bf16 and cutting off at zero can change places.
+to bf16 and cutting off at zero can change places. Only what is not a number would be zero, as
+oneDNN's ReLU has it; so weights must be finite and too small for any value to overflow.
 """
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +17,11 @@ import torch
 from torch import Tensor, fx, nn
 
 Body = Callable[[Tensor], Tensor]
+
+MOST_GROWTH = 34.0
+"""Decades by which a body may enlarge an image's values, all layers together; bf16 has 38."""
+
+_ENLARGES_NOTHING = (nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Identity)
 
 
 def fused(body: nn.Module) -> Body:
@@ -31,7 +38,8 @@ def fused(body: nn.Module) -> Body:
         _known[body] = (body.training, found)
     for layer in found.layers:
         layer.follow()
-    return found.traced if found.layers else body
+    is_safe = sum(layer.growth for layer in found.layers) <= MOST_GROWTH
+    return found.traced if found.layers and is_safe else body
 
 
 def _is_bf16_here() -> bool:
@@ -73,7 +81,18 @@ def _built(body: nn.Module) -> _Fusion:
         traced.graph.erase_node(relu)
         layers.append(layer)
     traced.recompile()
-    return _Fusion(traced, tuple(layers))
+    return _Fusion(traced, tuple(layers)) if _is_bounded(traced) else _NOTHING
+
+
+def _is_bounded(traced: fx.GraphModule) -> bool:
+    """Whether nothing but the fused layers can make values larger."""
+    return all(
+        node.target is torch.cat
+        if node.op == "call_function"
+        else isinstance(_layer_of(traced, node), (_Fused, *_ENLARGES_NOTHING))
+        for node in traced.graph.nodes
+        if node.op not in {"placeholder", "output"}
+    )
 
 
 def _followed_by_relu(traced: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:
@@ -111,6 +130,8 @@ class _Fused(nn.Module):
         assert isinstance(layer, nn.Conv2d)  # noqa: S101  # for the types: so it was found
         self._layers = (layer,)  # not registered: its weights are not ours
         self._how = (layer.padding, layer.stride, layer.dilation, layer.groups)
+        self.growth = math.inf
+        """Decades by which the largest value may become larger."""
         self._followed: list[Tensor] = []
         self._weight: Tensor | None = None
         self._laying_out = threading.Lock()
@@ -122,6 +143,9 @@ class _Fused(nn.Module):
         if self._followed and all(map(torch.equal, now, self._followed)):
             return
         self._followed = [each.clone() for each in now]
+        weight, *bias = (each.abs() for each in now)
+        most = max(float((weight.sum((1, 2, 3)) + sum(bias)).max()), 1.0)
+        self.growth = math.log10(most)
         self._weight = None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -80,6 +80,17 @@ def test_weights_that_an_optimizer_moves_are_followed() -> None:
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e37])
+def test_what_is_not_a_number_stays_so(value: float) -> None:
+    body = build_model(tiny_model("squeezenet1_1"), seed=3).eval().body
+    with torch.no_grad():
+        next(iter(body.parameters()))[0, 0, 0, 0] = value
+    expected, found = both(body, images())
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+    with autocast("bf16", CPU):
+        assert fused(body) is body
+
+
 def test_a_body_that_is_gone_is_forgotten() -> None:
     body = build_model(tiny_model("squeezenet1_1"), seed=3).eval().body
     both(body, images())
@@ -124,8 +135,9 @@ class Winding(nn.Module):
         nn.Sequential(nn.Conv2d(3, 4, 3, padding="same"), nn.ReLU()),
         nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.ReLU()),
         nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU()),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)),
     ],
-    ids=["heard twice", "winding", "norm between", "same", "reflected", "no ReLU"],
+    ids=["heard twice", "winding", "norm between", "same", "reflected", "no ReLU", "norm behind"],
 )
 def test_other_bodies_are_left_as_they_are(body: nn.Module) -> None:
     with autocast("bf16", CPU):
