@@ -18,8 +18,8 @@ from ml.theory import cross_entropy
 from ml.theory.calibration import Calibration, calibration
 from ml.theory.class_weights import WeightedLosses, weighted_losses
 from ml.theory.forgetting import histories
+from ml.theory.label_issues import label_issues
 from worker.items import Item
-from worker.label_issues import label_issues
 
 _FEWEST_ROWS, _MOST_ROWS, _LOGITS_IN_A_GROUP = 256, 4096, 500_000
 

@@ -1,7 +1,7 @@
 """What a ledger says of each photo beside its loss, written by hand and read back."""
 
 from collections.abc import Sequence
-from math import exp, inf, log, nan
+from math import exp, log, nan
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from ml.theory.parts import Part
 from tests.jobs.given import a_job, running
 from worker.epoch_samples import read_epochs, write_epoch
 from worker.items import Item
-from worker.label_issues import label_issues
 from worker.ledger import Evaluated, History, Totals, write_ledger
 
 CLASSES = ("cat", "dog", "emu")
@@ -115,26 +114,6 @@ def test_the_photo_whose_label_the_network_believes_least_is_the_most_suspect(
     assert rows[-1]["label_issue_score"] == pytest.approx(0.99)
     assert [row["label_issue_score"] for row in rows[:-1]] == pytest.approx([0.02] * 9)
     assert [row["is_label_issue"] for row in rows] == [False] * 9 + [True]
-
-
-@pytest.mark.parametrize(
-    ("labels", "logits"),
-    [
-        pytest.param([0, 0], sure_of(0, 1), id="one label only"),
-        pytest.param([0, 1], np.array([[inf, 0, 0], [0, 1, 0]], np.float32), id="not finite"),
-    ],
-)
-def test_where_nothing_can_be_said_of_labels_none_is_suspect(
-    labels: list[int], logits: NDArray[np.float32]
-) -> None:
-    assert label_issues(logits.astype(np.float64), np.array(labels)) is None
-
-
-def test_a_class_without_photos_and_one_with_a_single_one_are_no_obstacle() -> None:
-    found = label_issues(sure_of(0, 0, 0, 2).astype(np.float64), np.array([0, 0, 0, 2]))
-
-    assert found is not None
-    assert not found.suspects.any()
 
 
 def test_each_part_is_judged_and_calibrated_by_itself(tmp_path: Path) -> None:
