@@ -18,7 +18,7 @@ Fine = NDArray[np.uint16]
 
 _FINE_BITS = 6
 """Of a level's fraction; the sum of four levels, 255 at most, just fits 16 bits with it."""
-_FINE_LEVELS = np.arange(256, dtype=np.uint16) << np.uint16(_FINE_BITS)
+_FINE_LEVEL = np.uint16(1 << _FINE_BITS)
 
 _CENTRES_TO_CORNERS = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 """OpenCV counts from the centre of the first pixel, our matrices from its corner."""
@@ -56,15 +56,27 @@ def warp(photo: Rgb, matrix: Matrix, size: int) -> Rgb:
     sum_SS4, *others = (_read(fine_HW4, tap, size) for tap in readings.taps)
     for read_SS4 in others:
         sum_SS4 += read_SS4
-    # rounded once, at the end, as the mean of floats would be
-    bits = _FINE_BITS + len(others).bit_length()
-    sum_SS4 += np.uint16(1 << (bits - 1))
-    return (sum_SS4[..., :3] >> bits).astype(np.uint8)
+    return _levels(sum_SS4, bits=_FINE_BITS + len(others).bit_length())
 
 
 def _fine(photo: Rgb) -> Fine:
     """The levels with room for fractions: (H, W, 4), for OpenCV reads four channels faster."""
-    return np.asarray(cv2.LUT(cv2.cvtColor(photo, cv2.COLOR_RGB2RGBA), _FINE_LEVELS), np.uint16)
+    rgba_HW4 = cv2.cvtColor(photo, cv2.COLOR_RGB2RGBA)
+    fine_HW4 = np.empty(rgba_HW4.shape, np.uint16)
+    return np.multiply(rgba_HW4, _FINE_LEVEL, out=fine_HW4)
+
+
+def _levels(sum_SS4: Fine, *, bits: int) -> Rgb:
+    """Rounded once, at the end, as the mean of floats would be: (S, S, 3).
+
+    Args:
+        sum_SS4: The sum of readings.
+        bits: Of its fraction.
+    """
+    step = 2.0**-bits
+    # OpenCV rounds a half to the even number; a fraction of a step more, and it goes up
+    rgba_SS4 = cv2.convertScaleAbs(sum_SS4, alpha=step, beta=step / 4)
+    return np.asarray(cv2.cvtColor(rgba_SS4, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
 def _read(fine_HW4: Fine, tap: Matrix, size: int) -> Fine:

@@ -41,3 +41,13 @@ def test_levels_pass_through_the_table_of_their_photo_and_channel() -> None:
     assert warped.dtype == np.float32
     assert np.array_equal(warped, draw_batch(photos, [np.eye(3)] * 2, tables, 4))
     assert warped[1, 0, 0].tolist() == [14, 14, 1014]
+
+
+def test_halves_between_levels_go_up() -> None:
+    levels = np.arange(0, 200, dtype=np.uint8)
+    photo = np.tile(levels[None, :, None], (1, 1, 3)).repeat(200, axis=0)
+    by_half = np.array([[1, 0, 0.5], [0, 1, 0], [0, 0, 1]])
+
+    warped = warp(photo, by_half, 100)
+
+    assert warped[50, :, 0].tolist() == list(range(1, 101))
