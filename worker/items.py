@@ -13,6 +13,9 @@ from ml.theory.parts import Part
 UNLABELLED = "its name has no label"
 """The reason of a photo that is left out for want of a label."""
 
+# where pandas is installed pyarrow loads it for the first array: in the template, not in every job
+pa.array([0])
+
 _AT_ONCE = 4096
 _SCHEMA = pa.schema(
     [

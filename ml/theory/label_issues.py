@@ -44,11 +44,10 @@ def label_issues(logits_NC: Floats, labels_N: Labels) -> LabelIssues | None:
     if len(np.unique(labels_N)) < _FEWEST_LABELS or not np.isfinite(logits_NC).all():
         return None
     p_NC = cross_entropy.softmax(logits_NC)
-    p_label_N = p_NC[np.arange(len(labels_N)), labels_N]
-    least_believed_first = np.argsort(p_label_N, kind="stable")
+    scores = 1 - p_NC[np.arange(len(labels_N)), labels_N]
     suspects = np.zeros(len(labels_N), bool)
-    suspects[least_believed_first[: _wrong_labels(p_NC, labels_N)]] = True
-    return LabelIssues(1 - p_label_N, suspects)
+    suspects[np.argsort(-scores, kind="stable")[: _wrong_labels(p_NC, labels_N)]] = True
+    return LabelIssues(scores, suspects)
 
 
 def _wrong_labels(p_NC: Floats, labels_N: Labels) -> int:

@@ -14,7 +14,7 @@ from worker.app import make_app
 from worker.trainer import RUNNERS
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "torchvision", "PIL", "cleanlab", "sklearn", "pandas")
+HEAVY = ("torch", "torchvision", "PIL")
 
 
 def test_every_package_is_under_the_import_contracts() -> None:

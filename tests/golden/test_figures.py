@@ -26,6 +26,7 @@ CHANGES = {
     "head_optimizer": Change(1e-8),
     "head_optimizer params": Change(0.1, at_least=1.0),  # means and deviations of random weights
     "interpretation": Change(1e-4, at_least=0.1),
+    "label_issues": Change(1e-8),
     "lr_schedule": Change(1e-4),
     "lr_schedule lrs": Change(1e-8),
     "lr_schedule recorded_lrs": Change(1e-8),
@@ -46,6 +47,7 @@ INPUTS = {
     "discriminative": "value args arch in_model_meta",
     "head_optimizer": "args x p0 grads train_bn steps.lr steps.mom",
     "interpretation": "vocab logits targets",
+    "label_issues": "logits targets",
     "lr_schedule": "start end n beta raw args batches_per_epoch",
     "lr_suggestions": "tie_or_rounding_sensitive num_it recorded_lrs recorded_losses",
     "one_cycle": "groups batches_per_epoch epochs lr_max args learner_args",

@@ -1,20 +1,15 @@
-"""Which labels are suspect: worked by hand, and beside cleanlab."""
+"""Which labels are suspect: worked by hand, and beside cleanlab's figures."""
 
 from math import inf
 
 import numpy as np
 import pytest
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from ml.theory.cross_entropy import softmax
 from ml.theory.label_issues import label_issues
-
-Case = tuple[NDArray[np.float64], NDArray[np.int64]]
+from tests.golden.figures import Case, cases
 
 
 def logits_of(*probabilities: list[float]) -> NDArray[np.float64]:
@@ -72,27 +67,28 @@ def test_a_class_without_photos_and_one_with_a_single_one_are_no_obstacle() -> N
     assert suspects_among(sure, [0, 0, 0, 2]) == [False] * 4
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    photos, classes = draw(st.integers(2, 40)), draw(st.integers(2, 6))
-    numbers = st.floats(-9, 9, width=16)
-    logits = draw(arrays.arrays(np.float64, (photos, classes), elements=numbers))
-    labels = draw(st.lists(st.integers(0, classes - 1), min_size=photos, max_size=photos))
-    # of a single label nothing is said
+@pytest.mark.golden
+@pytest.mark.parametrize("case", cases("label_issues"))
+def test_labels_are_believed_and_suspected_as_by_cleanlab(case: Case) -> None:
+    found = label_issues(np.array(case["logits"]), np.array(case["targets"]))
+
+    assert found is not None
+    expected = case["expected"]
+    assert 1 - found.scores == pytest.approx(expected["label_quality"], rel=1e-12, abs=1e-15)
+    assert np.flatnonzero(found.suspects).tolist() == expected["suspects"]
+
+
+@given(st.integers(2, 30), st.integers(2, 5), st.integers(0, 2**32 - 1))
+def test_of_equal_scores_the_first_is_suspect(photos: int, classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    # few different logits, so that many scores are equal
+    logits = rng.integers(0, 3, (photos, classes)).astype(float)
+    labels = rng.integers(0, classes, photos)
     labels[:2] = [0, 1]
-    return logits, np.array(labels)
-
-
-@given(cases())
-def test_scores_and_suspects_are_cleanlab_s(case: Case) -> None:
-    logits, labels = case
-    probabilities = softmax(logits)
 
     found = label_issues(logits, labels)
 
     assert found is not None
-    quality = get_label_quality_scores(labels, probabilities, method="self_confidence")
-    suspects = find_label_issues(labels, probabilities, filter_by="low_self_confidence", n_jobs=1)
-    assert found.scores.tolist() == (1 - quality).tolist()
-    # of equal scores either may be taken
-    assert sorted(found.scores[found.suspects]) == sorted((1 - quality)[suspects])
+    count = int(found.suspects.sum())
+    by_score = sorted(range(photos), key=lambda place: (-found.scores[place], place))
+    assert set(np.flatnonzero(found.suspects).tolist()) == set(by_score[:count])
