@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
@@ -14,6 +15,7 @@ from ml.backbones import ImageClassifier, empty_model
 from ml.config import PresizeMode
 from ml.errors import CheckpointCorruptError
 from ml.files import write_whole
+from ml.meta_device import weights_without_numbers
 
 METADATA_KEY = "tunesmith"
 FORMAT = 1
@@ -56,11 +58,13 @@ def load_model(path: Path) -> tuple[ImageClassifier, ModelCard]:
     try:
         with safe_open(path, "pt") as file:
             card = _card(path, file.metadata())
-        model = empty_model(card.architecture, len(card.classes))
-        model.load_state_dict(load_file(path))
+        # weights that are replaced at once are not drawn: that takes seconds of a VGG
+        with weights_without_numbers():
+            model = empty_model(card.architecture, len(card.classes))
+        model.load_state_dict(load_file(path), assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointCorruptError(path, str(error)) from error
-    return model.eval(), card
+    return model.to(memory_format=torch.channels_last).eval(), card
 
 
 def _card(path: Path, metadata: dict[str, str] | None) -> ModelCard:
