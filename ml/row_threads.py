@@ -19,9 +19,8 @@ from ml.fused_convolutions import fused
 
 LEAST_ROWS = 4
 """Of a part: with fewer, what an operation costs whatever it is given is most of its time."""
-LEAST_ROWS_LARGE_BODY = 8
-"""Where no graph is kept: the weights are read again for each part."""
-LARGE_BODY_BYTES = 16 * 2**20
+ROWS_AT_ONCE = 8
+"""Where no graph is kept: what they become on their way stays in a core's cache."""
 MOST_GRADIENTS_BYTES = 256 * 2**20
 """Each part but one has gradients of its own for a while; no more than this for all of them."""
 
@@ -54,20 +53,14 @@ def through_body(
     lean = body if weights or not _is_plain(images_BCHW) else fused(body)
     if count == 1:
         return then(lean(images_BCHW))
-    # what few rows become on their way stays in the core's cache, and who loses its core for a
-    # while takes fewer parts
-    parts = images_BCHW.tensor_split(max(count, len(images_BCHW) // _least_rows(body)))
+    # who loses its core for a while takes fewer parts
+    parts = images_BCHW.tensor_split(max(count, len(images_BCHW) // ROWS_AT_ONCE))
     return torch.cat(_in_threads(lambda part: then(lean(part)), parts, count))
 
 
 def draws_noise(layer: nn.Module) -> bool:
     """Whether this layer draws random numbers in training."""
     return isinstance(layer, nn.Dropout | StochasticDepth) and layer.p > 0
-
-
-def _least_rows(body: nn.Module) -> int:
-    is_large = sum(each.nbytes for each in body.parameters()) > LARGE_BODY_BYTES
-    return LEAST_ROWS_LARGE_BODY if is_large else LEAST_ROWS
 
 
 def _is_plain(images_BCHW: Tensor) -> bool:

@@ -17,8 +17,8 @@ CPU = torch.device("cpu")
 HAS_BF16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def images(rows: int = 5) -> Tensor:
-    drawn = torch.randn(rows, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+def images(rows: int = 5, side: int = 64) -> Tensor:
+    drawn = torch.randn(rows, 3, side, side, generator=torch.Generator().manual_seed(1))
     return drawn.contiguous(memory_format=torch.channels_last)
 
 
@@ -35,6 +35,76 @@ def test_the_bits_are_those_of_the_body(name: str) -> None:
         expected, found = both(body, images(rows))
         assert found.dtype == expected.dtype == torch.bfloat16
         assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("side", [64, 66, 67, 71])
+def test_maps_whose_last_windows_reach_beyond_them_are_pooled_as_before(side: int) -> None:
+    body = build_model(tiny_model("squeezenet1_1"), seed=3).eval().body
+    expected, found = both(body, images(side=side))
+    assert found.shape == expected.shape
+    assert torch.equal(found, expected)
+
+
+class Joined(nn.Module):
+    """Convolutions of one map, each with its ReLU, whose maps are put together."""
+
+    def __init__(self, *layers: nn.Module, along: int = 1) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.relu = nn.ReLU()
+        self.along = along
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.relu(layer(x)) for layer in self.layers], self.along)
+
+
+def convolutions_in(body: nn.Module) -> int:
+    """Calls of convolutions in what stands for the body."""
+    with autocast("bf16", CPU):
+        lean = fused(body)
+    assert isinstance(lean, nn.Module)
+    return sum("fused" in name for name, _ in lean.named_children())
+
+
+@pytest.mark.parametrize(
+    ("layers", "along", "calls"),
+    [
+        ([nn.Conv2d(3, 8, 1), nn.Conv2d(3, 4, 3, padding=1)], 1, 1),
+        ([nn.Conv2d(3, 4, 5, padding=2), nn.Conv2d(3, 8, 1), nn.Conv2d(3, 4, 3, padding=1)], 1, 1),
+        ([nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(3, 4, 3, padding=1, bias=False)], 1, 1),
+        ([nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 3, padding=1, bias=False)], 1, 2),
+        ([nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)], 2, 2),
+        ([nn.Conv2d(3, 6, 1), nn.Conv2d(3, 6, 3, padding=1, groups=3)], 1, 2),
+        ([nn.Conv2d(3, 4, (1, 3), padding=(0, 1)), nn.Conv2d(3, 4, 1)], 1, 2),
+        ([nn.Conv2d(3, 4, 3, padding=2, dilation=2), nn.Conv2d(3, 4, 1)], 1, 2),
+    ],
+    ids=[
+        "two kernels",
+        "three kernels",
+        "no bias",
+        "one bias",
+        "one below the other",
+        "groups",
+        "not square",
+        "dilated",
+    ],
+)
+def test_convolutions_that_read_the_same_places_become_one(
+    layers: list[nn.Module], along: int, calls: int
+) -> None:
+    body = Joined(*layers, along=along).eval()
+    expected, found = both(body, images())
+    assert torch.equal(found, expected)
+    assert found.stride() == expected.stride()
+    assert convolutions_in(body) == (calls if HAS_BF16 else 0)
+
+
+def test_of_values_that_may_be_below_zero_the_largest_is_found() -> None:
+    body = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(3, 2)).eval()
+    expected, found = both(body, images())
+    assert (images() < 0).any()
+    assert torch.equal(found, expected)
+    assert convolutions_in(body) == (1 if HAS_BF16 else 0)
 
 
 def test_a_body_is_taken_apart_once() -> None:
