@@ -31,6 +31,10 @@ Body = Callable[[Tensor], Tensor]
 MOST_GROWTH = 34.0
 """Decades by which a body may enlarge an image's values, all layers together; bf16 has 38."""
 
+_CHANNELS_APART = 16
+"""Of so many channels oneDNN adds up each place of a kernel by itself; the order is then the same,
+however large the kernel is."""
+
 _ENLARGES_NOTHING = (nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Identity)
 
 
@@ -155,6 +159,7 @@ def _can_be_one(layers: Sequence[nn.Conv2d]) -> bool:
         each.kernel_size[0] == each.kernel_size[1]
         and each.padding[0] == each.padding[1]
         and (each.dilation, each.groups) == ((1, 1), 1)
+        and each.in_channels % _CHANNELS_APART == 0
         for each in layers
     )
     return plain and len(ways) == 1

@@ -1,6 +1,7 @@
 """Convolutions with their ReLU: the bits of the body, whatever becomes of its weights."""
 
 import gc
+from typing import Any
 from weakref import ref
 
 import pytest
@@ -17,8 +18,8 @@ CPU = torch.device("cpu")
 HAS_BF16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def images(rows: int = 5, side: int = 64) -> Tensor:
-    drawn = torch.randn(rows, 3, side, side, generator=torch.Generator().manual_seed(1))
+def images(rows: int = 5, side: int = 64, channels: int = 3) -> Tensor:
+    drawn = torch.randn(rows, channels, side, side, generator=torch.Generator().manual_seed(1))
     return drawn.contiguous(memory_format=torch.channels_last)
 
 
@@ -69,14 +70,15 @@ def convolutions_in(body: nn.Module) -> int:
 @pytest.mark.parametrize(
     ("layers", "along", "calls"),
     [
-        ([nn.Conv2d(3, 8, 1), nn.Conv2d(3, 4, 3, padding=1)], 1, 1),
-        ([nn.Conv2d(3, 4, 5, padding=2), nn.Conv2d(3, 8, 1), nn.Conv2d(3, 4, 3, padding=1)], 1, 1),
-        ([nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(3, 4, 3, padding=1, bias=False)], 1, 1),
-        ([nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 3, padding=1, bias=False)], 1, 2),
-        ([nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)], 2, 2),
-        ([nn.Conv2d(3, 6, 1), nn.Conv2d(3, 6, 3, padding=1, groups=3)], 1, 2),
-        ([nn.Conv2d(3, 4, (1, 3), padding=(0, 1)), nn.Conv2d(3, 4, 1)], 1, 2),
-        ([nn.Conv2d(3, 4, 3, padding=2, dilation=2), nn.Conv2d(3, 4, 1)], 1, 2),
+        ([(16, 8, 1), (16, 4, 3)], 1, 1),
+        ([(32, 4, 5), (32, 8, 1), (32, 4, 3)], 1, 1),
+        ([(16, 4, 1, {"bias": False}), (16, 4, 3, {"bias": False})], 1, 1),
+        ([(16, 4, 1), (16, 4, 3, {"bias": False})], 1, 2),
+        ([(16, 4, 1), (16, 4, 1)], 2, 2),
+        ([(16, 4, 1), (16, 4, 3, {"groups": 2})], 1, 2),
+        ([(16, 4, 3, {"padding": 2, "dilation": 2}), (16, 4, 1)], 1, 2),
+        ([(16, 4, 1), (16, 4, (1, 3), {"padding": (0, 1)})], 1, 2),
+        ([(8, 4, 1), (8, 4, 3)], 1, 2),
     ],
     ids=[
         "two kernels",
@@ -85,15 +87,21 @@ def convolutions_in(body: nn.Module) -> int:
         "one bias",
         "one below the other",
         "groups",
-        "not square",
         "dilated",
+        "not square",
+        "few channels",
     ],
 )
 def test_convolutions_that_read_the_same_places_become_one(
-    layers: list[nn.Module], along: int, calls: int
+    layers: list[tuple[Any, ...]], along: int, calls: int
 ) -> None:
-    body = Joined(*layers, along=along).eval()
-    expected, found = both(body, images())
+    torch.manual_seed(0)
+    made = []
+    for inputs, outputs, side, *how in layers:
+        given: dict[str, Any] = {"padding": side // 2} if isinstance(side, int) else {}
+        made.append(nn.Conv2d(inputs, outputs, side, **given | dict(*how)))
+    body = Joined(*made, along=along).eval()
+    expected, found = both(body, images(channels=layers[0][0]))
     assert torch.equal(found, expected)
     assert found.stride() == expected.stride()
     assert convolutions_in(body) == (calls if HAS_BF16 else 0)

@@ -156,15 +156,11 @@ def test_layers_in_which_rows_meet_or_draw_see_the_whole_batch(layer: nn.Module)
     assert body.rows[1:] == [4, 4, 4]
 
 
-@pytest.mark.parametrize(("most_bytes", "rows"), [(10**6, [4] * 15), (0, [8, 8, 8, 9, 9, 9, 9])])
-def test_without_a_way_back_few_rows_go_through_at_once_and_more_of_a_large_body(
-    monkeypatch: pytest.MonkeyPatch, most_bytes: int, rows: list[int]
-) -> None:
-    monkeypatch.setattr(row_threads, "LARGE_BODY_BYTES", most_bytes)
+def test_without_a_way_back_eight_rows_go_through_at_once() -> None:
     body, batch = Told(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)), images(60)
     with torch.no_grad():
         torch.testing.assert_close(through_body(body, batch), body.layers(batch))
-    assert sorted(body.rows) == rows
+    assert sorted(body.rows) == [8, 8, 8, 9, 9, 9, 9]
 
 
 @pytest.mark.parametrize(("rows", "each"), [(0, [0]), (1, [1]), (7, [7]), (8, [4, 4])])
