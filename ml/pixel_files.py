@@ -8,6 +8,7 @@ finds what is whole, in whatever moment the builder before was killed.
 """
 
 import io
+import mmap
 import os
 import threading
 import zlib
@@ -21,6 +22,9 @@ from ml.images import Rgb
 from ml.jpeg import MOST_PX, decoded, encoded
 
 PIXELS_FILE = "pixels.bin"
+MOST_HELD_BYTES = 64 * 2**20
+"""Of a mapped file that a process has in its memory at once, views that are in use aside."""
+
 _INDEX_FILE = "index.npy"
 _ROWS_FILE = "rows.bin"
 
@@ -54,7 +58,8 @@ class WholeFiles:
 
     def __init__(self, entry: Path) -> None:
         self._index: Index = np.load(entry / _INDEX_FILE)
-        self._bytes = _mapped(entry / PIXELS_FILE)
+        self._map = _mapped(entry / PIXELS_FILE)
+        self._handed_out_bytes = 0
 
     def __len__(self) -> int:
         """Number of photos."""
@@ -63,11 +68,23 @@ class WholeFiles:
     def photo(self, position: int) -> Rgb:
         """The photo, H x W x RGB; a read-only view of the file where pixels are stored raw."""
         offset, length, height, width = (int(number) for number in self._index[position])
-        return _pixels(self._bytes[offset : offset + length], height, width)
+        self._count(length)
+        data = np.frombuffer(self._map, np.uint8, length, offset)
+        return _pixels(data, height, width)
 
     def close(self) -> None:
         """The file is unmapped once nobody has a view of it."""
-        self._bytes = np.empty(0, np.uint8)
+        self._map = b""
+
+    def _count(self, length: int) -> None:
+        """The process holds no more of the file than a part; the system may keep all of it.
+
+        A view of what was given up is read again from there.
+        """
+        self._handed_out_bytes += length
+        if self._handed_out_bytes > MOST_HELD_BYTES and isinstance(self._map, mmap.mmap):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._handed_out_bytes = length
 
 
 class GrowingFiles:
@@ -182,11 +199,12 @@ def _write(file: int, data: bytes | memoryview, offset: int) -> None:
         rest, offset = rest[written:], offset + written
 
 
-def _mapped(path: Path) -> NDArray[np.uint8]:
+def _mapped(path: Path) -> mmap.mmap | bytes:
     # An empty file cannot be mapped.
     if path.stat().st_size == 0:
-        return np.empty(0, np.uint8)
-    return np.memmap(path, np.uint8, mode="r")
+        return b""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _packed(image: Rgb, stored: Stored) -> bytes | memoryview:
