@@ -6,7 +6,7 @@ out once, and
 
 - a convolution writes what the ReLU behind it would have left;
 - two such convolutions that see the same map and are joined, as in a Fire module, are one, whose
-  small kernels lie in the middle of large ones;
+  small kernels lie in the middle of large ones, where the CPU multiplies matrices;
 - the largest of values that are not negative is sought among their bits, as integers.
 
 The bits are the same: rounding to bf16 and cutting off at zero can change places, and a weight of
@@ -66,6 +66,11 @@ def _is_bf16_here() -> bool:
     )
 
 
+def has_matrix_units() -> bool:
+    """Whether a kernel that is mostly zero costs less than a pass over the maps more (AMX)."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Fusion:
     """A body taken apart; without layers there is nothing to gain."""
@@ -87,7 +92,8 @@ def _built(body: nn.Module) -> _Fusion:
         # the way through it depends on what it is given
         return _NOTHING
     fusions = {node: _Fused((layer,)) for node, layer in _ended_by_relu(traced)}
-    _join(traced, fusions)
+    if has_matrix_units():
+        _join(traced, fusions)
     for number, (node, layer) in enumerate(fusions.items()):
         _put(traced, node, f"fused_{number}", layer)
     for number, (node, pool) in enumerate(_pools(traced)):

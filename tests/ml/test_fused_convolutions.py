@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ml import fused_convolutions
 from ml.backbones import build_model
 from ml.device import autocast
 from ml.fused_convolutions import fused
@@ -93,8 +94,9 @@ def convolutions_in(body: nn.Module) -> int:
     ],
 )
 def test_convolutions_that_read_the_same_places_become_one(
-    layers: list[tuple[Any, ...]], along: int, calls: int
+    layers: list[tuple[Any, ...]], along: int, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fused_convolutions, "has_matrix_units", lambda: True)
     torch.manual_seed(0)
     made = []
     for inputs, outputs, side, *how in layers:
@@ -105,6 +107,14 @@ def test_convolutions_that_read_the_same_places_become_one(
     assert torch.equal(found, expected)
     assert found.stride() == expected.stride()
     assert convolutions_in(body) == (calls if HAS_BF16 else 0)
+
+
+def test_convolutions_stay_apart_where_zeros_cost_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_convolutions, "has_matrix_units", lambda: False)
+    body = Joined(nn.Conv2d(16, 8, 1), nn.Conv2d(16, 4, 3, padding=1)).eval()
+    expected, found = both(body, images(channels=16))
+    assert torch.equal(found, expected)
+    assert convolutions_in(body) == (2 if HAS_BF16 else 0)
 
 
 def test_of_values_that_may_be_below_zero_the_largest_is_found() -> None:
