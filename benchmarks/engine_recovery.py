@@ -87,13 +87,13 @@ def _killed_once(stack: Stack, client: Client, dataset: Json, victim: str) -> tu
 
 
 def _pid_of(victim: str) -> int:
-    """The process of our stack's train worker, or of the trainer that it watches.
+    """The process of our stack's workers, or of the trainer that they watch.
 
     Raises:
         RuntimeError: there is none.
     """
     for pid, role in descendants(dict(parents())):
-        if role == f"{victim} (train)":
+        if role == victim:
             return pid
     raise RuntimeError(f"no {victim} runs")
 

@@ -159,7 +159,7 @@ def _memory(client: Client, root: Path, asked: argparse.Namespace) -> Json:
         found["files"].append(count)
         found["seconds"].append(round(time.perf_counter() - began_s, 1))
         found["peak_mib"].append({role: round(peak) for role, peak in sorted(mib.items())})
-    few, many = (peak["trainer (prepare)"] for peak in found["peak_mib"])
+    few, many = (peak["trainer"] for peak in found["peak_mib"])
     found["kib_for_each_further_file"] = round(
         1024 * (many - few) / (found["files"][1] - found["files"][0]), 2
     )

@@ -68,13 +68,12 @@ def _role(pid: int, parents: Mapping[int, int]) -> str | None:
         return "api" if len(line) == 2 else None
     if "worker.app" not in child:
         return None
-    queue = next(name for name in ("train", "predict", "prepare") if name in child)
     # a trainer leads a session of its own; the template it was forked from does not
     if len(line) == 2:
-        return f"worker ({queue})"
+        return "worker"
     if any("worker.decoder" in part for part in _command(pid)):
         return "decoder"
-    return f"trainer ({queue})" if leads_a_session(pid) else f"template ({queue})"
+    return "trainer" if leads_a_session(pid) else "template"
 
 
 def leads_a_session(pid: int) -> bool:

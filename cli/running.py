@@ -69,7 +69,10 @@ def api() -> None:
 
 
 def worker(
-    queue: Annotated[str, typer.Option(help="train, prepare or predict")] = "train",
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(help="train (the default), prepare or predict; repeat it for several"),
+    ] = None,
     devices: Annotated[
         str,
         typer.Option(
@@ -78,16 +81,19 @@ def worker(
         ),
     ] = "",
 ) -> None:
-    """Run one worker alone, with the settings of the environment."""
+    """Run one worker process alone, with the settings of the environment."""
+    queues = queue or ["train"]
+    asked = [word for name in queues for word in ("--queue", name)]
     if not devices:
-        _become("worker.app", "--queue", queue)
-    if queue != "train":
-        raise CommandError(f"--devices is for train workers; a {queue} worker owns none")
+        _become("worker.app", *asked)
+    if "train" not in queues:
+        owners = " and ".join(queues)
+        raise CommandError(f"--devices is for train workers; a {owners} worker owns none")
     try:
         device_list.parsed(devices)
     except ValueError as problem:
         raise CommandError(f"--devices: {problem}") from problem
-    _become("worker.app", "--queue", queue, "--devices", devices)
+    _become("worker.app", *asked, "--devices", devices)
 
 
 def _up_in_background(port: int, data_dir: Path, dataset_roots: tuple[Path, ...]) -> None:

@@ -3,7 +3,7 @@
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -162,28 +162,33 @@ class Stack:
         return None if ready else "it is not ready"
 
     def _recipes(self) -> list[Recipe]:
-        python = sys.executable
-        recipes = [
+        return [
             self._recipe("redis", *self._redis.arguments),
-            self._recipe("api", python, "-m", "api.main"),
-            self._recipe("worker-prepare", python, "-m", "worker.app", "--queue", "prepare"),
-            self._recipe("worker-predict", python, "-m", "worker.app", "--queue", "predict"),
+            self._recipe("api", sys.executable, "-m", "api.main"),
+            *self._workers(),
         ]
+
+    def _workers(self) -> Iterator[Recipe]:
         # one worker owns all devices that are listed, and else each GPU has one of its own
         is_split = self.settings.device == "auto" and not self.settings.devices
         gpus = nvidia_devices() if is_split else 0
-        for number in range(max(1, gpus)):
-            arguments = (python, "-m", "worker.app", "--queue", "train")
-            settings = (
-                self.settings.model_copy(update={"device": f"cuda:{number}"})
-                if gpus > 1
-                else self.settings
-            )
-            recipes.append(_recipe(f"worker-train-{number}", arguments, settings))
-        return recipes
+        if gpus <= 1:
+            # together, for what they load is in memory once
+            yield _worker("worker", ("train", "prepare", "predict"), self.settings)
+            return
+        yield _worker("worker", ("prepare", "predict"), self.settings)
+        for number in range(gpus):
+            settings = self.settings.model_copy(update={"device": f"cuda:{number}"})
+            yield _worker(f"worker-train-{number}", ("train",), settings)
 
     def _recipe(self, name: str, *arguments: str) -> Recipe:
         return _recipe(name, arguments, self.settings)
+
+
+def _worker(name: str, queues: tuple[str, ...], settings: Settings) -> Recipe:
+    """One process with a worker for each of the queues."""
+    options = [word for queue in queues for word in ("--queue", queue)]
+    return _recipe(name, (sys.executable, "-m", "worker.app", *options), settings)
 
 
 def _recipe(name: str, arguments: tuple[str, ...], settings: Settings) -> Recipe:

@@ -1,31 +1,29 @@
 """The worker process: Celery hears the doorbell, the supervisor does the work.
 
-`python -m worker.app --queue train` serves one queue with one job at a time.
+`python -m worker.app --queue train` serves one queue with one job at a time. A process that is
+given several queues has a supervisor for each, which share what it has loaded.
 """
 
 import argparse
 import os
-import socket
 import sys
-import threading
-import time
-from collections.abc import Callable
-from multiprocessing import forkserver
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
-from jobs import presence, retention, sweeper, tracing
+from jobs import tracing
 from jobs.artifacts import Artifacts
 from jobs.database import Database
 from jobs.devices import nvidia_devices
 from jobs.errors import NewerDatabaseError, StoreUnavailableError
 from jobs.logs import configure_logging
-from jobs.queue import LOOK_TASKS, RESIDENT_QUEUE, make_celery
+from jobs.queue import LOOK_TASKS, make_celery
 from jobs.settings import Settings, SettingsError, load_settings, traces_endpoint
 from worker.metrics_server import show_metrics
-from worker.supervisor import Supervisor
+from worker.supervisor import preload
+from worker.worker import Worker, device_name, process_name
 
 _LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 _TRAINER_ENVIRONMENT = {
@@ -43,138 +41,35 @@ _TRAINER_ENVIRONMENT = {
     "NCCL_SOCKET_IFNAME": _LOOPBACK,
 }
 
-_DEAF_S = 2.0
-"""Seconds for which Celery may not hear its queue after a task: its loop waits for a timer."""
-
-_LOOK_WHILE_DEAF_S = 0.05
-_TIDY_EVERY_S = 3600.0
-
 log = structlog.get_logger(__name__)
 
 
-class Worker:
-    """One queue's worker: its supervisor, and the thread that looks without being rung."""
-
-    def __init__(self, settings: Settings, queue: str, *, metrics: str | None = None) -> None:
-        """``metrics`` is where it shows what it counts, ``host:port``."""
-        self.queue = queue
-        self._metrics = metrics
-        self.id = f"{queue}@{socket.gethostname()}:{os.getpid()}"
-        self._settings = settings
-        self._device = _device_name(settings, queue)
-        self._database = Database(settings.database_url)
-        self._supervisor = Supervisor(settings, self._database, queue=queue, worker_id=self.id)
-        self._ended = threading.Event()
-        self._deaf = threading.Event()
-        self._looking = threading.Thread(target=self._look_again_and_again, daemon=True)
-        self._keeping = threading.Thread(target=self._keep_house, daemon=True)
-        # a look at many files must not keep a sweep waiting
-        self._tidying = threading.Thread(target=self._tidy_again_and_again, daemon=True)
-
-    def start(self) -> None:
-        """The worker is on the list and looks for work, rung or not."""
-        if self.queue != RESIDENT_QUEUE:
-            forkserver.ensure_running()
-        self._looking.start()
-        self._keeping.start()
-        self._tidying.start()
-
-    def look(self) -> None:
-        """Everything claimable on this queue has been done."""
-        self._supervisor.work()
-        self._deaf.set()
-
-    def drain(self) -> None:
-        """The running job goes back to the queue, and no other is claimed."""
-        self._supervisor.drain()
-        self._ended.set()
-        self._deaf.set()
-
-    def close(self) -> None:
-        """All threads have ended; the worker is off the list."""
-        self._supervisor.close()
-        for thread in (self._looking, self._keeping, self._tidying):
-            # never started when Celery could not, whose own error must be the one that is seen
-            if thread.ident is not None:
-                thread.join()
-        try:
-            presence.withdraw(self._database, self.id)
-        except StoreUnavailableError as problem:
-            log.warning("database_away", error=str(problem))
-        self._database.close()
-
-    def _look_again_and_again(self) -> None:
-        while not self._ended.is_set():
-            self._supervisor.work()
-            if self._deaf.wait(self._settings.look_s):
-                self._deaf.clear()
-                self._look_in_place_of_celery()
-
-    def _look_in_place_of_celery(self) -> None:
-        """A job posted just after another's end does not wait until Celery listens again."""
-        until_s = time.monotonic() + _DEAF_S
-        while time.monotonic() < until_s and not self._ended.wait(_LOOK_WHILE_DEAF_S):
-            self._supervisor.work()
-
-    def _keep_house(self) -> None:
-        house = sweeper.Sweeper(
-            self._database,
-            interval_s=self._settings.sweep_s,
-            lease_s=self._settings.lease_s,
-            max_lost=self._settings.max_lost,
-        )
-        while not self._ended.is_set():
-            try:
-                self._announce()
-                for job_id in house.sweep():
-                    log.warning("lease_ran_out", job=job_id)
-            except StoreUnavailableError as problem:
-                log.warning("database_away", error=str(problem))
-            self._ended.wait(self._settings.sweep_s)
-
-    def _tidy_again_and_again(self) -> None:
-        artifacts = Artifacts.of(self._settings)
-        store = retention.Store(self._database, artifacts, self._settings)
-        # what is in a folder of all machines the API tidies; the rest nobody but us can
-        collect = retention.collect_here if artifacts.store.is_apart else retention.collect_pixels
-        while not self._ended.wait(_TIDY_EVERY_S):
-            try:
-                for removed in collect(store):
-                    log.info("removed", kind=removed.kind.value, name=removed.name, why=removed.why)
-            except (StoreUnavailableError, OSError) as problem:
-                log.warning("not_tidied", error=str(problem))
-
-    def _announce(self) -> None:
-        presence.announce(
-            self._database,
-            worker_id=self.id,
-            queue=self.queue,
-            device=self._device,
-            hostname=socket.gethostname(),
-            pid=os.getpid(),
-            metrics=self._metrics,
-        )
-
-
-def _device_name(settings: Settings, queue: str) -> str:
-    """What people are told; the trainer picks the device itself, by the same rule."""
-    if queue != "train":
-        return "cpu"
-    kind = settings.device
-    if kind == "auto":
-        kind = "cuda" if nvidia_devices() else "cpu"
-    return f"{kind}:{settings.devices}" if settings.devices else kind
-
-
-def make_app(settings: Settings, queue: str, look: Callable[[], None]) -> Celery:
-    """The Celery application with the one task of the queue, which looks for work."""
+def make_app(settings: Settings, looks: Mapping[str, Callable[[], None]]) -> Celery:
+    """The Celery application with the one task of each queue, which looks for work."""
     app = make_celery(settings.redis_url)
+    for queue, look in looks.items():
+        _register(app, queue, look)
+    return app
 
+
+def _register(app: Celery, queue: str, look: Callable[[], None]) -> None:
     @app.task(name=LOOK_TASKS[queue])
     def rung(job_id: str) -> None:
         log.debug("rung", job=job_id)
         look()
 
+
+def _app_of(workers: Sequence[Worker], settings: Settings) -> Celery:
+    """The Celery application that hears for these workers.
+
+    One that works alone hears nothing meanwhile, so that messages wait for others of its queue.
+    One of several may not make them deaf, too: its own messages only wake it.
+    """
+    if len(workers) == 1:
+        (worker,) = workers
+        return make_app(settings, {worker.queue: worker.look})
+    app = make_app(settings, {worker.queue: worker.wake for worker in workers})
+    app.conf.update(worker_disable_prefetch=False, worker_prefetch_multiplier=0)
     return app
 
 
@@ -190,7 +85,7 @@ def _refuse_store(settings: Settings) -> None:
 
 def _refuse_absent(settings: Settings, queue: str) -> None:
     """The process ends with a message where it is to own GPUs that the driver does not list."""
-    if not settings.devices or not _device_name(settings, queue).startswith("cuda"):
+    if not settings.devices or not device_name(settings, queue).startswith("cuda"):
         return
     there = nvidia_devices()
     absent = [number for number in settings.device_numbers if number >= there]
@@ -218,28 +113,41 @@ def _refuse_newer(settings: Settings) -> None:
 
 
 def main() -> None:
-    """The worker serves its queue until SIGTERM, then gives its job back and ends."""
+    """The workers serve their queues until SIGTERM, then give their jobs back and end."""
     parser = argparse.ArgumentParser(prog="tunesmith worker", description=__doc__)
-    parser.add_argument("--queue", choices=sorted(LOOK_TASKS), default="train")
+    parser.add_argument("--queue", action="append", choices=sorted(LOOK_TASKS))
     parser.add_argument("--devices", help="as TUNESMITH_DEVICES")
     given = parser.parse_args()
-    queue = given.queue
+    queues = list(dict.fromkeys(given.queue or ["train"]))
     settings = load_settings(**({"devices": given.devices} if given.devices else {}))
-    _refuse_absent(settings, queue)
+    for queue in queues:
+        _refuse_absent(settings, queue)
     configure_logging(settings.log_format, settings.log_level)
     _try_traces()
     os.environ.update(_TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read
     _refuse_newer(settings)
     _refuse_store(settings)
-    worker = Worker(settings, queue, metrics=show_metrics(settings, queue))
-    app = make_app(settings, queue, worker.look)
+    _serve(queues, settings)
+
+
+def _serve(queues: Sequence[str], settings: Settings) -> None:
+    preload(queues)
+    # what is counted is the process's: it is shown once
+    shown = {queues[0]: show_metrics(settings, queues[0])}
+    workers = [Worker(settings, queue, metrics=shown.get(queue)) for queue in queues]
+    app = _app_of(workers, settings)
     setup_logging.connect(_leave_logging_alone)
-    worker_ready.connect(lambda **_: worker.start(), weak=False)
-    worker_shutting_down.connect(lambda **_: worker.drain(), weak=False)
+    worker_ready.connect(lambda **_: _each(workers, Worker.start), weak=False)
+    worker_shutting_down.connect(lambda **_: _each(workers, Worker.drain), weak=False)
     try:
-        app.worker_main(_celery_arguments(worker, settings))
+        app.worker_main(_celery_arguments(queues, settings))
     finally:
-        worker.close()
+        _each(workers, Worker.close)
+
+
+def _each(workers: Sequence[Worker], do: Callable[[Worker], None]) -> None:
+    for worker in workers:
+        do(worker)
 
 
 def _try_traces() -> None:
@@ -250,13 +158,13 @@ def _try_traces() -> None:
         sys.exit(f"cannot start: {problem}")
 
 
-def _celery_arguments(worker: Worker, settings: Settings) -> list[str]:
+def _celery_arguments(queues: Sequence[str], settings: Settings) -> list[str]:
     return [
         "worker",
         "--pool=threads",
         "--concurrency=1",
-        f"--queues={worker.queue}",
-        f"--hostname={worker.id}",
+        f"--queues={','.join(queues)}",
+        f"--hostname={process_name('-'.join(queues))}",
         "--without-gossip",
         "--without-mingle",
         f"--loglevel={settings.log_level}",

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import structlog
 
+from worker import forks
 from worker.control import WANTS_THE_WORD, Message, Order
 from worker.seat import Seat
 from worker.trainer import Assignment, run_trainer
@@ -70,10 +71,10 @@ class Group:
             self._listen()
             return False
         gone = [member for member in self._members if member.process.sentinel in over]
-        self._exit_code = _worst([_exit_code(member) for member in gone])
+        self._exit_code = _worst([forks.exit_code(member.process) or 0 for member in gone])
         self.kill()
         for member in self._members:
-            member.process.join()
+            forks.exit_code(member.process)
         return True
 
     @property
@@ -91,7 +92,7 @@ class Group:
         """Every trainer, with all that it has started, is on its way out."""
         for member in self._members:
             pid = member.process.pid
-            if pid is None or not member.process.is_alive():
+            if pid is None or forks.exit_code(member.process, within_s=0) is not None:
                 continue
             try:
                 # a trainer leads a process group of its own once it has begun
@@ -121,7 +122,7 @@ class Group:
             args=(assignment, theirs, their_lifeline),
             name=name if seat.is_first else f"{name}.{seat.number}",
         )
-        process.start()
+        forks.start(process)
         theirs.close()
         their_lifeline.close()
         return _Member(process, ours, lifeline)
@@ -152,11 +153,6 @@ class Group:
             member.wants_the_word = True
         elif member is self._members[0]:
             self.asked_at_s = float(word)
-
-
-def _exit_code(member: _Member) -> int:
-    member.process.join()
-    return member.process.exitcode or 0
 
 
 def _worst(codes: list[int]) -> int:

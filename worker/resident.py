@@ -24,6 +24,7 @@ from jobs.job import LEASED_STATES, Failure, Job, JobState, JobType
 from jobs.logs import configure_logging
 from jobs.queue import Doorbell
 from jobs.settings import Settings
+from worker import forks
 from worker.context import Context
 from worker.control import Undisturbed
 from worker.patience import until_answered
@@ -101,7 +102,7 @@ class Resident:
         process = processes.Process(
             target=serve, args=(self._parts.settings, theirs, their_lifeline), name="resident"
         )
-        process.start()
+        forks.start(process)
         theirs.close()
         their_lifeline.close()
         return _Hand(process, ours, lifeline)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+from collections.abc import Collection
 
 import structlog
 
@@ -12,27 +13,22 @@ from jobs.errors import LeaseLostError, NotFoundError, StoreUnavailableError
 from jobs.job import QUEUE_OF, Job, JobType
 from jobs.queue import RESIDENT_QUEUE, Doorbell
 from jobs.settings import Settings
-from worker import template
+from worker import forks, template
 from worker.patience import until_answered
 from worker.resident import Resident
 from worker.trainer import RUNNERS
 from worker.watch import Parts, Watch
 
-_PRELOADED = {
-    queue: [template.__name__, *(RUNNERS[kind] for kind in JobType if QUEUE_OF[kind] == queue)]
-    for queue in sorted(set(QUEUE_OF.values()) - {RESIDENT_QUEUE})
-}
-
-_NO_PROCESS = (OSError, EOFError)
-"""What comes of a fork when the template was killed in that very moment, or there is no memory."""
-
-_TEMPLATE_GONE = 255
-"""The exit code of a trainer whose own nobody can tell any more."""
-
 _AT_ONCE = 10
 """Finished jobs that are written to files before the next one is claimed."""
 
 log = structlog.get_logger(__name__)
+
+
+def preload(queues: Collection[str]) -> None:
+    """The template of this process will load what jobs of these queues need."""
+    kinds = [kind for kind in JobType if QUEUE_OF[kind] in set(queues) - {RESIDENT_QUEUE}]
+    forks.preload([template.__name__, *(RUNNERS[kind] for kind in kinds)])
 
 
 class Supervisor:
@@ -41,11 +37,6 @@ class Supervisor:
     def __init__(
         self, settings: Settings, database: Database, *, queue: str, worker_id: str
     ) -> None:
-        # a template process imports everything once and runs nothing: a job starts by a fork,
-        # in milliseconds, and gives its memory back by its exit
-        processes = multiprocessing.get_context("forkserver")
-        if queue in _PRELOADED:
-            processes.set_forkserver_preload(_PRELOADED[queue])
         self._queue = queue
         self._worker_id = worker_id
         self._busy = threading.Lock()
@@ -57,7 +48,9 @@ class Supervisor:
             artifacts=Artifacts.of(settings),
             doorbell=Doorbell(settings.redis_url),
             draining=threading.Event(),
-            processes=processes,
+            # a template process imports everything once and runs nothing: a job starts by a fork,
+            # in milliseconds, and gives its memory back by its exit
+            processes=multiprocessing.get_context("forkserver"),
         )
         self._resident = Resident(self._parts) if queue == RESIDENT_QUEUE else None
 
@@ -92,12 +85,11 @@ class Supervisor:
         if not self._is_warm:
             first = self._parts.processes.Process(target=template.answer)
             try:
-                first.start()
-                first.join()
-            except _NO_PROCESS as problem:
+                forks.start(first)
+            except forks.NO_PROCESS as problem:
                 log.warning("template_lost", error=repr(problem))
                 return False
-            self._is_warm = first.exitcode == 0
+            self._is_warm = forks.exit_code(first) == 0
         return self._is_warm
 
     def _do(self, job: Job) -> bool:
@@ -107,12 +99,12 @@ class Supervisor:
             return True
         try:
             watch = Watch(self._parts, job)
-        except _NO_PROCESS as problem:
+        except forks.NO_PROCESS as problem:
             log.warning("template_lost", job=job.id, error=repr(problem))
             self._is_warm = False
             self._give_back(job, f"its trainer could not be started: {problem!r}")
             return False
-        self._is_warm = watch.until_the_end() != _TEMPLATE_GONE
+        self._is_warm = watch.until_the_end() != forks.TEMPLATE_GONE
         return True
 
     def _give_back(self, job: Job, reason: str) -> None:

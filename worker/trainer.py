@@ -5,6 +5,7 @@ It writes what happens under its fence, and ends by itself when its worker is go
 
 import ctypes
 import fcntl
+import gc
 import importlib
 import os
 import signal
@@ -69,6 +70,8 @@ def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) 
     control = Control(pipe, assignment.lease_until_s, seat=assignment.seat)
     become_a_process_of_its_own()
     end_with(lifeline)
+    # what came with the fork is no garbage, and to look through it would copy its pages
+    gc.freeze()
     database = Database(assignment.settings.database_url)
     context = Context(
         settings=assignment.settings,

@@ -43,6 +43,6 @@ def test_every_kind_of_job_has_a_runner() -> None:
 
 @pytest.mark.parametrize("queue", sorted(LOOK_TASKS))
 def test_the_worker_registers_the_task_that_the_api_sends(queue: str, settings: Settings) -> None:
-    app = make_app(settings, queue, lambda: None)
+    app = make_app(settings, {queue: lambda: None})
 
     assert LOOK_TASKS[queue] in app.tasks

@@ -27,9 +27,14 @@ def test_a_train_worker_is_told_its_devices(
 ) -> None:
     tunesmith("worker", "--devices", devices)
     tunesmith("worker", "--queue", "prepare")
+    tunesmith("worker", "--queue", "prepare", "--queue", "predict")
 
     module = [sys.executable, "-m", "worker.app", "--queue"]
-    assert became == [[*module, "train", "--devices", devices], [*module, "prepare"]]
+    assert became == [
+        [*module, "train", "--devices", devices],
+        [*module, "prepare"],
+        [*module, "prepare", "--queue", "predict"],
+    ]
 
 
 @pytest.mark.parametrize(
