@@ -61,7 +61,9 @@ def load_model(path: Path) -> tuple[ImageClassifier, ModelCard]:
         # weights that are replaced at once are not drawn: that takes seconds of a VGG
         with weights_without_numbers():
             model = empty_model(card.architecture, len(card.classes))
-        model.load_state_dict(load_file(path), assign=True)
+        # copies lie where torch's own tensors do; elsewhere a CPU may add up in another order
+        weights = {name: tensor.clone() for name, tensor in load_file(path).items()}
+        model.load_state_dict(weights, assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointCorruptError(path, str(error)) from error
     return model.to(memory_format=torch.channels_last).eval(), card

@@ -23,7 +23,7 @@ def trained(client: Client, photos: Path) -> Json:
         "architecture": "resnet18",
         "batch_size": 8,
         "freeze_epochs": 0,
-        "epochs": 10,
+        "epochs": 20,
         "learning_rate": 0.002,
     }
     return succeeded(client, client.post("/v1/fine-tunes", body))

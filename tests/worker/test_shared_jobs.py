@@ -53,14 +53,15 @@ def train(database: Database, work: Work, dataset_id: str) -> Callable[..., Job]
 def test_two_trainers_learn_evaluate_and_predict_what_one_does(
     database: Database, work: Work, train: Callable[..., Job], artifacts: Artifacts
 ) -> None:
-    alone, shared = train(**ALONE), train(**SHARED)
+    # small steps: large ones would enlarge what the order of sums leaves, by a thousand in nine
+    alone, shared = (train(learning_rate=1e-4, **devices) for devices in (ALONE, SHARED))
 
     assert shared.state == JobState.SUCCEEDED, shared.error
     assert shared.resolved["devices"] == {"value": 2, "origin": "request"}
     assert shared.resolved["torch_threads"]["value"] == 1
     first, second = (curves.read_points(database, job.id) for job in (alone, shared))
     assert [point.global_step for point in second] == list(range(9))
-    assert _losses(second) == pytest.approx(_losses(first), rel=1e-2)
+    assert _losses(second) == pytest.approx(_losses(first), rel=1e-3)
     for mine, theirs in zip(
         curves.read_epochs(database, shared.id), curves.read_epochs(database, alone.id), strict=True
     ):
