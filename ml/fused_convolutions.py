@@ -26,6 +26,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F  # noqa: N812  # torch's own customary name
 
+from ml.body_graphs import has_relu, layer_of, taken_apart
+
 Body = Callable[[Tensor], Tensor]
 
 MOST_GROWTH = 34.0
@@ -84,12 +86,8 @@ _NOTHING = _Fusion(fx.GraphModule({}, fx.Graph()))
 
 
 def _built(body: nn.Module) -> _Fusion:
-    if not any(isinstance(layer, nn.ReLU) for layer in body.modules()):
-        return _NOTHING
-    try:
-        traced = fx.symbolic_trace(body)
-    except fx.proxy.TraceError:
-        # the way through it depends on what it is given
+    traced = taken_apart(body) if has_relu(body) else None
+    if traced is None:
         return _NOTHING
     fusions = {node: _Fused((layer,)) for node, layer in _ended_by_relu(traced)}
     if has_matrix_units():
@@ -112,7 +110,7 @@ def _is_bounded(traced: fx.GraphModule) -> bool:
     return all(
         node.target is torch.cat
         if node.op == "call_function"
-        else isinstance(_layer_of(traced, node), (_Fused, _Largest, *_ENLARGES_NOTHING))
+        else isinstance(layer_of(traced, node), (_Fused, _Largest, *_ENLARGES_NOTHING))
         for node in traced.graph.nodes
         if node.op not in {"placeholder", "output"}
     )
@@ -122,11 +120,11 @@ def _ended_by_relu(traced: fx.GraphModule) -> list[tuple[fx.Node, nn.Conv2d]]:
     """The convolutions that only a ReLU hears of, without that ReLU from now on."""
     found = []
     for node in list(traced.graph.nodes):
-        layer, users = _layer_of(traced, node), list(node.users)
+        layer, users = layer_of(traced, node), list(node.users)
         if (
             _is_plain_convolution(layer)
             and len(users) == 1
-            and isinstance(_layer_of(traced, users[0]), nn.ReLU)
+            and isinstance(layer_of(traced, users[0]), nn.ReLU)
         ):
             users[0].replace_all_uses_with(node)
             traced.graph.erase_node(users[0])
@@ -176,14 +174,10 @@ def _pools(traced: fx.GraphModule) -> list[tuple[fx.Node, nn.MaxPool2d]]:
     return [
         (node, layer)
         for node in traced.graph.nodes
-        if isinstance(layer := _layer_of(traced, node), nn.MaxPool2d)
+        if isinstance(layer := layer_of(traced, node), nn.MaxPool2d)
         and (layer.padding, layer.dilation, layer.return_indices) == (0, 1, False)
-        and isinstance(_layer_of(traced, node.all_input_nodes[0]), _Fused)
+        and isinstance(layer_of(traced, node.all_input_nodes[0]), _Fused)
     ]
-
-
-def _layer_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def _is_plain_convolution(layer: nn.Module | None) -> TypeGuard[nn.Conv2d]:

@@ -22,7 +22,7 @@ from ml.images import Rgb
 from ml.jpeg import MOST_PX, decoded, encoded
 
 PIXELS_FILE = "pixels.bin"
-MOST_HELD_BYTES = 64 * 2**20
+MOST_HELD_BYTES = 16 * 2**20
 """Of a mapped file that a process has in its memory at once, views that are in use aside."""
 
 _INDEX_FILE = "index.npy"

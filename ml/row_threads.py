@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from ml.fused_convolutions import fused
+from ml.lean_graphs import lean
 
 LEAST_ROWS = 4
 """Of a part: with fewer, what an operation costs whatever it is given is most of its time."""
@@ -96,9 +97,11 @@ class _ByRows(torch.autograd.Function):
         count: int,
         *weights: Tensor,
     ) -> Tensor:
+        keeping_less = lean(body)
+
         def with_graph(images_RCHW: Tensor) -> Tensor:
             with torch.enable_grad():
-                return then(body(images_RCHW))
+                return then(keeping_less(images_RCHW))
 
         ctx.weights = weights
         ctx.features = _in_threads(with_graph, images_BCHW.tensor_split(count), count)
