@@ -82,17 +82,14 @@ class Worker:
         self._database.close()
 
     def _look_again_and_again(self) -> None:
+        eager_until_s = 0.0
         while not self._ended.is_set():
             self._supervisor.work()
-            if self._woken.wait(self._settings.look_s):
+            is_eager = time.monotonic() < eager_until_s
+            if self._woken.wait(_LOOK_WHILE_DEAF_S if is_eager else self._settings.look_s):
                 self._woken.clear()
-                self._look_in_place_of_celery()
-
-    def _look_in_place_of_celery(self) -> None:
-        """A job posted just after another's end does not wait until Celery listens again."""
-        until_s = time.monotonic() + _DEAF_S
-        while time.monotonic() < until_s and not self._ended.wait(_LOOK_WHILE_DEAF_S):
-            self._supervisor.work()
+                # a job posted just after another's end does not wait until Celery listens again
+                eager_until_s = time.monotonic() + _DEAF_S
 
     def _keep_house(self) -> None:
         house = sweeper.Sweeper(
