@@ -51,12 +51,12 @@ def through_body(
     if count > 1 and weights:
         features: Tensor = _ByRows.apply(body, then, images_BCHW, count, *weights)
         return features
-    lean = body if weights or not _is_plain(images_BCHW) else fused(body)
+    way = body if weights or not _is_plain(images_BCHW) else fused(body)
     if count == 1:
-        return then(lean(images_BCHW))
+        return then(way(images_BCHW))
     # who loses its core for a while takes fewer parts
     parts = images_BCHW.tensor_split(max(count, len(images_BCHW) // ROWS_AT_ONCE))
-    return torch.cat(_in_threads(lambda part: then(lean(part)), parts, count))
+    return torch.cat(_in_threads(lambda part: then(way(part)), parts, count))
 
 
 def draws_noise(layer: nn.Module) -> bool:
