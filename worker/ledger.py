@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.ma  # loaded by the first `np.unique`: so in the template, and not in every job
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray

@@ -25,10 +25,10 @@ _AT_ONCE = 10
 log = structlog.get_logger(__name__)
 
 
-def preload(queues: Collection[str]) -> None:
-    """The template of this process will load what jobs of these queues need."""
+def modules_for(queues: Collection[str]) -> list[str]:
+    """What the template loads, so that jobs of these queues find it there."""
     kinds = [kind for kind in JobType if QUEUE_OF[kind] in set(queues) - {RESIDENT_QUEUE}]
-    forks.preload([template.__name__, *(RUNNERS[kind] for kind in kinds)])
+    return [template.__name__, *(RUNNERS[kind] for kind in kinds)]
 
 
 class Supervisor:

@@ -15,8 +15,18 @@ from jobs import store
 from jobs.database import Database
 from jobs.job import JobState, JobType
 from tests.worker.conftest import fine_tune_spec, submit, wait_for
+from worker.app import preloaded
 from worker.items import Item, write_items
 from worker.supervisor import Supervisor
+
+_BEGIN_AS_A_CHILD = """
+import importlib, json, runpy, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+before = set(sys.modules)
+runpy.run_module("worker.app", run_name="__mp_main__")
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
 
 _HEAVY = {"alembic", "celery", "kombu", "psycopg", "pyarrow", "redis", "sqlalchemy", "torch"}
 
@@ -48,6 +58,18 @@ def test_a_trainer_that_begins_loads_nothing_heavy_any_more(tmp_path: Path) -> N
 
     loaded = {name.split(".")[0] for name in json.loads(told.stdout)}
     assert loaded & _HEAVY == set()
+
+
+@pytest.mark.parametrize("queues", [["train"], ["prepare"], ["train", "prepare", "predict"]])
+def test_a_child_finds_the_modules_of_its_program_loaded(queues: list[str]) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _BEGIN_AS_A_CHILD, *preloaded(queues)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert json.loads(told.stdout) == []
 
 
 @pytest.mark.parametrize("name", ["worker.template", "worker.runners.dataset_import"])
