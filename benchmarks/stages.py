@@ -148,13 +148,23 @@ def presized(photos: list[LabelledPhoto], folder: Path) -> Pixels:
 def _step(name: str, asked: argparse.Namespace) -> Json:
     """Steps of the whole net in the precision that a job would choose."""
     precision, model, batch = resolve_precision("auto", CPU), _model(name).train(), _batch()
-    # the counter takes the way back through a depthwise convolution for a dense one
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(batch.images)
-    operations = 3 * counter.get_total_flops()
+    operations = 3 * _operations_forward(model, batch)
     step = _steps_of(model, batch, precision)
     step()
     return _pace(step, operations, precision, asked)
+
+
+def _operations_forward(model: ImageClassifier, batch: Batch) -> int:
+    """Of the way through the net alone: the counter takes a depthwise one back for a dense one."""
+    threads = torch.get_num_threads()
+    # it hears of nothing that other threads do
+    torch.set_num_threads(1)
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(batch.images)
+    finally:
+        torch.set_num_threads(threads)
+    return int(counter.get_total_flops())
 
 
 def step_of(name: str) -> Callable[[], object]:
