@@ -78,7 +78,7 @@ def _runs(bench: Bench, sets: list[Photos], asked: argparse.Namespace) -> Iterat
     """Each pair, as often as wished; who goes first changes from one time to the next."""
     for name in asked.only:
         for photos in sets if PAIRS[name].on_every_set else sets[:1]:
-            for number in range(asked.times):
+            for number in range(asked.first_seed, asked.first_seed + asked.times):
                 sides = [("ours", PAIRS[name].ours), ("theirs", PAIRS[name].theirs)]
                 run: Json = {"pair": name, "photos": photos.name, "seed": number}
                 for side, measure in sides[:: -1 if number % 2 else 1]:
@@ -93,6 +93,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--photos", nargs="+", type=_named, default=[("sample", None)])
     parser.add_argument("--only", nargs="+", choices=PAIRS, help="pairs (all; quick: some)")
     parser.add_argument("--times", type=int, help="runs of each pair (3; quick: 1)")
+    parser.add_argument("--first-seed", type=int, default=0, help="later runs have the next ones")
     parser.add_argument(
         "--weights", default="none", help="of the nets on both sides: DEFAULT, none"
     )

@@ -22,6 +22,7 @@ from jobs.logs import configure_logging
 from jobs.queue import LOOK_TASKS, make_celery
 from jobs.settings import Settings, SettingsError, load_settings, traces_endpoint
 from worker import forks
+from worker.ending import Ending
 from worker.metrics_server import show_metrics
 from worker.supervisor import modules_for
 from worker.worker import Worker, device_name, process_name
@@ -138,12 +139,13 @@ def _serve(queues: Sequence[str], settings: Settings) -> None:
     workers = [Worker(settings, queue, metrics=shown.get(queue)) for queue in queues]
     app = _app_of(workers, settings)
     setup_logging.connect(_leave_logging_alone)
-    worker_ready.connect(lambda **_: _each(workers, Worker.start), weak=False)
-    worker_shutting_down.connect(lambda **_: _each(workers, Worker.drain), weak=False)
+    ending = Ending(workers)
+    worker_ready.connect(lambda **_: _start(workers), weak=False)
+    worker_shutting_down.connect(lambda **_: ending.begin(), weak=False)
     try:
         app.worker_main(_celery_arguments(queues, settings))
     finally:
-        _each(workers, Worker.close)
+        ending.after_celery()
 
 
 def preloaded(queues: Sequence[str]) -> list[str]:
@@ -152,9 +154,9 @@ def preloaded(queues: Sequence[str]) -> list[str]:
     return [*modules_for(queues), "worker.app"]
 
 
-def _each(workers: Sequence[Worker], do: Callable[[Worker], None]) -> None:
+def _start(workers: Sequence[Worker]) -> None:
     for worker in workers:
-        do(worker)
+        worker.start()
 
 
 def _try_traces() -> None:
