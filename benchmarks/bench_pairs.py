@@ -12,6 +12,8 @@ from tunesmith_client import Json
 
 SQUEEZENET, MOBILENET, RESNET = "squeezenet1_1", "mobilenet_v2", "resnet18"
 EPOCHS = 3
+SECOND_GROUP = {MOBILENET: 7}
+"""Where the body is divided by us, in blocks, and not by fastai."""
 OUR_SCRIPTS = Path(__file__).parent
 
 
@@ -54,15 +56,22 @@ class Bench:
         return 8 if self.quick else 30
 
     def fastai(
-        self, photos: Photos, arch: str, seed: int, *steps: str, tuned: bool = False
+        self,
+        photos: Photos,
+        arch: str,
+        seed: int,
+        *steps: str,
+        tuned: bool = False,
+        same_groups: bool = False,
     ) -> Json:
         """A session of fastai with these steps: seconds of each, MiB, loss and accuracy."""
+        groups = ["--body-groups-at", str(SECOND_GROUP[arch])] if same_groups else []
         pretrained = ["--pretrained"] if self.weights != "none" and arch != RESNET else []
         told = self.peers.run(
             "fastai_session.py",
             *("--photos", str(photos.folder), "--arch", arch, "--seed", str(seed)),
             *("--epochs", str(self.epochs), "--sweep-steps", str(self.find_steps)),
-            *(*pretrained, "--steps", *steps),
+            *(*pretrained, *groups, "--steps", *steps),
             environment=TUNED if tuned else None,
         )
         kept = {name: told[name] for name in ("valid_loss", "accuracy") if name in told}
@@ -138,8 +147,8 @@ def _our_fine_tune(arch: str) -> Measure:
     return measure
 
 
-def _their_fine_tune(arch: str, *, tuned: bool = False) -> Measure:
-    return lambda bench, photos, seed: bench.fastai(photos, arch, seed, "fine_tune", tuned=tuned)
+def _their_fine_tune(arch: str, **how: bool) -> Measure:
+    return lambda bench, photos, seed: bench.fastai(photos, arch, seed, "fine_tune", **how)
 
 
 # --- steps of training, and of a range test ---------------------------------------------------
@@ -201,6 +210,11 @@ PAIRS = {
     ),
     "fine-tune mobilenet_v2": Pair(
         _our_fine_tune(MOBILENET), _their_fine_tune(MOBILENET), on_every_set=True
+    ),
+    "fine-tune mobilenet_v2, fastai with the same layer groups": Pair(
+        _our_fine_tune(MOBILENET),
+        _their_fine_tune(MOBILENET, same_groups=True),
+        on_every_set=True,
     ),
     "resnet18": Pair(_our_fine_tune(RESNET), _their_fine_tune(RESNET)),
     "batches of a later epoch, one core": Pair(

@@ -8,10 +8,12 @@ one makes data loaders and learner, too. Importing fastai has a line of its own.
 import argparse
 import json
 import time
+from functools import partial
 
 _began_s = time.perf_counter()
 from fastai.vision.all import (  # noqa: E402  # its import is timed
     ImageDataLoaders,
+    L,
     Learner,
     Resize,
     accuracy,
@@ -19,10 +21,12 @@ from fastai.vision.all import (  # noqa: E402  # its import is timed
     default_split,
     model_meta,
     models,
+    params,
     set_seed,
     valley,
     vision_learner,
 )
+from torch import nn  # noqa: E402
 from torchvision.models import MobileNet_V2_Weights  # noqa: E402
 
 _imported_s = time.perf_counter() - _began_s
@@ -42,6 +46,7 @@ def main() -> None:
     parser.add_argument("--photos", required=True)
     parser.add_argument("--arch", default="squeezenet1_1")
     parser.add_argument("--pretrained", action="store_true")
+    parser.add_argument("--body-groups-at", type=int, help="first block of a second body group")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--sweep-steps", type=int, default=100)
@@ -76,7 +81,14 @@ def make_learner(asked: argparse.Namespace) -> Learner:
         getattr(models, asked.arch),
         metrics=accuracy,
         pretrained=asked.pretrained,
+        splitter=asked.body_groups_at and partial(split_body, block=asked.body_groups_at),
     )
+
+
+def split_body(net: nn.Sequential, block: int) -> L:
+    """Three layer groups for a body that is one chain of blocks, where fastai would have two."""
+    chain = net[0][0]
+    return L(chain[:block], chain[block:], net[1:]).map(params)
 
 
 def lr_find(learner: Learner, asked: argparse.Namespace) -> dict[str, object]:
