@@ -61,8 +61,7 @@ def predict_logits(  # noqa: PLR0913  # each is a plain fact that callers hold s
     if len(pixels) != len(photos):
         raise ValueError(f"there are pixels of {len(pixels)} photos, but {len(photos)} photos")
     model.eval()
-    none = np.empty((0, num_classes(model)), np.float32)
-    logits, pending = [none], Pending[None](device)
+    logits, pending = [no_logits(model)], Pending[None](device)
     batches = ordered_batches(len(photos), batch_size)
     mine = [_rows(batch, ranks) for batch in batches]
 
@@ -106,6 +105,11 @@ def metrics(
         sample_losses=weighted.losses,
         sample_predictions=predicted_N,
     )
+
+
+def no_logits(model: ImageClassifier) -> Logits:
+    """Those of no photo: shape (0, C)."""
+    return np.empty((0, num_classes(model)), np.float32)
 
 
 def num_classes(model: ImageClassifier) -> int:

@@ -19,7 +19,7 @@ from ml.backbones import ImageClassifier
 from ml.cache import Pixels
 from ml.config import FineTuneConfig
 from ml.errors import LossDivergedError, StoppedError
-from ml.evaluate import Logits, Metrics, metrics, predict_logits
+from ml.evaluate import Logits, Metrics, metrics, no_logits, predict_logits
 from ml.feed import fed
 from ml.inputs import Inputs
 from ml.optimizer import set_rates
@@ -66,6 +66,8 @@ class FineTuneOutcome:
     resolved: dict[str, str | int]
     """What was decided on this machine: precision, batch size, threads, device, versions, and where
     the photos lay if that was a GPU."""
+    valid_logits: Logits
+    """The model's of the validation photos, in their order; none of a run that was left."""
 
 
 def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separately
@@ -115,10 +117,10 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
         while _goes_on(run):
             _epoch(run)
     status = _status(run)
-    if run.best_model is not None and status != "left":
-        run.model.load_state_dict(run.best_model)
+    logits = no_logits(run.model) if status == "left" else _final_logits(run)
     return FineTuneOutcome(
         model=run.model,
+        valid_logits=logits,
         status=status,
         stop_reason=run.stop_reason if status == "stopped" else None,
         kept_epoch=run.best_epoch,
@@ -126,6 +128,17 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
         epochs_done=run.epochs_done,
         resolved=run.resolved,
     )
+
+
+def _final_logits(run: TrainingRun) -> Logits:
+    """Those of the model that the run ends with, which is the best one where that is to be kept."""
+    if run.best_model is not None:
+        run.model.load_state_dict(run.best_model)
+        run.valid_logits = run.best_logits
+    if run.valid_logits is None:
+        # it was resumed where nothing is left to train
+        run.valid_logits = validation_logits(run, run.inputs.listener.command)
+    return run.valid_logits
 
 
 def _goes_on(run: TrainingRun) -> bool:
@@ -175,11 +188,13 @@ def _remember(run: TrainingRun, phase: str, validation: Metrics | None) -> None:
     run.scores.append((phase, validation.loss, validation.accuracy))
     if run.best_epoch == len(run.scores) - 1:
         run.best_model = copied(run.model.state_dict())
+        run.best_logits = run.valid_logits
 
 
 def _train_epoch(run: TrainingRun, first_epoch: int) -> None:
     """The rest of the epoch's steps are taken, or those up to a wish of the listener."""
     run.model.train()
+    run.valid_logits = None
     keys = run.batches.keys(run.epochs_done, first=run.steps_in_epoch)
     before = (run.epochs_done - first_epoch) * run.batches.per_epoch
     with fed(keys, run.batches.make, run.inputs.device) as ready:
@@ -244,8 +259,9 @@ def _evaluate(run: TrainingRun) -> Metrics | None:
         _obey(run)
         return run.wish
 
+    run.valid_logits = validation_logits(run, command)
     return metrics(
-        validation_logits(run, command),
+        run.valid_logits,
         inputs.valid,
         label_smoothing=inputs.config.label_smoothing,
         class_weights=inputs.config.class_weights,

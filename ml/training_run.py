@@ -12,6 +12,7 @@ from torch import Tensor
 from ml.backbones import ImageClassifier, build_model, empty_model
 from ml.config import NO_WEIGHTS
 from ml.device import Resolved, resolve_precision
+from ml.evaluate import Logits
 from ml.inputs import Inputs
 from ml.layer_groups import freeze_body, unfreeze
 from ml.optimizer import make_optimizer
@@ -59,6 +60,10 @@ class TrainingRun:
     """Of each evaluated epoch: its phase, validation loss and accuracy."""
     best_model: dict[str, Tensor] | None = None
     """A copy of the weights after the best epoch so far, where that one is to be kept."""
+    valid_logits: Logits | None = None
+    """The model's, as it is now; None while they are not known."""
+    best_logits: Logits | None = None
+    """The best model's; None where they were not worked out since a resumption."""
     began_s: float = field(default_factory=time.perf_counter)
     """When it would have begun, had it never been interrupted."""
 

@@ -8,24 +8,27 @@ import numpy as np
 import pytest
 import torch
 
+from ml.backbones import ImageClassifier
 from ml.cache import Pixels
 from ml.checkpoint import load, save
 from ml.config import EarlyStopping, FineTuneConfig
-from ml.device import cpu_kind, has_bf16
+from ml.device import cpu_kind, has_bf16, resolve_precision
 from ml.errors import (
     EnvironmentChangedError,
     LossDivergedError,
     StoppedError,
     TooFewImagesError,
 )
+from ml.evaluate import Logits, predict_logits
 from ml.photos import LabelledPhoto
 from ml.progress import Command
 from ml.resumption import Elsewhere
 from ml.train import FineTuneOutcome, fine_tune
 from ml.training_state import TrainingState
-from tests.ml.fakes import RememberingListener, pixels_of, tiny_data, tiny_model
+from tests.ml.fakes import RememberingListener, carry_on, pixels_of, tiny_data, tiny_model
 
 Photos = list[LabelledPhoto]
+Commands = dict[int, Command]
 
 CONFIG = FineTuneConfig(
     model=tiny_model(),
@@ -78,6 +81,19 @@ def undisturbed(bench: Bench) -> tuple[FineTuneOutcome, RememberingListener]:
 
 def weights_of(outcome: FineTuneOutcome) -> dict[str, bytes]:
     return {name: t.numpy().tobytes() for name, t in outcome.model.state_dict().items()}
+
+
+def logits_of(model: ImageClassifier, photos: Photos, pixels: Pixels) -> Logits:
+    return predict_logits(
+        model,
+        pixels,
+        photos,
+        size=CONFIG.data.size,
+        batch_size=CONFIG.data.batch_size,
+        precision=resolve_precision(CONFIG.precision, torch.device("cpu")),
+        device=torch.device("cpu"),
+        command=carry_on,
+    )
 
 
 def losses_of(listener: RememberingListener) -> list[float]:
@@ -173,25 +189,48 @@ def test_a_run_with_a_rate_per_block_resumes_to_the_bit(bench: Bench) -> None:
 
 
 BEST = dataclasses.replace(CONFIG, epochs=3, keep_best="valid_loss")
+# at such a rate what the head has learned is soon lost
+WILD = dataclasses.replace(BEST, unfrozen_peaks=(0.1, 0.1, 0.1), pct_start=0.0)
 
 
 def test_the_best_epoch_is_kept_also_after_a_resumption(bench: Bench) -> None:
     listener = RememberingListener()
-    # at such a rate what the head has learned is soon lost
-    wild = dataclasses.replace(BEST, unfrozen_peaks=(0.1, 0.1, 0.1), pct_start=0.0)
-    outcome = bench(listener, config=wild)
+    outcome = bench(listener, config=WILD)
 
     losses = [report.valid_loss for report in listener.epochs]
     best = losses.index(min(loss for loss in losses if loss is not None))
     assert outcome.kept_epoch == best < len(losses) - 1
     steps = (best + 1) * STEPS_PER_EPOCH
     at_best = RememberingListener({steps: Command.SAVE})
-    bench(at_best, config=wild)
+    bench(at_best, config=WILD)
     state = at_best.states[0]
     assert weights_of(outcome) == {
         name: tensor.numpy().tobytes() for name, tensor in state.model.items()
     }
-    _assert_resumes(bench, wild, steps=steps + 1)
+    _assert_resumes(bench, WILD, steps=steps + 1)
+
+
+@pytest.mark.parametrize("config", [CONFIG, WILD, dataclasses.replace(CONFIG, max_duration_s=1e-9)])
+@pytest.mark.parametrize("ending", [{}, {3: Command.FINISH}])
+def test_the_logits_are_those_of_the_model_that_is_kept(
+    bench: Bench, valid: Photos, valid_pixels: Pixels, config: FineTuneConfig, ending: Commands
+) -> None:
+    outcome = bench(RememberingListener(ending), config=config)
+
+    assert np.array_equal(outcome.valid_logits, logits_of(outcome.model, valid, valid_pixels))
+
+
+def test_the_kept_models_logits_are_found_again_after_a_resumption(
+    bench: Bench, valid: Photos, valid_pixels: Pixels
+) -> None:
+    before = RememberingListener({7: Command.LEAVE})
+    left = bench(before, config=WILD)
+    outcome = bench(RememberingListener(), config=WILD, resume=before.states[-1])
+
+    assert left.valid_logits.shape == (0, 2)
+    assert outcome.kept_epoch is not None
+    assert outcome.kept_epoch < 3, "it was evaluated before the run was left"
+    assert np.array_equal(outcome.valid_logits, logits_of(outcome.model, valid, valid_pixels))
 
 
 def test_a_run_ends_when_its_unfrozen_epochs_bring_nothing_better(bench: Bench) -> None:

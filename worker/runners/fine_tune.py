@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
@@ -15,12 +15,9 @@ from jobs.artifacts import sha256_of
 from jobs.database import db_now_ms
 from jobs.ids import new_model_id
 from jobs.spec import FineTuneSpec
-from ml.agreement import heard_by_all
-from ml.cache import Pixels
 from ml.config import FineTuneConfig
-from ml.device import Resolved, environment
+from ml.device import environment
 from ml.errors import StoppedError
-from ml.evaluate import Logits, predict_logits
 from ml.model_file import ModelCard, save_model
 from ml.progress import Command
 from ml.theory import batch_counts
@@ -31,7 +28,7 @@ from worker.class_weights import class_weights_of, class_weights_values
 from worker.context import Context, Ending
 from worker.epoch_samples import read_epochs
 from worker.findings import DEFAULT_RULE, found_model, found_rate
-from worker.halving import halved_if_too_large, photos_at_once, pieces_of, pieces_values
+from worker.halving import halved_if_too_large, pieces_of, pieces_values
 from worker.ledger import Evaluated, Totals, samples_entry, write_ledger
 from worker.listener import Course, JobListener
 from worker.model_card import card_values
@@ -82,8 +79,8 @@ def run(context: Context) -> Ending:
     """
     task = _task(context)
     with halved_if_too_large(context, task.spec, len(task.material.part("train").photos)):
-        outcome, logits = _trained(task)
-    return _ending(task, outcome, logits) if context.seat.is_first else Ending()
+        outcome = _trained(task)
+    return _ending(task, outcome) if context.seat.is_first else Ending()
 
 
 def _task(context: Context) -> _Task:
@@ -115,7 +112,7 @@ def _tell_default_rate(task: _Task) -> None:
         )
 
 
-def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
+def _trained(task: _Task) -> FineTuneOutcome:
     """The trained model and its logits of the valid part."""
     context, listener, spec = task.context, task.listener, task.spec
     place = take_place(context)
@@ -147,26 +144,10 @@ def _trained(task: _Task) -> tuple[FineTuneOutcome, Logits]:
             elsewhere=spec.on_environment_change,
             ranks=place.ranks,
         )
-        listener.finish()
-        if outcome.status == "left":
-            raise StoppedError("training", Command.LEAVE.value)
-        return outcome, _valid_logits(task, outcome, valid_pixels, place)
-
-
-def _valid_logits(
-    task: _Task, outcome: FineTuneOutcome, pixels: Pixels, place: Workplace
-) -> Logits:
-    return predict_logits(
-        outcome.model,
-        pixels,
-        task.material.part("valid").photos,
-        size=task.spec.size,
-        batch_size=photos_at_once(task.spec, task.context.job),
-        precision=cast(Resolved, outcome.resolved["precision"]),
-        device=place.device,
-        command=heard_by_all(task.listener, place.ranks).command,
-        ranks=place.ranks,
-    )
+    listener.finish()
+    if outcome.status == "left":
+        raise StoppedError("training", Command.LEAVE.value)
+    return outcome
 
 
 def _course(spec: FineTuneSpec, photos: int) -> Course:
@@ -210,9 +191,9 @@ def _decided(task: _Task) -> Mapping[str, Any]:
 # --- what is kept ---------------------------------------------------------------------------
 
 
-def _ending(task: _Task, outcome: FineTuneOutcome, logits: Logits) -> Ending:
+def _ending(task: _Task, outcome: FineTuneOutcome) -> Ending:
     context = task.context
-    totals, ledger = _write_samples(task, outcome, logits)
+    totals, ledger = _write_samples(task, outcome)
     model = _write_model(task, outcome, totals)
     context.artifacts.store.keep(
         [context.artifacts.absolute(model.path), *([] if totals is None else [ledger])]
@@ -233,9 +214,7 @@ def _ending(task: _Task, outcome: FineTuneOutcome, logits: Logits) -> Ending:
     )
 
 
-def _write_samples(
-    task: _Task, outcome: FineTuneOutcome, logits: Logits
-) -> tuple[Totals | None, Path]:
+def _write_samples(task: _Task, outcome: FineTuneOutcome) -> tuple[Totals | None, Path]:
     part = task.material.part("valid")
     path = task.context.folder / "samples-valid.parquet"
     if not part.items:
@@ -244,7 +223,7 @@ def _write_samples(
         items=part.items,
         classes=task.material.classes,
         labels=np.array([photo.label for photo in part.photos], np.int64),
-        logits=logits,
+        logits=outcome.valid_logits,
         label_smoothing=task.spec.label_smoothing,
         class_weights=task.config.class_weights,
         history=read_epochs(
