@@ -65,10 +65,11 @@ def build_model(config: ModelConfig, *, seed: int) -> ImageClassifier:
     """
     row = architectures.get(config.architecture)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # torch.manual_seed would seed every GPU, too
+        torch.default_generator.manual_seed(seed)
         body = _body(config, row)
         # Seeded again, so that a head does not depend on where its body came from.
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         head = create_head(row.features, config.num_classes, pooled=not row.vector_features)
     if config.keep_head:
         _load_head(head, Path(config.weights))

@@ -1,6 +1,10 @@
 """A network's body as a graph of its layers, which others rearrange; the weights stay its own."""
 
-from torch import fx, nn
+from torch import fx, nn, overrides
+
+# tracing asks what all of torch's functions are, which takes torch 10 ms to find out once: here,
+# for whoever forks processes when this is loaded
+overrides.is_tensor_method_or_property(nn.Module.forward)
 
 
 def taken_apart(body: nn.Module) -> fx.GraphModule | None:

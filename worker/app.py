@@ -33,6 +33,8 @@ _TRAINER_ENVIRONMENT = {
     # them saves some 200,000 page faults in each step of a training on the CPU
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    # what is kept lies in large pages: fewer to fault in, and to give back at the end of a job
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     # threads that wait for work should not burn the core that another process could use, but
     # stay awake for the moment between two operations (libgomp counts; some 0.1 ms)
     "OMP_WAIT_POLICY": "PASSIVE",
