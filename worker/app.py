@@ -28,7 +28,7 @@ from worker.supervisor import modules_for
 from worker.worker import Worker, device_name, process_name
 
 _LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
-_TRAINER_ENVIRONMENT = {
+TRAINER_ENVIRONMENT = {
     # glibc gives every large activation back to the kernel and faults it in again; keeping
     # them saves some 200,000 page faults in each step of a training on the CPU
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
@@ -128,7 +128,7 @@ def main() -> None:
         _refuse_absent(settings, queue)
     configure_logging(settings.log_format, settings.log_level)
     _try_traces()
-    os.environ.update(_TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read
+    os.environ.update(TRAINER_ENVIRONMENT)  # noqa: TID251 - written for the trainers, never read
     _refuse_newer(settings)
     _refuse_store(settings)
     _serve(queues, settings)
