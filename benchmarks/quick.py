@@ -95,7 +95,7 @@ def _main_job(client: Client, pixels: Path, say: Callable[[str], None]) -> Itera
     say("a training that is not counted")
     timed(client, "warm-up", "/v1/lr-finds", body | WARM_UP, {})
     train, valid = counts["train"], counts["valid"]
-    evaluated = (FINE_TUNE["epochs"] + 1) * valid  # after every epoch, and once for the ledger
+    evaluated = FINE_TUNE["epochs"] * valid  # after every epoch
     for name, path, plan, decoded, images in (
         ("lr_find", "/v1/lr-finds", LR_FIND, train, {}),
         ("fine_tune", "/v1/fine-tunes", FINE_TUNE, train + valid, {"evaluating": evaluated}),

@@ -65,8 +65,8 @@ class Duration:
 def duration_of(work: Workload, probe: Mapping[str, Any]) -> Duration:
     """How long the workload takes at the measured pace.
 
-    An evaluation follows each epoch, and one more the last. Checkpoints are written again and
-    again while a fine-tune trains.
+    An evaluation follows each epoch. Checkpoints are written again and again while a fine-tune
+    trains.
     """
     parts = [_start(work, probe), _presizing(work, probe)]
     parts += [_steps(work, phase, probe) for phase in work.phases]
@@ -161,7 +161,7 @@ def _batches(work: Workload, phase: PlannedPhase) -> int:
 
 
 def _evaluation(work: Workload, probe: Mapping[str, Any]) -> EstimatedPart:
-    photos = work.to_evaluate * (work.epochs + 1)
+    photos = work.to_evaluate * work.epochs
     if not photos:
         return _part("evaluation", 0.0, 0)
     pace = probe["evaluation"]
