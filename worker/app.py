@@ -5,6 +5,7 @@ given several queues has a supervisor for each, which share what it has loaded.
 """
 
 import argparse
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from jobs.settings import Settings, SettingsError, load_settings, traces_endpoin
 from worker import forks
 from worker.ending import Ending
 from worker.metrics_server import show_metrics
+from worker.standby import Standby
 from worker.supervisor import modules_for
 from worker.worker import Worker, device_name, process_name
 
@@ -138,7 +140,12 @@ def _serve(queues: Sequence[str], settings: Settings) -> None:
     forks.preload(preloaded(queues))
     # what is counted is the process's: it is shown once
     shown = {queues[0]: show_metrics(settings, queues[0])}
-    workers = [Worker(settings, queue, metrics=shown.get(queue)) for queue in queues]
+    # a template process imports everything once and runs nothing: trainers are its forks, and give
+    # their memory back by their exit
+    standby = Standby(multiprocessing.get_context("forkserver"))
+    workers = [
+        Worker(settings, queue, standby=standby, metrics=shown.get(queue)) for queue in queues
+    ]
     app = _app_of(workers, settings)
     setup_logging.connect(_leave_logging_alone)
     ending = Ending(workers)
@@ -148,6 +155,7 @@ def _serve(queues: Sequence[str], settings: Settings) -> None:
         app.worker_main(_celery_arguments(queues, settings))
     finally:
         ending.after_celery()
+        standby.close()
 
 
 def preloaded(queues: Sequence[str]) -> list[str]:

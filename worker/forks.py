@@ -11,9 +11,6 @@ from multiprocessing.process import BaseProcess
 
 _LOOKING_AFTER_CHILDREN = threading.Lock()
 
-TEMPLATE_GONE = 255
-"""The exit code of a process whose own nobody can tell any more."""
-
 NO_PROCESS = (OSError, EOFError)
 """What comes of a fork when the template was killed in that very moment, or there is no memory."""
 
@@ -21,11 +18,6 @@ NO_PROCESS = (OSError, EOFError)
 def preload(modules: list[str]) -> None:
     """The template, which all threads share, will load these before it forks."""
     forkserver.set_forkserver_preload(modules)
-
-
-def start_template() -> None:
-    """The template has begun to load, if it had not."""
-    forkserver.ensure_running()
 
 
 def start(process: BaseProcess) -> None:
@@ -40,6 +32,10 @@ def start(process: BaseProcess) -> None:
 
 def exit_code(process: BaseProcess, *, within_s: float | None = None) -> int | None:
     """How the process ended, negative for a signal; None while it runs, for this time at most."""
+    with _LOOKING_AFTER_CHILDREN:
+        # once it has been read there is nothing to wait for, until the template hangs up
+        if process.exitcode is not None:
+            return process.exitcode
     if not wait([process.sentinel], timeout=within_s):
         return None
     with _LOOKING_AFTER_CHILDREN:

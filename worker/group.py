@@ -12,9 +12,8 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import structlog
@@ -22,19 +21,10 @@ import structlog
 from worker import forks
 from worker.control import WANTS_THE_WORD, Message, Order
 from worker.seat import Seat
-from worker.trainer import Assignment, run_trainer
+from worker.standby import Standby, Trainer
+from worker.trainer import Assignment
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Member:
-    """One trainer, seen from the worker."""
-
-    process: ForkServerProcess
-    pipe: Connection
-    lifeline: Connection
-    wants_the_word: bool = False
 
 
 class Group:
@@ -45,20 +35,22 @@ class Group:
     """
 
     def __init__(
-        self, processes: ForkServerContext, assignment: Assignment, *, count: int, asked_at_s: float
+        self, standby: Standby, assignment: Assignment, *, count: int, asked_at_s: float
     ) -> None:
-        self._processes = processes
+        self._standby = standby
         self._name = assignment.job_id
         self._folder = Path(tempfile.mkdtemp(prefix="tunesmith-")) if count > 1 else None
-        self._members: list[_Member] = []
-        self._speaker: _Member | None = None
+        self._members: list[Trainer] = []
+        self._wanting: list[Trainer] = []
+        self._speaker: Trainer | None = None
         self._said = Message(Order.CONTINUE, assignment.lease_until_s)
         self._exit_code = 0
         self.asked_at_s = asked_at_s
         """When the first one last asked for orders."""
         try:
             for seat in self._seats(count):
-                self._members.append(self._started(replace(assignment, seat=seat)))
+                self._members.append(self._standby.take())
+                self._begin(self._members[-1], replace(assignment, seat=seat))
         except BaseException:
             self.close()
             raise
@@ -103,8 +95,7 @@ class Group:
     def close(self) -> None:
         """Trainers that are left end by themselves, for nobody holds their lifelines."""
         for member in self._members:
-            member.pipe.close()
-            member.lifeline.close()
+            member.let_go()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -113,21 +104,12 @@ class Group:
         for number in range(count):
             yield Seat(number=number, count=count, meeting=meeting)
 
-    def _started(self, assignment: Assignment) -> _Member:
-        theirs, ours = self._processes.Pipe(duplex=True)
-        their_lifeline, lifeline = self._processes.Pipe(duplex=False)
+    def _begin(self, member: Trainer, assignment: Assignment) -> None:
         seat, name = assignment.seat, self._name
-        process = self._processes.Process(
-            target=run_trainer,
-            args=(assignment, theirs, their_lifeline),
-            name=name if seat.is_first else f"{name}.{seat.number}",
-        )
-        forks.start(process)
-        theirs.close()
-        their_lifeline.close()
-        return _Member(process, ours, lifeline)
+        member.process.name = name if seat.is_first else f"{name}.{seat.number}"
+        member.assign(assignment)
 
-    def _say(self, member: _Member) -> None:
+    def _say(self, member: Trainer) -> None:
         is_first = member is self._members[0]
         said = self._said if is_first else replace(self._said, order=Order.CONTINUE)
         try:
@@ -137,9 +119,8 @@ class Group:
 
     def _give_the_word(self) -> None:
         """Who wanted it when all were last seen alive has it, now that all still are."""
-        wanting = [member for member in self._members if member.wants_the_word]
-        if self._speaker is None and wanting:
-            self._speaker = wanting[0]
+        if self._speaker is None and self._wanting:
+            self._speaker = self._wanting[0]
             self._say(self._speaker)
 
     def _listen(self) -> None:
@@ -148,9 +129,9 @@ class Group:
                 while member.pipe.poll():
                     self._hear(member, member.pipe.recv())
 
-    def _hear(self, member: _Member, word: float | str) -> None:
+    def _hear(self, member: Trainer, word: float | str) -> None:
         if word == WANTS_THE_WORD:
-            member.wants_the_word = True
+            self._wanting.append(member)
         elif member is self._members[0]:
             self.asked_at_s = float(word)
 

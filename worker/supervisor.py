@@ -1,6 +1,5 @@
 """Takes jobs from the database one after another, at most one at a time."""
 
-import multiprocessing
 import threading
 from collections.abc import Collection
 
@@ -16,6 +15,7 @@ from jobs.settings import Settings
 from worker import forks, template
 from worker.patience import until_answered
 from worker.resident import Resident
+from worker.standby import Standby
 from worker.trainer import RUNNERS
 from worker.watch import Parts, Watch
 
@@ -35,12 +35,17 @@ class Supervisor:
     """One worker's hands: whoever rings, one job is done after the other."""
 
     def __init__(
-        self, settings: Settings, database: Database, *, queue: str, worker_id: str
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        queue: str,
+        worker_id: str,
+        standby: Standby,
     ) -> None:
         self._queue = queue
         self._worker_id = worker_id
         self._busy = threading.Lock()
-        self._is_warm = False
         self._devices = (len(settings.device_numbers) or 1) if queue == "train" else 1
         self._parts = Parts(
             settings=settings,
@@ -48,16 +53,14 @@ class Supervisor:
             artifacts=Artifacts.of(settings),
             doorbell=Doorbell(settings.redis_url),
             draining=threading.Event(),
-            # a template process imports everything once and runs nothing: a job starts by a fork,
-            # in milliseconds, and gives its memory back by its exit
-            processes=multiprocessing.get_context("forkserver"),
+            standby=standby,
         )
         self._resident = Resident(self._parts) if queue == RESIDENT_QUEUE else None
 
     def work(self) -> None:
         """Everything claimable has been done; a second caller waits and finds nothing left."""
         with self._busy:
-            while not self._parts.draining.is_set() and self._warm_up():
+            while not self._parts.draining.is_set() and self._can_start():
                 job = self._claim()
                 if job is None or not self._do(job):
                     break
@@ -77,20 +80,17 @@ class Supervisor:
                 self._resident.close()
             self._parts.doorbell.close()
 
-    def _warm_up(self) -> bool:
-        """Whether the template has loaded everything; a process that stays does so when asked."""
+    def _can_start(self) -> bool:
+        """Whether a trainer stands by; a process that stays is started when asked."""
         if self._resident is not None:
             return True
         # a job claimed earlier would wait for the template's imports while its lease runs out
-        if not self._is_warm:
-            first = self._parts.processes.Process(target=template.answer)
-            try:
-                forks.start(first)
-            except forks.NO_PROCESS as problem:
-                log.warning("template_lost", error=repr(problem))
-                return False
-            self._is_warm = forks.exit_code(first) == 0
-        return self._is_warm
+        try:
+            self._parts.standby.wait()
+        except forks.NO_PROCESS as problem:
+            log.warning("template_lost", error=repr(problem))
+            return False
+        return True
 
     def _do(self, job: Job) -> bool:
         """Whether the job's attempt has begun and ended; else the job has gone back."""
@@ -101,10 +101,11 @@ class Supervisor:
             watch = Watch(self._parts, job)
         except forks.NO_PROCESS as problem:
             log.warning("template_lost", job=job.id, error=repr(problem))
-            self._is_warm = False
             self._give_back(job, f"its trainer could not be started: {problem!r}")
             return False
-        self._is_warm = watch.until_the_end() != forks.TEMPLATE_GONE
+        # made while the other cores are less busy than when its job comes
+        self._parts.standby.prepare()
+        watch.until_the_end()
         return True
 
     def _give_back(self, job: Job, reason: str) -> None:

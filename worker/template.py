@@ -12,11 +12,6 @@ from jobs.engines import engine_for
 from jobs.queue import make_celery
 from ml.theory import architectures
 
-
-def answer() -> None:
-    """The template has loaded everything, or this would not run."""
-
-
 for _url in ("sqlite://", "postgresql+psycopg://"):
     engine_for(make_url(_url)).dispose()
 with make_celery("redis://") as _celery:

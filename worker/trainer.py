@@ -26,7 +26,7 @@ from jobs.queue import Doorbell
 from jobs.settings import Settings
 from ml.errors import StoppedError
 from worker.context import Context, Ending
-from worker.control import EXIT_FENCED_OFF, EXIT_STORE_AWAY, Control
+from worker.control import EXIT_FENCED_OFF, EXIT_ORPHANED, EXIT_STORE_AWAY, Control
 from worker.failures import JobFailedError, failure_of, is_of_the_machine
 from worker.patience import until_answered
 from worker.seat import Seat
@@ -62,16 +62,25 @@ class Assignment:
     seat: Seat = field(default_factory=Seat)
 
 
-def run_trainer(assignment: Assignment, pipe: Connection, lifeline: Connection) -> None:
-    """The job has been done, let go or failed; the process ends with 0 once that is written.
+def stand_by(pipe: Connection, lifeline: Connection) -> None:
+    """The process does the job that is assigned to it through the pipe, and ends.
 
     Nothing ever comes through the lifeline; its end of file is the death of the worker.
     """
-    control = Control(pipe, assignment.lease_until_s, seat=assignment.seat)
     become_a_process_of_its_own()
     end_with(lifeline)
     # what came with the fork is no garbage, and to look through it would copy its pages
     gc.freeze()
+    try:
+        assignment: Assignment = pipe.recv()
+    except EOFError:
+        sys.exit(EXIT_ORPHANED)
+    run_trainer(assignment, pipe)
+
+
+def run_trainer(assignment: Assignment, pipe: Connection) -> None:
+    """The job has been done, let go or failed; the process ends with 0 once that is written."""
+    control = Control(pipe, assignment.lease_until_s, seat=assignment.seat)
     database = Database(assignment.settings.database_url)
     context = Context(
         settings=assignment.settings,

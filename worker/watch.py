@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import structlog
@@ -29,6 +28,7 @@ from worker.control import (
 )
 from worker.group import Group
 from worker.patience import until_answered
+from worker.standby import Standby
 from worker.trainer import Assignment
 
 _LOOK_S = 0.25
@@ -47,7 +47,7 @@ class Parts:
     artifacts: Artifacts
     doorbell: Doorbell
     draining: threading.Event
-    processes: ForkServerContext
+    standby: Standby
 
 
 class Watch:
@@ -65,8 +65,8 @@ class Watch:
         self._is_stuck = False
         self._group = self._start()
 
-    def until_the_end(self) -> int:
-        """The trainer has ended, with this exit code, and the job is where its end says."""
+    def until_the_end(self) -> None:
+        """The trainer has ended, and the job is where its end says."""
         try:
             while not self._group.ended(within_s=_LOOK_S):
                 self._look()
@@ -74,7 +74,6 @@ class Watch:
             metrics.TRAINER_EXITS.labels(_outcome(exit_code)).inc()
             self._settle(exit_code)
             self._tidy()
-            return exit_code
         finally:
             self._group.close()
             self._parts.doorbell.happened(self._job.id)
@@ -88,7 +87,7 @@ class Watch:
             traces_endpoint=traces_endpoint(),
         )
         return Group(
-            self._parts.processes,
+            self._parts.standby,
             assignment,
             count=self._job.devices,
             asked_at_s=self._renewed_at_s,

@@ -14,7 +14,7 @@ from jobs.devices import nvidia_devices
 from jobs.errors import StoreUnavailableError
 from jobs.queue import RESIDENT_QUEUE
 from jobs.settings import Settings
-from worker import forks
+from worker.standby import Standby
 from worker.supervisor import Supervisor
 
 _DEAF_S = 2.0
@@ -29,7 +29,9 @@ log = structlog.get_logger(__name__)
 class Worker:
     """One queue's worker: its supervisor, and the thread that looks without being rung."""
 
-    def __init__(self, settings: Settings, queue: str, *, metrics: str | None = None) -> None:
+    def __init__(
+        self, settings: Settings, queue: str, *, standby: Standby, metrics: str | None = None
+    ) -> None:
         """``metrics`` is where it shows what it counts, ``host:port``."""
         self.queue = queue
         self._metrics = metrics
@@ -37,7 +39,10 @@ class Worker:
         self._settings = settings
         self._device = device_name(settings, queue)
         self._database = Database(settings.database_url)
-        self._supervisor = Supervisor(settings, self._database, queue=queue, worker_id=self.id)
+        self._supervisor = Supervisor(
+            settings, self._database, queue=queue, worker_id=self.id, standby=standby
+        )
+        self._standby = standby
         self._ended = threading.Event()
         self._woken = threading.Event()
         self._looking = threading.Thread(target=self._look_again_and_again, daemon=True)
@@ -48,7 +53,7 @@ class Worker:
     def start(self) -> None:
         """The worker is on the list and looks for work, rung or not."""
         if self.queue != RESIDENT_QUEUE:
-            forks.start_template()
+            self._standby.prepare()
         self._looking.start()
         self._keeping.start()
         self._tidying.start()

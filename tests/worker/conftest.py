@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from tests.ledger_laws import check_every_ledger
 from tests.worker import small_device
 from tests.worker.photos import write_photos
 from tests.worker.snapshots import Snapshot, hurried, snapshot
+from worker.standby import Standby
 from worker.supervisor import Supervisor
-from worker.template import answer
 from worker.trainer import RUNNERS
 
 TINY = {
@@ -50,9 +50,20 @@ def template(object_store_config: Path) -> None:
     os.environ["AWS_CONFIG_FILE"] = str(object_store_config)  # noqa: TID251 - another program's
     forkserver.set_forkserver_preload(_PRELOADED)
     forkserver.ensure_running()
-    first = multiprocessing.get_context("forkserver").Process(target=answer)
-    first.start()
-    first.join()
+    with closing(a_standby()) as first:
+        first.wait()
+
+
+def a_standby() -> Standby:
+    """Trainers of the template's."""
+    return Standby(multiprocessing.get_context("forkserver"))
+
+
+@pytest.fixture
+def standby() -> Iterator[Standby]:
+    """Where workers of the test find their trainers."""
+    with closing(a_standby()) as standby:
+        yield standby
 
 
 @pytest.fixture
@@ -72,9 +83,12 @@ def work(quick: Settings, database: Database) -> Iterator[Callable[[str], Superv
 def working(settings: Settings, database: Database) -> Iterator[Callable[[str], Supervisor]]:
     """What starts a supervisor's work on a queue in a thread; it has ended after the block."""
     running: list[tuple[Supervisor, threading.Thread]] = []
+    standby = a_standby()
 
     def start(queue: str) -> Supervisor:
-        supervisor = Supervisor(settings, database, queue=queue, worker_id=f"{queue}-test")
+        supervisor = Supervisor(
+            settings, database, queue=queue, worker_id=f"{queue}-test", standby=standby
+        )
         # it has said what its own template loads; should a test kill ours, the next is like it
         forkserver.set_forkserver_preload(_PRELOADED)
         thread = threading.Thread(target=supervisor.work)
@@ -89,6 +103,7 @@ def working(settings: Settings, database: Database) -> Iterator[Callable[[str], 
             supervisor.drain()
             thread.join()
             supervisor.close()
+        standby.close()
 
 
 @pytest.fixture(autouse=True)

@@ -36,6 +36,7 @@ from tests.worker.conftest import (
     wait_for,
 )
 from tests.worker.photos import write_photos
+from worker.standby import Standby
 from worker.supervisor import Supervisor
 
 LABELS = {"rule": "regex", "pattern": r"^(.+)_\d+\.jpg$"}
@@ -68,13 +69,15 @@ def quick(quick: Settings, bucket: Bucket, s3: ObjectStoreServer) -> Settings:
 
 
 @pytest.fixture
-def host(quick: Settings, database: Database, tmp_path: Path) -> Host:
+def host(quick: Settings, database: Database, standby: Standby, tmp_path: Path) -> Host:
     @contextmanager
     def start(name: str, *queues: str, **changes: object) -> Iterator[Settings]:
         settings = quick.model_copy(update={"artifacts": tmp_path / name, **changes})
         over, started = threading.Event(), []
         for queue in queues:
-            supervisor = Supervisor(settings, database, queue=queue, worker_id=f"{queue}-{name}")
+            supervisor = Supervisor(
+                settings, database, queue=queue, worker_id=f"{queue}-{name}", standby=standby
+            )
             forkserver.set_forkserver_preload(_PRELOADED)
             thread = threading.Thread(target=_look, args=(supervisor, database, queue, over))
             thread.start()

@@ -25,6 +25,7 @@ from tests.api.given import problem
 from tests.worker.conftest import fine_tune_spec, submit, wait_for
 from worker.model_cache import ModelCache
 from worker.resident import Resident
+from worker.standby import Standby
 from worker.supervisor import Supervisor
 
 Work = Callable[[str], Supervisor]
@@ -38,9 +39,11 @@ def client(quick: Settings) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def predictor(quick: Settings, database: Database) -> Iterator[Supervisor]:
+def predictor(quick: Settings, database: Database, standby: Standby) -> Iterator[Supervisor]:
     """A worker of the queue predict that looks again and again, as nobody rings."""
-    supervisor = Supervisor(quick, database, queue="predict", worker_id="predict-test")
+    supervisor = Supervisor(
+        quick, database, queue="predict", worker_id="predict-test", standby=standby
+    )
     presence.announce(
         database, worker_id="predict-test", queue="predict", device="cpu", hostname="here", pid=1
     )

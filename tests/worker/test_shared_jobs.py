@@ -1,6 +1,5 @@
 """Jobs that several trainers share, one for each device of their worker: here two CPU slots."""
 
-import multiprocessing
 import os
 import signal
 import time
@@ -21,6 +20,7 @@ from jobs.spec import EvaluationSpec, LrFindSpec, PredictionSpec
 from tests.worker.conftest import TINY, event_types, fine_tune_spec, submit, wait_for
 from tests.worker.small_device import SIDE_PX
 from worker.group import Group
+from worker.standby import Standby
 from worker.supervisor import Supervisor
 from worker.trainer import Assignment
 
@@ -184,7 +184,7 @@ def test_two_trainers_of_a_cancelled_job_are_gone(
 
 
 def test_no_trainer_outlives_the_worker_that_holds_their_lifelines(
-    quick: Settings, database: Database, dataset_id: str
+    quick: Settings, database: Database, standby: Standby, dataset_id: str
 ) -> None:
     spec = fine_tune_spec(dataset_id, epochs=500, **SHARED)
     submitted = submit(database, JobType.FINE_TUNE, spec, dataset_id)
@@ -194,7 +194,7 @@ def test_no_trainer_outlives_the_worker_that_holds_their_lifelines(
     assignment = Assignment(
         settings=quick, job_id=job.id, fence=job.fence, lease_until_s=now_s + 600
     )
-    group = Group(multiprocessing.get_context("forkserver"), assignment, count=2, asked_at_s=now_s)
+    group = Group(standby, assignment, count=2, asked_at_s=now_s)
     wait_for(database, submitted.id, lambda job: _steps(job) >= 1)
     left = [child for child in active_children() if job.id in child.name]
 
@@ -236,12 +236,12 @@ def test_what_one_trainer_alone_meets_fails_the_job_by_its_name(
 
 
 def test_a_worker_with_one_device_leaves_a_job_for_two_to_others(
-    settings: Settings, database: Database, work: Work, dataset_id: str
+    settings: Settings, database: Database, standby: Standby, dataset_id: str
 ) -> None:
     spec = fine_tune_spec(dataset_id, epochs=1, **SHARED)
     large = submit(database, JobType.FINE_TUNE, spec, dataset_id)
     small = submit(database, JobType.FINE_TUNE, fine_tune_spec(dataset_id, epochs=1), dataset_id)
-    alone = Supervisor(settings, database, queue="train", worker_id="alone")
+    alone = Supervisor(settings, database, queue="train", worker_id="alone", standby=standby)
 
     alone.work()
     alone.close()

@@ -22,6 +22,7 @@ from tests.archives import a_tar, a_zip, files_below
 from tests.web_server import Handler, WebServer, a_file, redirect, serving, status
 from tests.worker.conftest import import_folder, wait_for
 from tests.worker.photos import write_photos
+from worker.standby import Standby
 from worker.supervisor import Supervisor
 
 Work = Callable[[str], Supervisor]
@@ -211,13 +212,16 @@ def test_a_source_that_takes_too_long_is_left(
     artifacts: Artifacts,
     quick: Settings,
     server: WebServer,
+    standby: Standby,
     register: Register,
 ) -> None:
     """It drips: each byte comes in time, the whole never does."""
     dataset = register()
     server.answers["/a.tar"] = dripping(server, a_tar())
     impatient = quick.model_copy(update={"fetch_total_s": 0.5})
-    supervisor = Supervisor(impatient, database, queue="prepare", worker_id="impatient")
+    supervisor = Supervisor(
+        impatient, database, queue="prepare", worker_id="impatient", standby=standby
+    )
     thread = threading.Thread(target=supervisor.work)
     thread.start()
 
