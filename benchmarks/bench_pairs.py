@@ -14,6 +14,8 @@ SQUEEZENET, MOBILENET, RESNET = "squeezenet1_1", "mobilenet_v2", "resnet18"
 EPOCHS = 3
 SECOND_GROUP = {MOBILENET: 7}
 """Where the body is divided by us, in blocks, and not by fastai."""
+FASTAI_RATES = [1e-5, 1e-5, 1e-3]
+"""Peaks of its unfrozen phase where the body is not divided."""
 OUR_SCRIPTS = Path(__file__).parent
 
 
@@ -117,8 +119,8 @@ def _our_session(bench: Bench, photos: Photos, seed: int) -> Json:
     }
 
 
-def _fine_tuned(bench: Bench, photos: Photos, arch: str, seed: int) -> Json:
-    body = bench.training(photos, arch, seed, epochs=bench.epochs)
+def _fine_tuned(bench: Bench, photos: Photos, arch: str, seed: int, **changes: object) -> Json:
+    body = bench.training(photos, arch, seed, epochs=bench.epochs, **changes)
     job = bench.service.run(FINE_TUNE, body)
     latest = bench.service.job(job.job_id)["latest"]
     return {
@@ -136,11 +138,11 @@ def _their_session(bench: Bench, photos: Photos, seed: int) -> Json:
 # --- a fine-tune alone ------------------------------------------------------------------------
 
 
-def _our_fine_tune(arch: str) -> Measure:
+def _our_fine_tune(arch: str, **changes: object) -> Measure:
     def measure(bench: Bench, photos: Photos, seed: int) -> Json:
         bench.service.forget_pixels()
         with stack_memory() as peak:
-            tuned = _fine_tuned(bench, photos, arch, seed)
+            tuned = _fine_tuned(bench, photos, arch, seed, **changes)
         tuned.pop("job_id")
         return {**tuned, "peak_mib": round(peak.mib)}
 
@@ -211,9 +213,14 @@ PAIRS = {
     "fine-tune mobilenet_v2": Pair(
         _our_fine_tune(MOBILENET), _their_fine_tune(MOBILENET), on_every_set=True
     ),
-    "fine-tune mobilenet_v2, fastai with the same layer groups": Pair(
+    "fine-tune mobilenet_v2, fastai with our layer groups": Pair(
         _our_fine_tune(MOBILENET),
         _their_fine_tune(MOBILENET, same_groups=True),
+        on_every_set=True,
+    ),
+    "fine-tune mobilenet_v2, ours with fastai's rates": Pair(
+        _our_fine_tune(MOBILENET, learning_rate={"per_group": FASTAI_RATES}),
+        _their_fine_tune(MOBILENET),
         on_every_set=True,
     ),
     "resnet18": Pair(_our_fine_tune(RESNET), _their_fine_tune(RESNET)),

@@ -103,7 +103,7 @@ class Supervisor:
             log.warning("template_lost", job=job.id, error=repr(problem))
             self._give_back(job, f"its trainer could not be started: {problem!r}")
             return False
-        # made while the other cores are less busy than when its job comes
+        # forked while this job runs, so that the next one need not wait for it
         self._parts.standby.prepare()
         watch.until_the_end()
         return True
