@@ -8,6 +8,7 @@ End of file means that the worker is gone: the trainer ends at once, or the next
 find the device full.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -22,6 +23,7 @@ EXIT_LEASE_OVER = 72
 EXIT_FENCED_OFF = 73
 EXIT_STORE_AWAY = 74
 WANTS_THE_WORD = "wants the word"
+IS_DONE = "is done"
 _LOOK_S = 0.5
 _ONLY_SEAT = Seat()
 
@@ -94,6 +96,12 @@ class Control:
     def wait_for_the_end(self) -> None:
         """Nothing is left to do; the worker ends this trainer when the first one has ended."""
         threading.Event().wait()
+
+    def say_done(self) -> None:
+        """Nothing is left to do but to give memory back, which nobody need wait for."""
+        # a worker that is gone waits for nothing
+        with contextlib.suppress(OSError):
+            self._pipe.send(IS_DONE)
 
     def _watch(self) -> None:
         asked = False

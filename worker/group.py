@@ -13,13 +13,13 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import structlog
 
 from worker import forks
-from worker.control import WANTS_THE_WORD, Message, Order
+from worker.control import IS_DONE, WANTS_THE_WORD, Message, Order
 from worker.seat import Seat
 from worker.standby import Standby, Trainer
 from worker.trainer import Assignment
@@ -45,6 +45,7 @@ class Group:
         self._speaker: Trainer | None = None
         self._said = Message(Order.CONTINUE, assignment.lease_until_s)
         self._exit_code = 0
+        self._is_done = False
         self.asked_at_s = asked_at_s
         """When the first one last asked for orders."""
         try:
@@ -56,13 +57,13 @@ class Group:
             raise
 
     def ended(self, *, within_s: float) -> bool:
-        """Whether the attempt is over within this time; then no trainer is left."""
-        over = wait([member.process.sentinel for member in self._members], timeout=within_s)
-        if not over:
+        """Whether the attempt is over within this time; no trainer is left that does anything."""
+        heard = wait([*self._sentinels(), *self._last_words()], timeout=within_s)
+        gone = [member for member in self._members if member.process.sentinel in heard]
+        if not gone:
             self._give_the_word()
             self._listen()
-            return False
-        gone = [member for member in self._members if member.process.sentinel in over]
+            return self._is_done
         self._exit_code = _worst([forks.exit_code(member.process) or 0 for member in gone])
         self.kill()
         for member in self._members:
@@ -99,6 +100,13 @@ class Group:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _sentinels(self) -> list[int]:
+        return [member.process.sentinel for member in self._members]
+
+    def _last_words(self) -> list[Connection]:
+        """Where one trainer says that it is done; of several none does."""
+        return [member.pipe for member in self._members] if len(self._members) == 1 else []
+
     def _seats(self, count: int) -> Iterator[Seat]:
         meeting = None if self._folder is None else self._folder / "meeting"
         for number in range(count):
@@ -130,7 +138,9 @@ class Group:
                     self._hear(member, member.pipe.recv())
 
     def _hear(self, member: Trainer, word: float | str) -> None:
-        if word == WANTS_THE_WORD:
+        if word == IS_DONE:
+            self._is_done = True
+        elif word == WANTS_THE_WORD:
             self._wanting.append(member)
         elif member is self._members[0]:
             self.asked_at_s = float(word)

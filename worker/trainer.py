@@ -113,6 +113,15 @@ def run_trainer(assignment: Assignment, pipe: Connection) -> None:
         context.doorbell.close()
         database.close()
         tracing.end()
+    if assignment.seat.count == 1 and not _holds_a_gpu():
+        control.say_done()
+
+
+def _holds_a_gpu() -> bool:
+    """Whether other trainers have less of a GPU until this process is gone."""
+    # a worker that only imports datasets never loads torch
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
 
 
 def _span_of(job: Job) -> AbstractContextManager[tracing.Span]:
