@@ -207,8 +207,9 @@ class Installation:
         pid = self.members[name].pid
         (template,) = (
             child
-            for child in tree_of(pid) - {pid, *(each.pid for each in self.trainers())}
-            if b"multiprocessing.forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()
+            for child, parent in _parents().items()
+            if parent == pid
+            and b"multiprocessing.forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()
         )
         return template
 
