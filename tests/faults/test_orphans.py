@@ -1,4 +1,7 @@
-"""No trainer outlives its worker by two seconds, at work or standing by, or the next attempt would find the device full."""
+"""No trainer outlives its worker by two seconds, or the next attempt would find the device full.
+
+That holds for the one at work and for the one that stands by.
+"""
 
 import signal
 
@@ -27,14 +30,13 @@ def test_no_trainer_outlives_its_worker_or_the_process_it_was_forked_from(start:
         job_when(database, job_id, lambda job: trains(job) and job.checkpoint_step > 0, "trains")
         (trainer,) = wait_until(installation.trainers, "there is a trainer")
         template = installation.template_of("train-0")
-        forked = wait_until(lambda: _two_of(template), "another one stands by")
+        forked = _two_of(template)
         assert trainer.pid in forked
         if victim == "worker":
             installation.kill("train-0")
         else:
             send(template, signal.SIGKILL)
-        ends = f"trainers end with their {victim}"
-        wait_until(lambda: not forked & running(), ends, within_s=OUTLIVES_S)
+        _wait_for_their_end(forked, victim)
         _wait_for_the_next(database, trainer)
     verbs.cancel(database, job_id)
     ended(database, job_id)
@@ -44,9 +46,18 @@ def test_no_trainer_outlives_its_worker_or_the_process_it_was_forked_from(start:
 
 
 def _two_of(template: int) -> set[int]:
-    """The trainer at work and the one that stands by; none while they are not two."""
-    forked = tree_of(template) - {template}
-    return forked if len(forked) == 2 else set()
+    """The trainer at work and the one that stands by."""
+
+    def two() -> set[int]:
+        forked = tree_of(template) - {template}
+        return forked if len(forked) == 2 else set()
+
+    return wait_until(two, "another one stands by")
+
+
+def _wait_for_their_end(forked: set[int], victim: str) -> None:
+    ends = f"the trainers end with their {victim}"
+    wait_until(lambda: not forked & running(), ends, within_s=OUTLIVES_S)
 
 
 def _wait_for_the_next(database: Database, trainer: Trainer) -> None:
