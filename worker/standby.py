@@ -5,6 +5,7 @@ a trainer stands by. It is made while the job before it runs, and holds some meg
 """
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -12,6 +13,9 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 from worker import forks
 from worker.trainer import Assignment, stand_by
+
+Begin = Callable[[Connection, Connection], None]
+"""What a trainer does from its first moment on, with its ends of pipe and lifeline."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,8 +43,9 @@ class Trainer:
 class Standby:
     """The next trainer, for all workers of this process."""
 
-    def __init__(self, processes: ForkServerContext) -> None:
+    def __init__(self, processes: ForkServerContext, begin: Begin = stand_by) -> None:
         self._processes = processes
+        self._begin = begin
         self._next: Future[Trainer] | None = None
         self._changing = threading.Lock()
 
@@ -92,7 +97,7 @@ class Standby:
         theirs, ours = self._processes.Pipe(duplex=True)
         their_lifeline, lifeline = self._processes.Pipe(duplex=False)
         process = self._processes.Process(
-            target=stand_by, args=(theirs, their_lifeline), name="standby"
+            target=self._begin, args=(theirs, their_lifeline), name="standby"
         )
         forks.start(process)
         theirs.close()

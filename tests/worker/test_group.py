@@ -3,7 +3,6 @@
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
 
@@ -13,7 +12,7 @@ from jobs.settings import Settings
 from worker import forks, trainer
 from worker.control import Control
 from worker.group import Group
-from worker.standby import Standby, Trainer
+from worker.standby import Begin, Standby
 from worker.trainer import Assignment
 
 LONG_S = 10.0
@@ -34,25 +33,8 @@ def silent_to_the_end(pipe: Connection, lifeline: Connection) -> None:
     sys.exit(3)
 
 
-class _Standby(Standby):
-    """Trainers that run this instead."""
-
-    def __init__(self, target: Callable[[Connection, Connection], None]) -> None:
-        super().__init__(multiprocessing.get_context("forkserver"))
-        self._target = target
-
-    def take(self) -> Trainer:
-        processes = multiprocessing.get_context("forkserver")
-        theirs, ours = processes.Pipe()
-        their_lifeline, lifeline = processes.Pipe(duplex=False)
-        process = processes.Process(target=self._target, args=(theirs, their_lifeline))
-        forks.start(process)
-        theirs.close()
-        their_lifeline.close()
-        return Trainer(process, ours, lifeline)
-
-
-def _group(settings: Settings, standby: Standby) -> Group:
+def _group(settings: Settings, begin: Begin) -> Group:
+    standby = Standby(multiprocessing.get_context("forkserver"), begin)
     now_s = time.monotonic()
     assignment = Assignment(settings=settings, job_id="job_1", fence=1, lease_until_s=now_s + 600)
     return Group(standby, assignment, count=1, asked_at_s=now_s)
@@ -63,7 +45,7 @@ def _over(group: Group) -> bool:
 
 
 def test_an_attempt_is_over_when_its_trainer_says_so(settings: Settings) -> None:
-    group = _group(settings, _Standby(done_but_slow))
+    group = _group(settings, done_but_slow)
     (member,) = group._members
 
     assert _over(group)
@@ -74,7 +56,7 @@ def test_an_attempt_is_over_when_its_trainer_says_so(settings: Settings) -> None
 
 
 def test_without_a_word_its_end_counts(settings: Settings) -> None:
-    group = _group(settings, _Standby(silent_to_the_end))
+    group = _group(settings, silent_to_the_end)
 
     assert _over(group)
     assert group.exit_code == 3
