@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,6 +39,7 @@ from PIL import Image
 
 from jobs.artifacts import sha256_of
 from ml.backbones import ImageClassifier, build_model
+from ml.body_forms import prepared, usable_forms
 from ml.cache import Form, Pixels, Watch, completed
 from ml.config import DataConfig, FineTuneConfig, LrRangeConfig, ModelConfig
 from ml.determinism import prefer_repeatable_kernels
@@ -51,6 +53,7 @@ from ml.presized_pixels import open_pixels
 from ml.progress import Command, EpochReport
 from ml.resident import upload
 from ml.step import Batch, Stepper, make_scaler
+from ml.theory.step_forms import StepForm
 from ml.train import fine_tune
 from ml.training_batches import TrainingBatches, endless_keys
 from ml.training_state import TrainingState
@@ -155,19 +158,28 @@ def main() -> None:
 def _steps(extent: Extent, device: torch.device, architecture: str, batch_size: int) -> Json:
     """Images a second of one network in every form of the step, and fed in both ways."""
     best = resolve_precision("auto", device)
+    images = torch.randn(batch_size, 3, extent.size, extent.size, device=device)
+    images = images.to(memory_format=torch.channels_last)
+
+    def formed(form: StepForm) -> Stepper:
+        eager = _stepper(architecture, device, best)
+        model = eager.model
+        body = prepared(model.body, form, images, best)
+        return replace(eager, model=ImageClassifier(body, model.head, model.architecture))
+
     forms: dict[str, Callable[[], Stepper]] = {
         "fp32": lambda: _stepper(architecture, device, "fp32", channels_last=False),
         "reduced": lambda: _stepper(architecture, device, best),
-        "compiled": lambda: _compiled(_stepper(architecture, device, best), "default"),
-        "graphed": lambda: _compiled(_stepper(architecture, device, best), "reduce-overhead"),
+        **{form: partial(formed, form) for form in _forms_of(architecture, device)},
     }
     row: Json = {"architecture": architecture, "batch_size": batch_size, "precision": best}
-    images = torch.randn(batch_size, 3, extent.size, extent.size, device=device)
-    images = images.to(memory_format=torch.channels_last)
     labels = torch.arange(batch_size, device=device) % CLASSES
     random = Batch(images, labels)
     for name, make in forms.items():
-        row[name] = _paced(extent, device, make(), itertools.repeat(random))
+        began_s = time.perf_counter()
+        stepper = make()
+        made_s = _since(began_s, device)
+        row[name] = {"made_s": made_s, **_paced(extent, device, stepper, itertools.repeat(random))}
     row["channels_last_over_fp32"] = _ratio(row["reduced"], row["fp32"])
     for name in ("resident", "copied"):
         with _batches(extent, device, batch_size, resident=name == "resident") as batches:
@@ -187,12 +199,9 @@ def _stepper(
     return Stepper(model, optimizer, make_scaler(precision, device), precision, 0.0)
 
 
-def _compiled(stepper: Stepper, mode: str) -> Stepper:
-    on_gpu = next(stepper.model.parameters()).device.type == "cuda"
-    # nothing is compiled on a CPU; the same code runs, through a backend that changes nothing
-    how: Json = {"mode": mode} if on_gpu else {"backend": "eager"}
-    model = torch.compile(stepper.model, **how)
-    return replace(stepper, model=cast(ImageClassifier, model))
+def _forms_of(architecture: str, device: torch.device) -> list[StepForm]:
+    body = _stepper(architecture, device, "fp32").model.body
+    return [form for form in usable_forms(body, device) if form != "eager"]
 
 
 def _paced(
@@ -282,10 +291,11 @@ def _run(extent: Extent, device: torch.device, photo_px: tuple[int, int]) -> Jso
                 valid_pixels=valid_pixels,
                 listener=quiet,
                 device=device,
+                step_times=Path(folder) / "step-times",
             )
             row["fine_tune_s"] = _since(began_s, device)
             row["epochs_s"] = [round(seconds, 3) for seconds in quiet.epochs_s]
-            row["pixels"] = outcome.resolved.get("pixels", "host")
+            row["resolved"] = outcome.resolved
             began_s = time.perf_counter()
             predict_logits(
                 outcome.model,

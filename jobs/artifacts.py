@@ -139,6 +139,10 @@ class Artifacts:
         """Presized pixels, shared by all jobs."""
         return self.root / "pixels"
 
+    def step_times_folder(self) -> Path:
+        """What steps of trainings take on a GPU, shared by all jobs."""
+        return self.root / "step-times"
+
     def relative(self, path: Path) -> str:
         """The name under which the database keeps this file."""
         return str(path.relative_to(self.root))

@@ -112,6 +112,11 @@ class FineTuneSpec(TrainingFields):
         description="end after the step in which this time is over, evaluate and keep the model; "
         "seconds, those of earlier attempts included",
     )
+    compile: Literal["auto", "off"] = Field(
+        default="auto",
+        description="steps as CUDA graphs, or compiled, where that is expected to end the training "
+        'sooner, preparing included; only on one GPU, and without parts of a batch; "off": never',
+    )
     on_environment_change: Literal["fail", "continue"] = Field(
         default="fail",
         description="when an interrupted training would go on where it cannot end with the same "

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -33,6 +34,8 @@ class Inputs:
     elsewhere: Elsewhere = "fail"
     ranks: Ranks = ALONE
     """Of several processes; the listener is the one that all of them share."""
+    step_times: Path | None = None
+    """A folder in which it is kept what steps take on a GPU; None: all are taken eagerly."""
 
     @property
     def photos_at_once(self) -> int:

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -83,6 +84,7 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
     pieces: int = 1,
     elsewhere: Elsewhere = "fail",
     ranks: Ranks = ALONE,
+    step_times: Path | None = None,
 ) -> FineTuneOutcome:
     """The trained model, or a run that was left; torch's random numbers are untouched.
 
@@ -91,7 +93,8 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
     normalisation layers see the photos of one part at a time. Where ``elsewhere`` is
     ``"continue"``, a run from another machine goes on with a warning. Several processes that are
     given the same take the steps of one, and end with the same model; the first one's listener
-    is told.
+    is told. Below ``step_times`` it is kept what steps took on a GPU; by that they are taken as a
+    CUDA graph or compiled where this pays within the run, and eagerly without such a folder.
 
     Raises:
         EnvironmentChangedError: ``resume`` comes from another machine, configuration or data.
@@ -111,6 +114,7 @@ def fine_tune(  # noqa: PLR0913  # each is a plain fact that callers hold separa
         pieces=pieces,
         elsewhere=elsewhere,
         ranks=ranks,
+        step_times=step_times,
     )
     with seeded(config.seed, device):
         run = new_run(inputs) if resume is None else resumed_run(inputs, resume)
@@ -197,6 +201,8 @@ def _train_epoch(run: TrainingRun, first_epoch: int) -> None:
     run.valid_logits = None
     keys = run.batches.keys(run.epochs_done, first=run.steps_in_epoch)
     before = (run.epochs_done - first_epoch) * run.batches.per_epoch
+    phase, forms = entered(run)
+    forms.epoch_begins(steps_left=len(phase.lr) - before - run.steps_in_epoch)
     with fed(keys, run.batches.make, run.inputs.device) as ready:
         while not run.epoch_is_trained:
             batches = itertools.islice(ready, run.batches.per_step)
@@ -206,6 +212,7 @@ def _train_epoch(run: TrainingRun, first_epoch: int) -> None:
                 run.stop("max_duration")
             if not run.wants(Command.CONTINUE):
                 break
+    forms.epoch_ends()
     _report_steps(run, everything=True)
 
 
@@ -215,8 +222,8 @@ def take_step(run: TrainingRun, batches: Iterable[Batch], step: int) -> None:
     Raises:
         LossDivergedError: The loss became infinite or not a number.
     """
-    phase, stepper = entered(run)
-    lrs, momentum = phase.lr[step], phase.momentum[step]
+    phase, forms = entered(run)
+    stepper, lrs, momentum = forms.stepper, phase.lr[step], phase.momentum[step]
     set_rates(stepper.optimizer, lrs, momentum)
     taken = TakenStep(run.epochs_done, step, run.global_step, lrs, momentum)
     run.pending.add(taken, stepper.together(batches))
@@ -226,7 +233,10 @@ def take_step(run: TrainingRun, batches: Iterable[Batch], step: int) -> None:
 
 
 def _report_steps(run: TrainingRun, *, everything: bool = False) -> None:
-    for taken, result in run.pending.take(everything=everything):
+    _, forms = entered(run)
+    arrived = run.pending.take(everything=everything)
+    forms.arrived(len(arrived))
+    for taken, result in arrived:
         loss = result.item()
         if not math.isfinite(loss):
             raise LossDivergedError(taken.global_step)

@@ -17,6 +17,7 @@ from ml.inputs import Inputs
 from ml.layer_groups import freeze_body, unfreeze
 from ml.optimizer import make_optimizer
 from ml.pending import Pending, TakenStep
+from ml.phase_forms import PhaseForms, phase_forms
 from ml.placement import place_of
 from ml.progress import Command
 from ml.resumption import check_same_run, environment_changes, precision_of
@@ -45,7 +46,8 @@ class TrainingRun:
     """Losses of steps."""
     phase: Phase | None = None
     """The one that was entered last."""
-    stepper: Stepper | None = None
+    forms: PhaseForms | None = None
+    """What takes the steps of that phase."""
     epochs_done: int = 0
     steps_in_epoch: int = 0
     global_step: int = 0
@@ -74,9 +76,10 @@ class TrainingRun:
 
     @property
     def resolved(self) -> dict[str, str | int]:
-        """What was decided on this machine: all that decides bits, and where the photos lie."""
-        environment = self.batches.environment(self.precision)
-        return {**environment, **place_of(self.inputs.pixels, self.inputs.device)}
+        """What was decided on this machine: what decides bits, where photos lie, how steps go."""
+        found = self.batches.environment(self.precision)
+        found |= place_of(self.inputs.pixels, self.inputs.device)
+        return found if self.forms is None else {**found, **self.forms.resolved}
 
     @property
     def epoch_is_trained(self) -> bool:
@@ -162,7 +165,7 @@ def resumed_run(inputs: Inputs, state: TrainingState) -> TrainingRun:
     run.steps_in_epoch = state.steps_in_epoch
     run.global_step = state.global_step
     run.model.load_state_dict(state.model)
-    stepper = enter_phase(run)
+    stepper = enter_phase(run).eager
     stepper.optimizer.load_state_dict(copied(state.optimizer))
     stepper.scaler.load_state_dict(state.scaler)
     for loss in state.losses:
@@ -185,7 +188,7 @@ def current_phase(run: TrainingRun) -> tuple[Phase, int]:
     )
 
 
-def enter_phase(run: TrainingRun) -> Stepper:
+def enter_phase(run: TrainingRun) -> PhaseForms:
     """The phase's weights train, with a fresh optimiser and a fresh average of the loss."""
     config, device = run.inputs.config, run.inputs.device
     run.phase, _ = current_phase(run)
@@ -195,8 +198,8 @@ def enter_phase(run: TrainingRun) -> Stepper:
         unfreeze(run.model)
     run.losses, run.smoother = [], LossSmoother()
     # a replica that is gone looks at no gradient of the next one
-    run.stepper = None
-    run.stepper = Stepper(
+    run.forms = None
+    stepper = Stepper(
         run.model,
         make_optimizer(run.model, weight_decay=config.weight_decay, rate_per=config.rate_per),
         make_scaler(run.precision, device),
@@ -206,18 +209,19 @@ def enter_phase(run: TrainingRun) -> Stepper:
         run.inputs.ranks,
         replicated(run.model, run.inputs.ranks, device),
     )
-    return run.stepper
+    run.forms = phase_forms(stepper, run.inputs, run.batches, run.precision)
+    return run.forms
 
 
-def entered(run: TrainingRun) -> tuple[Phase, Stepper]:
+def entered(run: TrainingRun) -> tuple[Phase, PhaseForms]:
     """The phase under way and what takes its steps."""
-    assert run.phase is not None and run.stepper is not None  # noqa: S101, PT018  # entered by now
-    return run.phase, run.stepper
+    assert run.phase is not None and run.forms is not None  # noqa: S101, PT018  # entered by now
+    return run.phase, run.forms
 
 
 def state_of(run: TrainingRun) -> TrainingState:
     """A copy of all that a resumption needs."""
-    phase, stepper = entered(run)
+    phase, forms = entered(run)
     return TrainingState(
         run=_fingerprint(run.inputs),
         environment=run.batches.environment(run.precision),
@@ -230,8 +234,8 @@ def state_of(run: TrainingRun) -> TrainingState:
         trained_s=run.trained_s,
         model=copied(run.model.state_dict()),
         best_model=run.best_model,
-        optimizer=copied(stepper.optimizer.state_dict()),
-        scaler=copied(stepper.scaler.state_dict()),
+        optimizer=copied(forms.eager.optimizer.state_dict()),
+        scaler=copied(forms.eager.scaler.state_dict()),
         rng=rng_state(run.inputs.device),
     )
 

@@ -20,6 +20,7 @@ def environment_values(
         "devices": "request",
         "precision": "request" if environment["precision"] == precision else "hardware",
         "pixels_in": "hardware",
+        "compile": "hardware",
     }
     return {
         name: {"value": value, "origin": origins.get(name, "environment")}

@@ -25,6 +25,8 @@ class RememberingListener:
         self.epochs: list[EpochReport] = []
         self.states: list[TrainingState] = []
         self.warnings: list[str] = []
+        self.details: list[str] = []
+        """Of the warnings."""
 
     def phase(self, name: str) -> None:
         self.phases.append(name)
@@ -43,6 +45,7 @@ class RememberingListener:
 
     def warning(self, code: str, detail: str) -> None:
         self.warnings.append(code)
+        self.details.append(detail)
 
     def command(self) -> Command:
         return self.commands.get(len(self.steps), Command.CONTINUE)

@@ -38,6 +38,7 @@ from tests.ml.fakes import RememberingListener
 NAME = "tiny"
 CLASSES = 3
 SIZE_PX = 8
+CPU = torch.device("cpu")
 GROUPS_OF = {1: (), 2: (("low", "mid"),), 3: (("low",), ("mid",))}
 
 
@@ -139,6 +140,8 @@ class Bench:
         valid: Sequence[LabelledPhoto] = (),
         listener: RememberingListener | None = None,
         resume: TrainingState | None = None,
+        step_times: Path | None = None,
+        device: torch.device = CPU,
     ) -> Course:
         """The course of one run."""
         listener = listener or RememberingListener()
@@ -151,8 +154,9 @@ class Bench:
                 pixels=StillPixels(len(train)),
                 valid_pixels=StillPixels(len(valid)),
                 listener=listener,
-                device=torch.device("cpu"),
+                device=device,
                 resume=resume,
+                step_times=step_times,
             )
         name_of = {id(weight): name for name, weight in outcome.model.named_parameters()}
         named = [{name_of[key]: seen for key, seen in step.items()} for step in steps]

@@ -18,7 +18,7 @@ from jobs.job import Job, JobState, JobType
 from jobs.settings import Settings
 from jobs.spec import FineTuneSpec, JobSpec
 from tests.ledger_laws import check_every_ledger
-from tests.worker import small_device
+from tests.worker import graphing_device, small_device
 from tests.worker.photos import write_photos
 from tests.worker.snapshots import Snapshot, hurried, snapshot
 from worker.standby import Standby
@@ -34,7 +34,7 @@ TINY = {
     "precision": "fp32",
 }
 
-_PRELOADED = [*sorted(RUNNERS.values()), small_device.__name__]
+_PRELOADED = [*sorted(RUNNERS.values()), small_device.__name__, graphing_device.__name__]
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ def test_of_what_was_used_it_is_said_who_decided() -> None:
         "precision": "bf16",
         "batch_size": 48,
         "pixels_in": "device",
+        "compile": "graphed",
         "torch": "2.15",
     }
 
@@ -15,5 +16,6 @@ def test_of_what_was_used_it_is_said_who_decided() -> None:
         "precision": {"value": "bf16", "origin": "hardware"},
         "batch_size": {"value": 48, "origin": "dataset"},
         "pixels_in": {"value": "device", "origin": "hardware"},
+        "compile": {"value": "graphed", "origin": "hardware"},
         "torch": {"value": "2.15", "origin": "environment"},
     }

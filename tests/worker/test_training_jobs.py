@@ -1,6 +1,7 @@
 """Jobs on a real worker: forked trainers, killed, drained and cancelled."""
 
 import dataclasses
+import json
 import math
 import os
 import signal
@@ -19,6 +20,7 @@ from jobs.job import Job, JobState, JobType
 from jobs.spec import EvaluationSpec, LrFindSpec
 from ml import checkpoint
 from tests.worker.conftest import TINY, event_types, fine_tune_spec, submit, wait_for
+from tests.worker.graphing_device import NAME, SIDE_PX
 from worker.supervisor import Supervisor
 
 Work = Callable[[str], Supervisor]
@@ -200,6 +202,23 @@ def test_accumulated_batches_are_one_step_of_the_curve(
     assert len(curves.read_points(database, job.id)) == 3 * 2
     assert (ended.progress or {})["steps"] == 3 * 2
     assert ended.resolved["accumulate"] == {"value": 2, "origin": "request"}
+
+
+@pytest.mark.parametrize("asked", ["auto", "off"])
+def test_what_steps_took_is_kept_for_later_jobs_unless_none_is_to_be_compiled(
+    asked: str, database: Database, artifacts: Artifacts, work: Work, dataset_id: str
+) -> None:
+    spec = fine_tune_spec(dataset_id, compile=asked, size=SIDE_PX, presize=SIDE_PX)
+    job = submit(database, JobType.FINE_TUNE, spec, dataset_id)
+
+    work("train")
+    ended = wait_for(database, job.id, lambda job: job.is_terminal)
+
+    assert ended.state == JobState.SUCCEEDED, ended.error
+    times = [json.loads(file.read_text()) for file in artifacts.step_times_folder().glob("*.json")]
+    phases = 2 if asked == "auto" else 0
+    assert [found["kind"]["gpu"] for found in times] == [NAME] * phases
+    assert all(found["forms"]["eager"]["step_s"] > 0 for found in times)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

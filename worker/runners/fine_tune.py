@@ -143,6 +143,7 @@ def _trained(task: _Task) -> FineTuneOutcome:
             pieces=pieces_of(context.job),
             elsewhere=spec.on_environment_change,
             ranks=place.ranks,
+            step_times=context.artifacts.step_times_folder() if spec.compile == "auto" else None,
         )
     listener.finish()
     if outcome.status == "left":
