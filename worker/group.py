@@ -6,7 +6,6 @@ attempt is over, and the rest is killed. One that is broken off must not say so 
 that no other has died: what it suffers from may be nothing but that death.
 """
 
-import contextlib
 import os
 import shutil
 import signal
@@ -41,6 +40,8 @@ class Group:
         self._name = assignment.job_id
         self._folder = Path(tempfile.mkdtemp(prefix="tunesmith-")) if count > 1 else None
         self._members: list[Trainer] = []
+        self._talking: list[Trainer] = []
+        """Those that may still say something; a silent one may take a while to be gone."""
         self._wanting: list[Trainer] = []
         self._speaker: Trainer | None = None
         self._said = Message(Order.CONTINUE, assignment.lease_until_s)
@@ -52,6 +53,7 @@ class Group:
             for seat in self._seats(count):
                 self._members.append(self._standby.take())
                 self._begin(self._members[-1], replace(assignment, seat=seat))
+                self._talking.append(self._members[-1])
         except BaseException:
             self.close()
             raise
@@ -105,7 +107,7 @@ class Group:
 
     def _last_words(self) -> list[Connection]:
         """Where one trainer says that it is done; of several none does."""
-        return [member.pipe for member in self._members] if len(self._members) == 1 else []
+        return [member.pipe for member in self._talking] if len(self._members) == 1 else []
 
     def _seats(self, count: int) -> Iterator[Seat]:
         meeting = None if self._folder is None else self._folder / "meeting"
@@ -132,10 +134,12 @@ class Group:
             self._say(self._speaker)
 
     def _listen(self) -> None:
-        for member in self._members:
-            with contextlib.suppress(EOFError, OSError):
+        for member in list(self._talking):
+            try:
                 while member.pipe.poll():
                     self._hear(member, member.pipe.recv())
+            except (EOFError, OSError):
+                self._talking.remove(member)
 
     def _hear(self, member: Trainer, word: float | str) -> None:
         if word == IS_DONE:

@@ -27,8 +27,10 @@ def done_but_slow(pipe: Connection, lifeline: Connection) -> None:
 
 
 def silent_to_the_end(pipe: Connection, lifeline: Connection) -> None:
-    """A trainer that ends without such a word."""
+    """A trainer that ends without such a word, some time after nothing more can be heard of it."""
     pipe.recv()
+    pipe.close()
+    time.sleep(LONG_S / 5)
     lifeline.close()
     sys.exit(3)
 
