@@ -44,7 +44,7 @@ class _Pass(nn.Module):
 def usable_forms(body: nn.Module, device: torch.device) -> tuple[StepForm, ...]:
     """The forms that the body can be trained in there.
 
-    On a CPU that is the eager one: there compiling takes half a minute, and steps are slower for it.
+    On a CPU that is the eager one: compiling takes half a minute there, and makes steps slower.
     Bodies that draw random numbers take theirs one by one, as always.
     """
     if device.type != "cuda" or any(draws_noise(layer) for layer in body.modules()):
