@@ -39,7 +39,7 @@ from PIL import Image
 
 from jobs.artifacts import sha256_of
 from ml.backbones import ImageClassifier, build_model
-from ml.body_forms import prepared, usable_forms
+from ml.body_forms import free_unused, prepared, usable_forms
 from ml.cache import Form, Pixels, Watch, completed
 from ml.config import DataConfig, FineTuneConfig, LrRangeConfig, ModelConfig
 from ml.determinism import prefer_repeatable_kernels
@@ -164,7 +164,7 @@ def _steps(extent: Extent, device: torch.device, architecture: str, batch_size: 
     def formed(form: StepForm) -> Stepper:
         eager = _stepper(architecture, device, best)
         model = eager.model
-        body = prepared(model.body, form, images, best)
+        body = prepared(model.body, form, torch.zeros_like(images), best)
         return replace(eager, model=ImageClassifier(body, model.head, model.architecture))
 
     forms: dict[str, Callable[[], Stepper]] = {
@@ -180,6 +180,8 @@ def _steps(extent: Extent, device: torch.device, architecture: str, batch_size: 
         stepper = make()
         made_s = _since(began_s, device)
         row[name] = {"made_s": made_s, **_paced(extent, device, stepper, itertools.repeat(random))}
+        del stepper
+        free_unused()
     row["channels_last_over_fp32"] = _ratio(row["reduced"], row["fp32"])
     for name in ("resident", "copied"):
         with _batches(extent, device, batch_size, resident=name == "resident") as batches:

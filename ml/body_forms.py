@@ -4,6 +4,7 @@ The weights and statistics stay the body's own, so whoever trains one form train
 B = batch, S = side in pixels.
 """
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ml.device import DTYPES, Resolved
+from ml.device import DTYPES, Resolved, autocast
 from ml.row_threads import draws_noise
 from ml.theory.step_forms import StepForm
 
@@ -66,34 +67,48 @@ def prepared(
         form: Not the eager one.
         images_BCSS: Like those that will be given, with any values, on the device.
         precision: Number format of the pass.
+
+    Raises:
+        torch.OutOfMemoryError: It took more of a GPU's memory than it leaves free.
     """
-    with _statistics_kept(body):
-        found = _MADE[form](_Pass(body, precision), images_BCSS)
-    if images_BCSS.is_cuda:
-        torch.cuda.synchronize(images_BCSS.device)
-    return found
+    device = images_BCSS.device
+    with _statistics_kept(body), _current(device), _room_left(device):
+        return _MADE[form](body, images_BCSS, precision)
 
 
-def _graphed(once: _Pass, images_BCSS: Tensor) -> nn.Module:
-    # not all weights need have a part in the features
-    # it changes the module itself
+def free_unused() -> None:
+    """What bodies in other forms have held is free, as far as nobody refers to them any more."""
+    torch.compiler.reset()
+    # recordings lie in cycles, and must not be destroyed during the next one
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own gap
+        torch.cuda.empty_cache()
+
+
+def _graphed(body: nn.Module, images_BCSS: Tensor, precision: Resolved) -> nn.Module:
+    once = _Pass(body, precision)
+    # the way back was recorded on another stream than it is started from, which torch minds
+    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
+    # it changes the module itself; not all weights need have a part in the features
     torch.cuda.make_graphed_callables(once, (images_BCSS,), allow_unused_input=True)
     return once
 
 
-def _compiled(once: _Pass, images_BCSS: Tensor) -> nn.Module:
-    compiled = torch.compile(once, mode="reduce-overhead", dynamic=False)
-    weights = [weight for weight in once.parameters() if weight.requires_grad]
+def _compiled(body: nn.Module, images_BCSS: Tensor, precision: Resolved) -> nn.Module:
+    compiled = torch.compile(_Pass(body, precision), mode="reduce-overhead", dynamic=False)
+    weights = [weight for weight in body.parameters() if weight.requires_grad]
     # it compiles each way when that is first taken, and records the second time
     for _ in range(2):
-        features: Tensor = compiled(images_BCSS)
+        # as in a step; under other circumstances it would be compiled once more
+        with autocast(precision, images_BCSS.device):
+            features: Tensor = compiled(images_BCSS)
         if weights:
             torch.autograd.grad(features.float().sum(), weights, allow_unused=True)
     assert isinstance(compiled, nn.Module)  # noqa: S101  # of a module torch makes one
     return compiled
 
 
-_MADE: Mapping[StepForm, Callable[[_Pass, Tensor], nn.Module]] = {
+_MADE: Mapping[StepForm, Callable[[nn.Module, Tensor, Resolved], nn.Module]] = {
     "graphed": _graphed,
     "compiled": _compiled,
 }
@@ -108,6 +123,35 @@ def _statistics_kept(body: nn.Module) -> Iterator[None]:
         # in place: a graph goes on writing where they lay when it was recorded
         for buffer, value in zip(body.buffers(), before, strict=True):
             buffer.copy_(value)
+
+
+@contextmanager
+def _current(device: torch.device) -> Iterator[None]:
+    """Recordings are of the current device, and one that fails may leave its own stream current."""
+    if device.type == "cpu":
+        yield
+        return
+    with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)):
+        yield
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def _room_left(device: torch.device) -> Iterator[None]:
+    """An evaluation, which needs less than a step, still fits beside what a recording holds."""
+    if device.type == "cpu":
+        yield
+        return
+    torch.cuda.empty_cache()
+    before_bytes = torch.cuda.memory_reserved(device)
+    yield
+    torch.cuda.empty_cache()
+    held_bytes = torch.cuda.memory_reserved(device) - before_bytes
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    if free_bytes < held_bytes:
+        raise torch.OutOfMemoryError(
+            f"it holds {held_bytes >> 20} MiB of the GPU's memory, and {free_bytes >> 20} are left"
+        )
 
 
 def _has_a_compiler() -> bool:

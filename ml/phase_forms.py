@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ml.backbones import ImageClassifier
-from ml.body_forms import prepared, usable_forms
+from ml.body_forms import free_unused, prepared, usable_forms
 from ml.device import Resolved
 from ml.inputs import Inputs
 from ml.placement import place_of
@@ -64,12 +64,17 @@ class PhaseForms:
         A form that cannot be prepared is warned of, and not tried again in this phase.
         """
         while (form := self._best(steps_left)) != self.now:
-            # the memory of one recording is free before the next is made
-            self.now, self.stepper, self._prepare_s = "eager", self.eager, 0.0
-            self._paces_s = []
+            self.go_eager()
             if form != "eager":
                 self._prepare(form)
         self._last_s = None
+
+    def go_eager(self) -> None:
+        """The next steps are eager, and what another form has held is free."""
+        self.now, self.stepper, self._prepare_s = "eager", self.eager, 0.0
+        self._paces_s = []
+        if self.times is not None:
+            free_unused()
 
     def arrived(self, losses: int) -> None:
         """So many more losses came in together, or none."""
@@ -98,13 +103,16 @@ class PhaseForms:
         model = self.eager.model
         try:
             body = prepared(model.body, form, images_BCSS, self.eager.precision)
-        except Exception as error:  # noqa: BLE001  # nothing is lost: the eager form goes on
+        except Exception as error:  # noqa: BLE001  # whatever it is, eager steps go on
             self.usable = [each for each in self.usable if each != form]
             self.listener.warning("form_not_prepared", f"no step is {form}: {_first_line(error)}")
-            return
-        self._prepare_s = time.perf_counter() - began_s
-        formed = ImageClassifier(body, model.head, model.architecture)
-        self.now, self.stepper = form, replace(self.eager, model=formed)
+        else:
+            self._prepare_s = time.perf_counter() - began_s
+            formed = ImageClassifier(body, model.head, model.architecture)
+            self.now, self.stepper = form, replace(self.eager, model=formed)
+        if self.now != form:
+            # a recording that has failed is not held by its error any more
+            free_unused()
 
 
 def phase_forms(

@@ -197,6 +197,8 @@ def enter_phase(run: TrainingRun) -> PhaseForms:
     else:
         unfreeze(run.model)
     run.losses, run.smoother = [], LossSmoother()
+    if run.forms is not None:
+        run.forms.go_eager()
     # a replica that is gone looks at no gradient of the next one
     run.forms = None
     stepper = Stepper(

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
+from ml import body_forms
 from ml.backbones import ImageClassifier, build_model
 from ml.body_forms import prepared, usable_forms
+from ml.determinism import prefer_repeatable_kernels
 from ml.device import Resolved, autocast
 from ml.layer_groups import freeze_body
 from ml.theory.step_forms import StepForm
@@ -35,16 +38,17 @@ def recorded(module: nn.Module, samples: tuple[Tensor, ...], *, allow_unused_inp
 
 
 @pytest.fixture(autouse=True)
-def no_gpu_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    if torch.cuda.is_available():
-        return
+def compilings(monkeypatch: pytest.MonkeyPatch) -> CompileCounterWithBackend:
+    """Counts what torch's compiler is given, and changes none of it."""
     real: Callable[..., Any] = torch.compile
+    counter = CompileCounterWithBackend("aot_eager")
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", recorded)
     monkeypatch.setattr(
         torch,
         "compile",
-        lambda module, *, mode, dynamic: real(module, backend="aot_eager", dynamic=dynamic),
+        lambda module, *, mode, dynamic: real(module, backend=counter, dynamic=dynamic),
     )
+    return counter
 
 
 def trained(device: torch.device = CPU, *, frozen: bool = False) -> ImageClassifier:
@@ -131,6 +135,34 @@ def test_a_body_that_draws_random_numbers_takes_them_one_by_one() -> None:
     assert usable_forms(body, GPU) == ("eager",)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_steps_find_everything_compiled(
+    precision: Resolved, compilings: CompileCounterWithBackend
+) -> None:
+    given = images()
+    body = prepared(trained().body, "compiled", torch.zeros_like(given), precision)
+    compiled = compilings.frame_count
+
+    for _ in range(2):
+        with autocast(precision, CPU):
+            body(given).float().sum().backward()
+
+    assert (compiled, compilings.frame_count) == (1, 1)
+
+
+def test_a_form_that_leaves_a_gpu_no_memory_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = iter([3 << 30, 9 << 30])
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: next(held))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5 << 30, 80 << 30))
+
+    with (
+        pytest.raises(torch.OutOfMemoryError, match="6144 MiB of the GPU's memory, and 5120 are"),
+        body_forms._room_left(GPU),
+    ):
+        pass
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
 def test_what_torchs_compiler_makes_computes_what_the_body_does(
@@ -141,10 +173,18 @@ def test_what_torchs_compiler_makes_computes_what_the_body_does(
 
 
 @needs_a_gpu
+@pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("form", ["graphed", "compiled"])
 @pytest.mark.parametrize("frozen", [False, True])
-def test_on_a_gpu_a_form_computes_what_the_body_does(form: StepForm, frozen: bool) -> None:
-    agree(form, GPU, frozen=frozen)
+def test_on_a_gpu_a_form_computes_what_the_body_does(
+    form: StepForm, frozen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    prefer_repeatable_kernels()
+    try:
+        agree(form, GPU, frozen=frozen)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def agree(form: StepForm, device: torch.device, *, frozen: bool = False) -> None:

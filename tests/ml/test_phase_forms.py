@@ -165,6 +165,7 @@ def test_a_checkpoint_of_a_formed_step_is_that_of_an_eager_one(
     assert all(torch.equal(whole.weights[name], rest.weights[name]) for name in whole.weights)
 
 
+@pytest.mark.filterwarnings("default")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_the_losses_of_real_forms_are_those_of_eager_steps(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -176,7 +177,7 @@ def test_on_a_gpu_the_losses_of_real_forms_are_those_of_eager_steps(
     changing = bench.run(config, train=many, step_times=tmp_path, device=gpu)
 
     eager = bench.run(config, train=many, device=gpu)
-    assert changing.listener.details == []
+    assert "form_not_prepared" not in changing.listener.warnings
     assert losses(changing) == pytest.approx(losses(eager), rel=0.02)
     tried = [
         form for file in tmp_path.glob("*.json") for form in json.loads(file.read_text())["forms"]
