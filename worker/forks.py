@@ -5,14 +5,52 @@ child's exit code at the same time the second finds nothing, and takes the templ
 """
 
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import forkserver
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
 _LOOKING_AFTER_CHILDREN = threading.Lock()
 
 NO_PROCESS = (OSError, EOFError)
 """What comes of a fork when the template was killed in that very moment, or there is no memory."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Child:
+    """A process of a worker's, and how it is spoken to."""
+
+    process: BaseProcess
+    pipe: Connection
+    lifeline: Connection
+    """Its other end finds the end of file when nobody holds this one: the worker is gone."""
+
+    def let_go(self) -> None:
+        """It ends by itself, for nobody holds its lifeline."""
+        self.pipe.close()
+        self.lifeline.close()
+
+
+def start_child(
+    processes: ForkServerContext | SpawnContext,
+    begin: Callable[..., None],
+    *arguments: object,
+    name: str,
+) -> Child:
+    """The process runs ``begin`` with the arguments and its own ends of pipe and lifeline.
+
+    Raises:
+        OSError, EOFError: it could not be started (`NO_PROCESS`).
+    """
+    theirs, ours = processes.Pipe()
+    their_lifeline, lifeline = processes.Pipe(duplex=False)
+    process = processes.Process(target=begin, args=(*arguments, theirs, their_lifeline), name=name)
+    start(process)
+    theirs.close()
+    their_lifeline.close()
+    return Child(process, ours, lifeline)
 
 
 def preload(modules: list[str]) -> None:

@@ -19,8 +19,9 @@ import structlog
 
 from worker import forks
 from worker.control import IS_DONE, WANTS_THE_WORD, Message, Order
+from worker.forks import Child
 from worker.seat import Seat
-from worker.standby import Standby, Trainer
+from worker.standby import Standby
 from worker.trainer import Assignment
 
 log = structlog.get_logger(__name__)
@@ -39,11 +40,11 @@ class Group:
         self._standby = standby
         self._name = assignment.job_id
         self._folder = Path(tempfile.mkdtemp(prefix="tunesmith-")) if count > 1 else None
-        self._members: list[Trainer] = []
-        self._talking: list[Trainer] = []
+        self._members: list[Child] = []
+        self._talking: list[Child] = []
         """Those that may still say something; a silent one may take a while to be gone."""
-        self._wanting: list[Trainer] = []
-        self._speaker: Trainer | None = None
+        self._wanting: list[Child] = []
+        self._speaker: Child | None = None
         self._said = Message(Order.CONTINUE, assignment.lease_until_s)
         self._exit_code = 0
         self._is_done = False
@@ -114,12 +115,12 @@ class Group:
         for number in range(count):
             yield Seat(number=number, count=count, meeting=meeting)
 
-    def _begin(self, member: Trainer, assignment: Assignment) -> None:
+    def _begin(self, member: Child, assignment: Assignment) -> None:
         seat, name = assignment.seat, self._name
         member.process.name = name if seat.is_first else f"{name}.{seat.number}"
-        member.assign(assignment)
+        member.pipe.send(assignment)
 
-    def _say(self, member: Trainer) -> None:
+    def _say(self, member: Child) -> None:
         is_first = member is self._members[0]
         said = self._said if is_first else replace(self._said, order=Order.CONTINUE)
         try:
@@ -141,7 +142,7 @@ class Group:
             except (EOFError, OSError):
                 self._talking.remove(member)
 
-    def _hear(self, member: Trainer, word: float | str) -> None:
+    def _hear(self, member: Child, word: float | str) -> None:
         if word == IS_DONE:
             self._is_done = True
         elif word == WANTS_THE_WORD:

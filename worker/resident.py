@@ -10,9 +10,7 @@ import importlib
 import multiprocessing
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 
 import structlog
 
@@ -27,6 +25,7 @@ from jobs.settings import Settings
 from worker import forks
 from worker.context import Context
 from worker.control import Undisturbed
+from worker.forks import Child
 from worker.patience import until_answered
 from worker.trainer import RUNNERS, become_a_process_of_its_own, do, end_with
 from worker.watch import Parts
@@ -39,30 +38,21 @@ _LOOK_S = 0.25
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Hand:
-    """The process, and how it is spoken to; the lifeline's end of file is the worker's death."""
-
-    process: SpawnProcess
-    pipe: Connection
-    lifeline: Connection
-
-
 class Resident:
     """The worker's end: jobs go in one after the other, exit codes never come out."""
 
     def __init__(self, parts: Parts, *, most_s: float = MOST_S) -> None:
         self._parts = parts
         self._most_s = most_s
-        self._hand: _Hand | None = None
+        self._child: Child | None = None
         self._asked_s = time.monotonic()
 
     def do(self, job: Job) -> None:
         """The job is where its end says, or back in the queue."""
-        hand = self._ready()
+        child = self._ready()
         try:
-            hand.pipe.send((job.id, job.fence))
-            answered = self._wait(hand, job)
+            child.pipe.send((job.id, job.fence))
+            answered = self._wait(child, job)
         except (BrokenPipeError, ConnectionResetError):
             answered = False
         if not answered:
@@ -74,43 +64,34 @@ class Resident:
     def close_if_idle(self) -> None:
         """A process that nobody has asked for ``predict_idle_s`` has given its memory back."""
         idle_s = time.monotonic() - self._asked_s
-        if self._hand is not None and idle_s > self._parts.settings.predict_idle_s:
+        if self._child is not None and idle_s > self._parts.settings.predict_idle_s:
             log.info("resident_ended", reason=f"not asked for {idle_s:.0f} s")
             self.close()
 
     def close(self) -> None:
         """The process has ended, and another one will be started when it is needed."""
-        if self._hand is not None:
-            self._hand.process.kill()
-            self._hand.process.join()
-            self._hand.pipe.close()
-            self._hand.lifeline.close()
-            self._hand = None
+        if self._child is not None:
+            self._child.process.kill()
+            self._child.process.join()
+            self._child.let_go()
+            self._child = None
 
-    def _ready(self) -> _Hand:
+    def _ready(self) -> Child:
         """The process is there, or has begun to load what it needs."""
-        if self._hand is None or not self._hand.process.is_alive():
+        if self._child is None or not self._child.process.is_alive():
             self.close()
-            self._hand = self._start()
-        return self._hand
+            self._child = self._start()
+        return self._child
 
-    def _start(self) -> _Hand:
+    def _start(self) -> Child:
         # not forked: this process has threads, and the template would load for those who never ask
         processes = multiprocessing.get_context("spawn")
-        theirs, ours = processes.Pipe()
-        their_lifeline, lifeline = processes.Pipe(duplex=False)
-        process = processes.Process(
-            target=serve, args=(self._parts.settings, theirs, their_lifeline), name="resident"
-        )
-        forks.start(process)
-        theirs.close()
-        their_lifeline.close()
-        return _Hand(process, ours, lifeline)
+        return forks.start_child(processes, serve, self._parts.settings, name="resident")
 
-    def _wait(self, hand: _Hand, job: Job) -> bool:
+    def _wait(self, child: Child, job: Job) -> bool:
         """Whether the process has answered; it died, or was too slow, otherwise."""
         began_s = renewed_s = time.monotonic()
-        while not wait([hand.pipe, hand.process.sentinel], timeout=_LOOK_S):
+        while not wait([child.pipe, child.process.sentinel], timeout=_LOOK_S):
             now_s = time.monotonic()
             if now_s - began_s > self._most_s:
                 log.warning("resident_killed", job=job.id, reason=f"above {self._most_s:g} s")
@@ -119,7 +100,7 @@ class Resident:
                 self._renew(job)
                 renewed_s = now_s
         try:
-            return hand.pipe.poll() and hand.pipe.recv() == job.id
+            return child.pipe.poll() and child.pipe.recv() == job.id
         except (EOFError, ConnectionResetError):
             return False
 

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,11 @@ def predictor(quick: Settings, database: Database, standby: Standby) -> Iterator
     supervisor.close()
 
 
-def process_of(predictor: Supervisor) -> SpawnProcess | None:
+def process_of(predictor: Supervisor) -> BaseProcess | None:
     """The process that predicts, if there is one."""
     assert predictor._resident is not None
-    hand = predictor._resident._hand
-    return None if hand is None else hand.process
+    child = predictor._resident._child
+    return None if child is None else child.process
 
 
 def as_files(*contents: bytes) -> list[tuple[str, tuple[str, bytes]]]:

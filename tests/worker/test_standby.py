@@ -9,7 +9,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 import pytest
 
 from worker import forks
-from worker.standby import Standby, Trainer
+from worker.forks import Child
+from worker.standby import Standby
 
 LONG_S = 10.0
 
@@ -99,6 +100,6 @@ def _waiting() -> list[int]:
     return [child.pid for child in active_children() if child.pid and child.name == "standby"]
 
 
-def _end(trainer: Trainer) -> None:
+def _end(trainer: Child) -> None:
     trainer.let_go()
     forks.exit_code(trainer.process, within_s=LONG_S)
