@@ -13,7 +13,7 @@ import typer
 
 from cli import background
 from cli.command_error import CommandError
-from cli.stack import Stack
+from cli.stack import Stack, queue_options
 from jobs import device_list
 from jobs.settings import DEFAULT_DATA_DIR
 
@@ -83,7 +83,7 @@ def worker(
 ) -> None:
     """Run one worker process alone, with the settings of the environment."""
     queues = queue or ["train"]
-    asked = [word for name in queues for word in ("--queue", name)]
+    asked = queue_options(queues)
     if not devices:
         _become("worker.app", *asked)
     if "train" not in queues:

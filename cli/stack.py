@@ -3,7 +3,7 @@
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -185,10 +185,15 @@ class Stack:
         return _recipe(name, arguments, self.settings)
 
 
+def queue_options(queues: Iterable[str]) -> list[str]:
+    """The words that ask a worker process for these queues."""
+    return [word for queue in queues for word in ("--queue", queue)]
+
+
 def _worker(name: str, queues: tuple[str, ...], settings: Settings) -> Recipe:
     """One process with a worker for each of the queues."""
-    options = [word for queue in queues for word in ("--queue", queue)]
-    return _recipe(name, (sys.executable, "-m", "worker.app", *options), settings)
+    arguments = (sys.executable, "-m", "worker.app", *queue_options(queues))
+    return _recipe(name, arguments, settings)
 
 
 def _recipe(name: str, arguments: tuple[str, ...], settings: Settings) -> Recipe:
