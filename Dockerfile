@@ -66,10 +66,20 @@ LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.rev
 CMD ["api"]
 
 FROM runtime AS worker
-# compiled kernels and downloaded weights are kept on one volume
+# compiled kernels and downloaded weights are kept on one volume; nothing below /tmp may be executed
 ENV TORCH_HOME=/var/lib/tunesmith/torch \
     CUDA_CACHE_PATH=/var/lib/tunesmith/torch/kernels \
+    TORCHINDUCTOR_CACHE_DIR=/var/lib/tunesmith/torch/inductor \
+    TRITON_CACHE_DIR=/var/lib/tunesmith/torch/triton \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# of C, where torch is to compile the steps of trainings on a GPU
+ARG WITH_COMPILER=no
+# hadolint ignore=DL3008
+RUN if [ "$WITH_COMPILER" = yes ]; then \
+        apt-get update \
+        && apt-get install --yes --no-install-recommends gcc libc6-dev \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 RUN --mount=type=cache,target=/var/cache/uv \
     --mount=type=bind,from=tools,source=/opt/tools,target=/opt/tools \
     --mount=type=bind,source=requirements/worker.txt,target=/requirements.txt \

@@ -16,6 +16,8 @@ from ml.device import DTYPES, Resolved, autocast
 from ml.row_threads import draws_noise
 from ml.theory.step_forms import StepForm
 
+MOST_APART = 0.5
+"""Of what the body makes of some images, that another form may make of them."""
 _C_COMPILERS = ("gcc", "clang")
 """Torch's compiler needs one of them, for what starts its kernels."""
 
@@ -69,11 +71,14 @@ def prepared(
         precision: Number format of the pass.
 
     Raises:
+        RuntimeError: It computes something else than the body.
         torch.OutOfMemoryError: It took more of a GPU's memory than it leaves free.
     """
     device = images_BCSS.device
     with _statistics_kept(body), _current(device), _room_left(device):
-        return _MADE[form](body, images_BCSS, precision)
+        found = _MADE[form](body, images_BCSS, precision)
+        _compare(found, _Pass(body, precision), torch.ones_like(images_BCSS), precision)
+    return found
 
 
 def free_unused() -> None:
@@ -106,6 +111,15 @@ def _compiled(body: nn.Module, images_BCSS: Tensor, precision: Resolved) -> nn.M
             torch.autograd.grad(features.float().sum(), weights, allow_unused=True)
     assert isinstance(compiled, nn.Module)  # noqa: S101  # of a module torch makes one
     return compiled
+
+
+def _compare(found: nn.Module, eager: nn.Module, images_BCSS: Tensor, precision: Resolved) -> None:
+    with autocast(precision, images_BCSS.device):
+        ours, theirs = (way(images_BCSS).detach().float() for way in (found, eager))
+    apart, size = (ours - theirs).norm().item(), theirs.norm().item()
+    # rounding is far below this, a recording of nothing or of other images far above
+    if not apart <= MOST_APART * size:
+        raise RuntimeError(f"its features are {apart:.3g} apart from the body's, of {size:.3g}")
 
 
 _MADE: Mapping[StepForm, Callable[[nn.Module, Tensor, Resolved], nn.Module]] = {

@@ -150,6 +150,24 @@ def test_steps_find_everything_compiled(
     assert (compiled, compilings.frame_count) == (1, 1)
 
 
+def test_a_recording_that_computes_something_else_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nothing(
+        module: nn.Module, samples: tuple[Tensor, ...], *, allow_unused_input: bool
+    ) -> None:
+        features = module(*samples)
+        module.forward = lambda images: features
+
+    body, before = trained().body, trained().body.state_dict()
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", nothing)
+
+    with pytest.raises(RuntimeError, match="apart from the body's"):
+        prepared(body, "graphed", torch.zeros_like(images()), "fp32")
+
+    assert all(torch.equal(tensor, before[name]) for name, tensor in body.state_dict().items())
+
+
 def test_a_form_that_leaves_a_gpu_no_memory_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     held = iter([3 << 30, 9 << 30])
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
