@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ml.device import DTYPES, Resolved, autocast
+from ml.device import Resolved, autocast
 from ml.row_threads import draws_noise
 from ml.theory.step_forms import StepForm
 
@@ -34,12 +34,7 @@ class _Pass(nn.Module):
         self._precision = precision
 
     def forward(self, images_BCSS: Tensor) -> Tensor:
-        with torch.autocast(
-            images_BCSS.device.type,
-            DTYPES[self._precision],
-            enabled=self._precision != "fp32",
-            cache_enabled=False,
-        ):
+        with autocast(self._precision, images_BCSS.device, keeps_weights=False):
             features: Tensor = self.body(images_BCSS)
         return features
 

@@ -100,6 +100,13 @@ def on_device(array: NDArray[Any], device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def autocast(precision: Resolved, device: torch.device) -> torch.autocast:
-    """The context in which the forward pass runs."""
-    return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")
+def autocast(
+    precision: Resolved, device: torch.device, *, keeps_weights: bool = True
+) -> torch.autocast:
+    """The context in which the forward pass runs; it may keep the weights that it has converted."""
+    return torch.autocast(
+        device.type,
+        DTYPES[precision],
+        enabled=precision != "fp32",
+        cache_enabled=keeps_weights,
+    )

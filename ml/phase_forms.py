@@ -78,7 +78,7 @@ class PhaseForms:
 
     def arrived(self, losses: int) -> None:
         """So many more losses came in together, or none."""
-        if losses == 0:
+        if self.times is None or losses == 0:
             return
         now_s = time.perf_counter()
         if self._last_s is not None:
